@@ -1,0 +1,7 @@
+//! A durable store for agent and LLM sessions.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod blob;
+pub mod model;
+pub mod segment;
