@@ -3,5 +3,6 @@
 #![deny(missing_docs)]
 
 pub mod blob;
+pub mod clock;
 pub mod model;
 pub mod segment;
