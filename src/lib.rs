@@ -6,3 +6,5 @@ pub mod blob;
 pub mod clock;
 pub mod model;
 pub mod segment;
+pub mod store;
+pub mod view;

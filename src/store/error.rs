@@ -1,0 +1,239 @@
+//! One enum for each operation; a variant is what a caller can act on.
+
+use std::path::PathBuf;
+
+use crate::model::id::BadId;
+use crate::model::{Digest, EventNumber, HeadId, SessionId};
+
+/// A boxed cause, for the `source` of an error.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a store could not be opened. Nothing was changed unless the variant says so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no store there, and none was to be made.
+    #[error("there is no store at {path}")]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The store was written by a newer version.
+    #[error("the store at {path} has a newer format: {what}")]
+    NewerFormat {
+        /// The store.
+        path: PathBuf,
+        /// What is newer.
+        what: String,
+    },
+    /// The file system cannot keep the promises of SQLite's WAL.
+    #[error("{path} lies on a {kind} file system, on which SQLite's WAL corrupts")]
+    Network {
+        /// The store.
+        path: PathBuf,
+        /// The file system.
+        kind: String,
+    },
+    /// The database must be rebuilt or migrated, and another process has the store open.
+    #[error("the store at {path} is open elsewhere, and {why}")]
+    InUse {
+        /// The store.
+        path: PathBuf,
+        /// What needs it alone.
+        why: String,
+    },
+    /// Log and rows disagree, or the log is damaged, before the end of what was acknowledged.
+    #[error("the store at {path} is damaged: {what}")]
+    Damaged {
+        /// The store.
+        path: PathBuf,
+        /// What is wrong, and where.
+        what: String,
+    },
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full(#[source] Cause),
+    /// A file could not be made, read or locked.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Cause,
+    },
+}
+
+/// Why a session could not be opened for writing, made, resumed, forked or attached. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionOpenError {
+    /// Another handle holds the writer lease.
+    #[error("session {session} is being written by {holder}")]
+    LeaseHeld {
+        /// The session.
+        session: SessionId,
+        /// Who holds it.
+        holder: String,
+    },
+    /// The id is taken.
+    #[error("session {session} exists already")]
+    Exists {
+        /// The session.
+        session: SessionId,
+    },
+    /// No current head to go on from, or the named head is no state to go on from.
+    #[error("{0}")]
+    NoHead(String),
+    /// Something named could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The first commit failed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// Why a commit failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// A value of the batch is not allowed. Nothing was changed.
+    #[error("{0}")]
+    Invalid(String),
+    /// An id or word is not well formed. Nothing was changed.
+    #[error(transparent)]
+    BadId(#[from] BadId),
+    /// A reference of the batch points to nothing. Nothing was changed.
+    #[error("{what} does not exist")]
+    Missing {
+        /// The thing referred to.
+        what: String,
+    },
+    /// The type is ephemeral: it goes to live subscribers, never to the log. Nothing was changed.
+    #[error("{kind} is ephemeral and is not kept in the log")]
+    Ephemeral {
+        /// The type.
+        kind: String,
+    },
+    /// The current head is not the expected one. Nothing was changed.
+    #[error("the current head of {session} is {}, not {}", head(.found), head(.expected))]
+    StaleHead {
+        /// The session.
+        session: SessionId,
+        /// What the caller expected.
+        expected: Option<HeadId>,
+        /// What is current.
+        found: Option<HeadId>,
+    },
+    /// The writer lease was stolen; this handle writes no more. Nothing was changed.
+    #[error("the writer lease of {session} was lost to {holder}")]
+    LeaseLost {
+        /// The session.
+        session: SessionId,
+        /// Who holds it now.
+        holder: String,
+    },
+    /// A commit of the same session, queued before this one, failed. Nothing was changed.
+    #[error("a commit of {session} queued before this one failed")]
+    Behind {
+        /// The session.
+        session: SessionId,
+    },
+    /// The batch key was used for other content. Nothing was changed.
+    #[error("the batch key {key:?} of {session} was used for other content")]
+    KeyConflict {
+        /// The session.
+        session: SessionId,
+        /// The key.
+        key: String,
+    },
+    /// A name is taken, or its version is not the expected one. Nothing was changed.
+    #[error("{0}")]
+    Conflict(String),
+    /// The disk is full. Nothing was changed; the same commit works again once there is space.
+    #[error("the disk is full")]
+    Full(#[source] std::sync::Arc<dyn std::error::Error + Send + Sync>),
+    /// A plain failure before anything could be durable. Nothing was changed.
+    #[error("{what}")]
+    Failed {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        #[source]
+        source: std::sync::Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// Whether the commit is durable is not known until the log decides it: the handle writes no more; the next
+    /// writer or opening adopts it or not, and `Store::outcome` then answers.
+    #[error("the outcome of the commit is unknown: {what}")]
+    Unknown {
+        /// What failed.
+        what: String,
+        /// The session, its first event in the batch, and the batch's digest: what `Store::outcome` asks for.
+        session: Option<SessionId>,
+        /// The first event.
+        first_event: Option<EventNumber>,
+        /// The digest of the batch's last event line, chained.
+        digest: Option<Digest>,
+        /// The cause.
+        #[source]
+        source: std::sync::Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store was poisoned by an earlier failure: reopen it. Nothing was changed.
+    #[error("the store refuses to write after a failure of unknown outcome: {0}")]
+    Poisoned(String),
+    /// Log and rows disagree. Nothing was changed.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// A value the batch builds on could not be read. Nothing was changed.
+    #[error("the commit could not read what it builds on")]
+    Read(#[source] std::sync::Arc<ReadError>),
+}
+
+fn head(head: &Option<HeadId>) -> String {
+    head.map_or_else(|| "none".to_owned(), |head| head.short())
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// There is no such thing.
+    #[error("no {what} {name:?}")]
+    NotFound {
+        /// The kind of thing.
+        what: &'static str,
+        /// Its name, as given.
+        name: String,
+    },
+    /// The name fits several.
+    #[error("{name:?} fits several {what}s: {}", .candidates.join(", "))]
+    Ambiguous {
+        /// The kind of thing.
+        what: &'static str,
+        /// The name, as given.
+        name: String,
+        /// Some that it fits.
+        candidates: Vec<String>,
+    },
+    /// The id is not well formed.
+    #[error(transparent)]
+    BadId(#[from] BadId),
+    /// The payload's bytes were erased; its digest remains.
+    #[error("payload {digest} is erased")]
+    Erased {
+        /// The payload.
+        digest: Digest,
+    },
+    /// What is stored is not what was written.
+    #[error("{what} is damaged")]
+    Damaged {
+        /// The thing.
+        what: String,
+        /// What shows it.
+        #[source]
+        source: Option<Cause>,
+    },
+    /// The database could not be read.
+    #[error("the database cannot be read")]
+    Database(#[source] Cause),
+}

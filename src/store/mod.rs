@@ -1,0 +1,4 @@
+//! store
+pub mod error;
+mod skeleton;
+pub use skeleton::*;

@@ -1,0 +1,2 @@
+//! Answers: what is visible at a head, what happened, and why.
+pub mod types;
