@@ -1,1 +1,4 @@
 //! blob
+
+pub mod codec;
+pub mod dictionary;
