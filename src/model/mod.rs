@@ -1,3 +1,3 @@
-//! model
+//! The model: no I/O, no SQL.
 
 pub mod canonical;
