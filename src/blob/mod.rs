@@ -4,7 +4,7 @@
 //! payload is in the store at all, is known by the floors above.
 
 pub mod codec;
-pub mod dictionary;
+mod dictionary;
 
 use crate::model::Digest;
 use crate::segment::{self, Position, Readers};

@@ -76,7 +76,9 @@ pub enum NotCanonical {
 pub fn canonicalize(text: &[u8]) -> Result<Vec<u8>, NotCanonical> {
     // Checked once for the whole text, so that the parser can copy runs of bytes unseen.
     if let Err(e) = std::str::from_utf8(text) {
-        return Err(NotCanonical::Utf8 { at: e.valid_up_to() });
+        return Err(NotCanonical::Utf8 {
+            at: e.valid_up_to(),
+        });
     }
     let mut parser = Parser {
         text,
@@ -193,7 +195,11 @@ impl Parser<'_> {
             self.expect(b':')?;
             self.skip_whitespace();
             self.value(depth)?;
-            let member = Member { start, key_end, end: self.out.len() };
+            let member = Member {
+                start,
+                key_end,
+                end: self.out.len(),
+            };
             if let Some(last) = self.members.get(first..).and_then(<[Member]>::last) {
                 sorted = sorted && compare_keys(&self.out, last, &member) == Ordering::Less;
             }
@@ -218,7 +224,10 @@ impl Parser<'_> {
         let out = &mut self.out;
         let from = members[0].start;
         members.sort_unstable_by(|a, b| compare_keys(out, a, b));
-        if members.windows(2).any(|pair| compare_keys(out, &pair[0], &pair[1]) == Ordering::Equal) {
+        if members
+            .windows(2)
+            .any(|pair| compare_keys(out, &pair[0], &pair[1]) == Ordering::Equal)
+        {
             return Err(NotCanonical::DuplicateKey { at: self.at });
         }
         self.scratch.clear();
@@ -226,7 +235,8 @@ impl Parser<'_> {
             if !self.scratch.is_empty() {
                 self.scratch.push(b',');
             }
-            self.scratch.extend_from_slice(&out[member.start..member.end]);
+            self.scratch
+                .extend_from_slice(&out[member.start..member.end]);
         }
         out.truncate(from);
         out.extend_from_slice(&self.scratch);
@@ -238,7 +248,11 @@ impl Parser<'_> {
         while let Some(b'0'..=b'9') = self.peek() {
             self.at += 1;
         }
-        if self.at == start { self.syntax() } else { Ok(()) }
+        if self.at == start {
+            self.syntax()
+        } else {
+            Ok(())
+        }
     }
 
     fn number(&mut self) -> Result<(), NotCanonical> {
@@ -349,7 +363,9 @@ fn plain_length(bytes: &[u8]) -> usize {
     for (i, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let found = control | zeros(word ^ ONES * u64::from(b'"')) | zeros(word ^ ONES * u64::from(b'\\'));
+        let found = control
+            | zeros(word ^ (ONES * u64::from(b'"')))
+            | zeros(word ^ (ONES * u64::from(b'\\')));
         if found != 0 {
             return i * 8 + found.trailing_zeros() as usize / 8;
         }
@@ -379,8 +395,15 @@ fn push_char(out: &mut Vec<u8>, c: char) {
 /// Orders two members by their decoded keys.
 fn compare_keys(out: &[u8], a: &Member, b: &Member) -> Ordering {
     // Without the quotes, one byte each.
-    let (a, b) = (&out[a.start + 1..a.key_end - 1], &out[b.start + 1..b.key_end - 1]);
-    if a.contains(&b'\\') || b.contains(&b'\\') { decoded(a).cmp(decoded(b)) } else { a.cmp(b) }
+    let (a, b) = (
+        &out[a.start + 1..a.key_end - 1],
+        &out[b.start + 1..b.key_end - 1],
+    );
+    if a.contains(&b'\\') || b.contains(&b'\\') {
+        decoded(a).cmp(decoded(b))
+    } else {
+        a.cmp(b)
+    }
 }
 
 /// The bytes of a string that [`push_char`] escaped.
@@ -414,8 +437,12 @@ mod tests {
 
     #[test]
     fn whitespace_goes_and_keys_are_sorted() {
-        let text = " {\t\"b\" : [ 1 , true , { } , [ ] ] ,\r\n \"a\" : { \"z\" : null , \"\" : false } } ";
-        assert_eq!(canonical(text).unwrap(), r#"{"a":{"":false,"z":null},"b":[1,true,{},[]]}"#);
+        let text =
+            " {\t\"b\" : [ 1 , true , { } , [ ] ] ,\r\n \"a\" : { \"z\" : null , \"\" : false } } ";
+        assert_eq!(
+            canonical(text).unwrap(),
+            r#"{"a":{"":false,"z":null},"b":[1,true,{},[]]}"#
+        );
     }
 
     #[test]
@@ -428,7 +455,17 @@ mod tests {
 
     #[test]
     fn number_text_is_kept() {
-        for n in ["0", "-0", "1.0E+2", "1e400", "1E-7", "-0.10", "12345678901234567890", "0e0", "123456789012345678901234567890.5"] {
+        for n in [
+            "0",
+            "-0",
+            "1.0E+2",
+            "1e400",
+            "1E-7",
+            "-0.10",
+            "12345678901234567890",
+            "0e0",
+            "123456789012345678901234567890.5",
+        ] {
             assert_eq!(canonical(n).unwrap(), n);
             assert_eq!(canonical(&format!("[ {n} ]")).unwrap(), format!("[{n}]"));
         }
@@ -437,7 +474,10 @@ mod tests {
     #[test]
     fn strings_are_escaped_as_little_as_possible() {
         let text = r#""\u0041\/\u00e9\ud83d\ude00\u007f\u001F\u0008\u0009\u000a\u000C\u000d\u0022\u005c\u2028""#;
-        assert_eq!(canonical(text).unwrap(), "\"A/é😀\u{7f}\\u001f\\b\\t\\n\\f\\r\\\"\\\\\u{2028}\"");
+        assert_eq!(
+            canonical(text).unwrap(),
+            "\"A/é😀\u{7f}\\u001f\\b\\t\\n\\f\\r\\\"\\\\\u{2028}\""
+        );
     }
 
     #[test]
@@ -486,9 +526,18 @@ mod tests {
     fn depth_is_bounded() {
         let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
         assert_eq!(canonical(&nested(MAX_DEPTH)).unwrap(), nested(MAX_DEPTH));
-        assert_eq!(canonical(&nested(MAX_DEPTH + 1)), Err(NotCanonical::TooDeep { at: MAX_DEPTH }));
-        assert_eq!(canonical(&nested(1_000_000)), Err(NotCanonical::TooDeep { at: MAX_DEPTH }));
-        assert!(matches!(canonical(&"{\"a\":".repeat(1_000_000)), Err(NotCanonical::TooDeep { .. })));
+        assert_eq!(
+            canonical(&nested(MAX_DEPTH + 1)),
+            Err(NotCanonical::TooDeep { at: MAX_DEPTH })
+        );
+        assert_eq!(
+            canonical(&nested(1_000_000)),
+            Err(NotCanonical::TooDeep { at: MAX_DEPTH })
+        );
+        assert!(matches!(
+            canonical(&"{\"a\":".repeat(1_000_000)),
+            Err(NotCanonical::TooDeep { .. })
+        ));
     }
 
     #[test]
@@ -502,16 +551,35 @@ mod tests {
                     text[at - 1] = 0xff;
                 }
                 let special = byte < 0x20 || byte == b'"' || byte == b'\\';
-                assert_eq!(plain_length(&text), if special { at } else { 20 }, "{byte} at {at}");
+                assert_eq!(
+                    plain_length(&text),
+                    if special { at } else { 20 },
+                    "{byte} at {at}"
+                );
             }
         }
     }
 
     fn json() -> impl Strategy<Value = Value> {
         // Few letters, so that keys share prefixes, and all that needs an escape.
-        let text = || proptest::collection::vec(prop_oneof![
-            Just('a'), Just('b'), Just('u'), Just('0'), Just('"'), Just('\\'), Just('\n'), Just('\u{1}'), Just('\u{12}'), any::<char>(),
-        ], 0..6).prop_map(String::from_iter);
+        let text = || {
+            proptest::collection::vec(
+                prop_oneof![
+                    Just('a'),
+                    Just('b'),
+                    Just('u'),
+                    Just('0'),
+                    Just('"'),
+                    Just('\\'),
+                    Just('\n'),
+                    Just('\u{1}'),
+                    Just('\u{12}'),
+                    any::<char>(),
+                ],
+                0..6,
+            )
+            .prop_map(String::from_iter)
+        };
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
