@@ -138,13 +138,39 @@ impl Log {
                 places: Vec::new(),
             });
         }
-        let holds_frames = end.offset > SEGMENT_HEADER_LEN;
-        let fits = end.offset.saturating_add(bytes) <= self.options.segment_size;
-        if end == Position::START || (holds_frames && !fits) {
+        if self.must_roll(end, bytes) {
             let (end, file_len) = self.roll(end, bytes)?;
             return self.write(end, file_len, group, frames);
         }
         self.write(end, file_len, group, frames)
+    }
+
+    /// Makes room for a group of `bytes` bytes with frame headers: where it will begin, which is `end` or the start
+    /// of a new segment, and how many bytes the group may have there. An append at that place follows, under the
+    /// same lock.
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Log::append); nothing was appended.
+    pub fn make_room(&mut self, end: Position, bytes: u64) -> Result<(Position, u64), AppendError> {
+        if self.poisoned {
+            return Err(AppendError::Poisoned);
+        }
+        if bytes >= GROUP_LIMIT {
+            return Err(AppendError::GroupTooLarge { bytes, limit: GROUP_LIMIT });
+        }
+        let segment = end.segment;
+        if let Look::Mismatch(why) = self.look(end).map_err(|source| AppendError::Segment { segment, source })? {
+            return Err(AppendError::NotAtEnd { end, why });
+        }
+        let end = if self.must_roll(end, bytes) { self.roll(end, bytes)?.0 } else { end };
+        Ok((end, self.options.segment_size.saturating_sub(end.offset).max(bytes)))
+    }
+
+    fn must_roll(&self, end: Position, bytes: u64) -> bool {
+        let holds_frames = end.offset > SEGMENT_HEADER_LEN;
+        let fits = end.offset.saturating_add(bytes) <= self.options.segment_size;
+        end == Position::START || (holds_frames && !fits)
     }
 
     /// Makes a new segment after `end` that holds `frames`, bodies and groups as they are, and makes it
