@@ -84,25 +84,24 @@ pub struct Lines {
 
 impl Lines {
     /// Adds the line of an event; returns its digest.
-    pub fn push_event(&mut self, event: Event) -> Digest {
-        let bytes = line::encode_event(&event);
-        self.push(&bytes, Item::Event(Box::new(event)))
+    pub fn push_event(&mut self, event: &Event) -> Digest {
+        let digest = self.write(&line::encode_event(event));
+        self.lines.push(Line { item: Item::Event(Box::new(event.clone())), digest });
+        digest
     }
 
     /// Adds the line of a store record.
     pub fn push_record(&mut self, record: Record) {
-        let bytes = line::encode_record(&record);
-        self.push(&bytes, Item::Record(record));
+        let digest = self.write(&line::encode_record(&record));
+        self.lines.push(Line { item: Item::Record(record), digest });
     }
 
-    fn push(&mut self, bytes: &[u8], item: Item) -> Digest {
+    fn write(&mut self, bytes: &[u8]) -> Digest {
         if !self.text.is_empty() {
             self.text.push(b'\n');
         }
         self.text.extend_from_slice(bytes);
-        let digest = Digest::of(bytes);
-        self.lines.push(Line { item, digest });
-        digest
+        Digest::of(bytes)
     }
 
     /// Whether there is nothing to commit.
@@ -261,7 +260,7 @@ mod tests {
     fn lines(keyed: bool) -> Lines {
         let mut lines = Lines::default();
         for n in 1..4 {
-            lines.push_event(Event {
+            lines.push_event(&Event {
                 session: "demo".parse().unwrap(),
                 number: EventNumber(n),
                 at: Timestamp::default(),

@@ -92,18 +92,8 @@ fn common(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "temp_store", "memory")
 }
 
-/// What a WAL checkpoint did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WalCheckpoint {
-    /// Every frame of the WAL is in the main file.
-    pub(crate) complete: bool,
-}
-
 /// Moves the WAL's frames into the main file; with `truncate`, waits for readers and empties the WAL.
-pub(crate) fn checkpoint(conn: &Connection, truncate: bool) -> rusqlite::Result<WalCheckpoint> {
+pub(crate) fn checkpoint(conn: &Connection, truncate: bool) -> rusqlite::Result<()> {
     let sql = if truncate { super::stmt::meta::CHECKPOINT_TRUNCATE } else { super::stmt::meta::CHECKPOINT_PASSIVE };
-    conn.query_row(sql, [], |row| {
-        let (busy, log, done): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(WalCheckpoint { complete: busy == 0 && log == done })
-    })
+    conn.query_row(sql, [], |_| Ok(()))
 }

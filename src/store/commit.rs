@@ -179,14 +179,16 @@ impl Queue {
         }
     }
 
-    /// Ends a lead. What waits goes to the attendant, so that a caller's own commit never waits for others'.
-    pub(super) fn hand_over(&self) {
+    /// Ends a lead. What waits goes to the attendant, so that a caller's own commit never waits for others': true if
+    /// there is something.
+    pub(super) fn hand_over(&self) -> bool {
         let mut state = locked(&self.state);
         state.led = !state.waiting.is_empty();
         state.called = state.led;
         if state.called {
             self.work.notify_one();
         }
+        state.called
     }
 
     /// Asks the attendant to lead; for those who push and do not wait.

@@ -201,6 +201,16 @@ pub enum CommitError {
     Read(#[source] std::sync::Arc<ReadError>),
 }
 
+impl From<ReadError> for CommitError {
+    fn from(error: ReadError) -> CommitError {
+        match error {
+            ReadError::NotFound { what, name } => CommitError::Missing { what: format!("{what} {name}") },
+            ReadError::BadId(error) => CommitError::BadId(error),
+            error => CommitError::Read(std::sync::Arc::new(error)),
+        }
+    }
+}
+
 fn head(head: &Option<HeadId>) -> String {
     head.map_or_else(|| "none".to_owned(), |head| head.short())
 }
@@ -245,6 +255,9 @@ pub enum ReadError {
         #[source]
         source: Option<Cause>,
     },
+    /// What was read could not be handed on.
+    #[error("the output cannot be written")]
+    Output(#[source] Cause),
     /// The database could not be read.
     #[error("the database cannot be read")]
     Database(#[source] Cause),

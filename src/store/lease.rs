@@ -32,9 +32,15 @@ impl Holder {
     /// Says that a store is open, until it is dropped.
     pub(super) fn enter(root: &Path) -> Result<Holder, LockError> {
         let folder = root.join("open");
-        let id = uuid::Uuid::new_v4().to_string();
-        let mut lock = LockFile::open(&folder.join(&id))?;
-        let alive = lock.exclusive_blocking()?;
+        let (id, alive) = loop {
+            let id = uuid::Uuid::new_v4().to_string();
+            let path = folder.join(&id);
+            let alive = LockFile::open(&path)?.exclusive_blocking()?;
+            // Between the two, someone who sweeps may have taken it for a dead one's and removed it.
+            if path.exists() {
+                break (id, alive);
+            }
+        };
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Ok(Holder { id, who: format!("process {} on {host}", std::process::id()), folder, _alive: Some(alive) })
     }
@@ -82,9 +88,16 @@ impl Holder {
     pub(super) fn sweep(&self) {
         let Ok(names) = std::fs::read_dir(&self.folder) else { return };
         for name in names.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-            if name != self.id && uuid::Uuid::parse_str(&name).is_ok() && matches!(self.is_alive(&name), Ok(false)) {
-                // Left for the next one if it cannot be removed: a file nobody locks means nothing.
-                let _ = std::fs::remove_file(self.folder.join(&name));
+            if name == self.id || uuid::Uuid::parse_str(&name).is_err() {
+                continue;
+            }
+            let path = self.folder.join(&name);
+            if let Ok(Some(mut lock)) = LockFile::open_existing(&path)
+                && let Ok(Some(_held)) = lock.try_exclusive()
+            {
+                // Removed while its lock is held, so that it is nobody's who is just entering. One that cannot be
+                // removed is left for the next sweep: a file nobody locks means nothing.
+                let _ = std::fs::remove_file(path);
             }
         }
     }

@@ -109,7 +109,7 @@ impl Writer {
     }
 
     /// Rolls the transaction back, whatever is left of it.
-    fn undo(&mut self) {
+    pub(super) fn undo(&mut self) {
         self.applier.forget();
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch(stmt::meta::ROLLBACK)
