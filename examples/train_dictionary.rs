@@ -26,12 +26,7 @@ const WORDS: &str = include_str!("../src/blob/dictionary/words.txt");
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .as_slice()
-    {
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => train(),
         ["measure", class, piece, files @ ..] => measure(class, piece.parse()?, files),
         _ => Err("see the head of the file for its use".into()),
@@ -46,10 +41,7 @@ fn train() -> Result<(), Box<dyn Error>> {
     // in invented samples that says more about the generator than about English.
     let samples: Vec<String> = (0..6000).map(|_| words.message(&mut dice)).collect();
     let header = header(&zstd::dict::from_samples(&samples, 48 << 10)?)?;
-    save(
-        "prose",
-        [header, words.content(&mut dice).into_bytes()].concat(),
-    )?;
+    save("prose", [header, words.content(&mut dice).into_bytes()].concat())?;
 
     let samples: Vec<String> = (0..3000).map(|_| commit_body(&words, &mut dice)).collect();
     save("lines", zstd::dict::from_samples(&samples, 12 << 10)?)?;
@@ -60,23 +52,15 @@ fn train() -> Result<(), Box<dyn Error>> {
 }
 
 fn save(name: &str, bytes: Vec<u8>) -> std::io::Result<()> {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/blob/dictionary/{name}.zdict"));
-    println!(
-        "{name}: {} bytes, blake3 {}",
-        bytes.len(),
-        blake3::hash(&bytes)
-    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/blob/dictionary/{name}.zdict"));
+    println!("{name}: {} bytes, blake3 {}", bytes.len(), blake3::hash(&bytes));
     std::fs::write(path, bytes)
 }
 
 /// All of a trained dictionary before its content: magic, id, entropy tables, and the three offsets to begin with.
 fn header(dictionary: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let offsets = [1, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0];
-    let at = dictionary
-        .windows(12)
-        .position(|window| window == offsets)
-        .ok_or("no offsets in the header")?;
+    let at = dictionary.windows(12).position(|window| window == offsets).ok_or("no offsets in the header")?;
     Ok(dictionary[..at + 12].to_vec())
 }
 
@@ -111,9 +95,7 @@ impl Dice {
     }
 
     fn hex(&mut self, digits: usize) -> String {
-        (0..digits)
-            .map(|_| char::from(*self.pick(b"0123456789abcdef")))
-            .collect()
+        (0..digits).map(|_| char::from(*self.pick(b"0123456789abcdef"))).collect()
     }
 }
 
@@ -138,14 +120,8 @@ impl Words {
     fn new() -> Self {
         let section = |name: &str| -> Vec<String> {
             let mut seen = HashSet::new();
-            let list = WORDS
-                .split('[')
-                .find_map(|s| s.strip_prefix(name)?.strip_prefix(']'))
-                .unwrap_or_default();
-            list.split_whitespace()
-                .filter(|word| seen.insert(*word))
-                .map(String::from)
-                .collect()
+            let list = WORDS.split('[').find_map(|s| s.strip_prefix(name)?.strip_prefix(']')).unwrap_or_default();
+            list.split_whitespace().filter(|word| seen.insert(*word)).map(String::from).collect()
         };
         Self {
             function: section("function"),
@@ -161,11 +137,7 @@ impl Words {
 
     fn noun(&self, dice: &mut Dice) -> String {
         let noun = dice.zipf(&self.nouns);
-        if dice.below(3) == 0 {
-            plural(noun)
-        } else {
-            noun.clone()
-        }
+        if dice.below(3) == 0 { plural(noun) } else { noun.clone() }
     }
 
     fn verb(&self, dice: &mut Dice) -> String {
@@ -200,9 +172,8 @@ impl Words {
 
     fn rare(&self, seed: u64) -> [String; 2] {
         let mut dice = Dice(seed | 1);
-        let letters: String = (0..3 + dice.below(6))
-            .map(|_| char::from(*dice.zipf(b"etaoinshrdlucmfwypvbgkjqxz")))
-            .collect();
+        let letters: String =
+            (0..3 + dice.below(6)).map(|_| char::from(*dice.zipf(b"etaoinshrdlucmfwypvbgkjqxz"))).collect();
         [letters, dice.below(2000).to_string()]
     }
 
@@ -225,13 +196,8 @@ impl Words {
                     text.push_str(sentence);
                 }
                 3 => {
-                    let _ = write!(
-                        text,
-                        "\n\n## {} {}\n\n- **{}**: ",
-                        self.noun(dice),
-                        self.noun(dice),
-                        self.verb(dice)
-                    );
+                    let _ =
+                        write!(text, "\n\n## {} {}\n\n- **{}**: ", self.noun(dice), self.noun(dice), self.verb(dice));
                 }
                 _ => text.push_str(&self.nonsense(dice)),
             }
@@ -246,9 +212,7 @@ impl Words {
         // Every word once in each of its forms, the rare ones first. Sentences made of them were no better: level 3
         // keeps 32 Ki positions of a dictionary, and the filling took the place of the words.
         for verb in self.verbs.iter().rev() {
-            let past = past(verb)
-                .map(|past| format!(" {past}"))
-                .unwrap_or_default();
+            let past = past(verb).map(|past| format!(" {past}")).unwrap_or_default();
             let _ = write!(text, " {verb}{past} {} {}", participle(verb), third(verb));
         }
         for noun in self.nouns.iter().rev() {
@@ -276,9 +240,7 @@ fn ends_in_consonant_y(word: &str) -> bool {
 fn plural(noun: &str) -> String {
     match noun {
         _ if ends_in_consonant_y(noun) => format!("{}ies", &noun[..noun.len() - 1]),
-        "people" | "information" | "software" | "feedback" | "hardware" | "advice" => {
-            noun.to_owned()
-        }
+        "people" | "information" | "software" | "feedback" | "hardware" | "advice" => noun.to_owned(),
         "child" => "children".to_owned(),
         "person" => "persons".to_owned(),
         _ if noun.ends_with(['s', 'x']) || noun.ends_with("ch") || noun.ends_with("sh") => {
@@ -333,14 +295,7 @@ fn commit_body(words: &Words, dice: &mut Dice) -> String {
     let session = match dice.below(4) {
         0 => "demo".to_owned(),
         1 => format!("session-{}", dice.hex(8)),
-        2 => format!(
-            "{}-{}-4{}-a{}-{}",
-            dice.hex(8),
-            dice.hex(4),
-            dice.hex(3),
-            dice.hex(3),
-            dice.hex(12)
-        ),
+        2 => format!("{}-{}-4{}-a{}-{}", dice.hex(8), dice.hex(4), dice.hex(3), dice.hex(3), dice.hex(12)),
         _ => format!("{}-{}", dice.pick(&words.nouns), dice.below(1000)),
     };
     let time = format!(
@@ -377,9 +332,7 @@ fn commit_body(words: &Words, dice: &mut Dice) -> String {
             ),
             1 => head(
                 "session/ref-updated",
-                &format!(
-                    r#""event/row-kind":"ref","event/row-id":"current-head","event/head-id":"head-{hash}""#
-                ),
+                &format!(r#""event/row-kind":"ref","event/row-id":"current-head","event/head-id":"head-{hash}""#),
             ),
             2 => head(
                 "turn/started",
@@ -450,11 +403,7 @@ fn root(dice: &mut Dice) -> String {
     let refs = match dice.below(3) {
         0 => "{}".to_owned(),
         1 => format!(r#"{{"final":"b3:{}"}}"#, dice.hex(64)),
-        _ => format!(
-            r#"{{"final":"b3:{}","summary":"b3:{}"}}"#,
-            dice.hex(64),
-            dice.hex(64)
-        ),
+        _ => format!(r#"{{"final":"b3:{}","summary":"b3:{}"}}"#, dice.hex(64), dice.hex(64)),
     };
     let session = match dice.below(2) {
         0 => "demo".to_owned(),
@@ -490,11 +439,7 @@ fn measure(class: &str, piece: usize, files: &[&str]) -> Result<(), Box<dyn Erro
     };
     let mut pieces = Vec::new();
     for file in files {
-        pieces.extend(
-            std::fs::read(file)?
-                .chunks(piece.max(1))
-                .map(<[u8]>::to_vec),
-        );
+        pieces.extend(std::fs::read(file)?.chunks(piece.max(1)).map(<[u8]>::to_vec));
     }
     let mut plain = 0;
     for piece in &pieces {

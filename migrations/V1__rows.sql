@@ -78,7 +78,7 @@ CREATE TABLE hw_message (
   turn INTEGER, call INTEGER, extra INTEGER,
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
-CREATE INDEX hw_message_n ON hw_message (sid, n);
+CREATE UNIQUE INDEX hw_message_n ON hw_message (sid, n);
 
 -- turn, call and invocation have versions: started, then put. inherited = 1: a version, written by a fork, of a row of its source.
 CREATE TABLE hw_turn (
@@ -114,7 +114,7 @@ CREATE TABLE hw_eval (
   started_at INTEGER, ended_at INTEGER, extra INTEGER,
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
-CREATE INDEX hw_eval_n ON hw_eval (sid, n);
+CREATE UNIQUE INDEX hw_eval_n ON hw_eval (sid, n);
 
 CREATE TABLE hw_snapshot (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
@@ -122,7 +122,7 @@ CREATE TABLE hw_snapshot (
   turn INTEGER, eval INTEGER, extra INTEGER,
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
-CREATE INDEX hw_snapshot_n ON hw_snapshot (sid, n);
+CREATE UNIQUE INDEX hw_snapshot_n ON hw_snapshot (sid, n);
 
 CREATE TABLE hw_invocation (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
@@ -157,7 +157,7 @@ CREATE TABLE hw_ref (sid INTEGER NOT NULL, ev INTEGER NOT NULL, hid INTEGER NOT 
 
 -- The spans of current heads. Every column is NOT NULL: a nullable one makes SQLite 3.40 sort everything.
 CREATE TABLE hw_span (
-  sid INTEGER NOT NULL, ord INTEGER NOT NULL,
+  sid INTEGER NOT NULL, ord INTEGER NOT NULL, -- from 1; the last is the head's depth
   source INTEGER NOT NULL, span_from INTEGER NOT NULL, span_to INTEGER NOT NULL,
   PRIMARY KEY (sid, ord)
 ) WITHOUT ROWID;

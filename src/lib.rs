@@ -4,7 +4,9 @@
 
 pub mod blob;
 pub mod clock;
+pub mod journal;
 pub mod model;
 pub mod segment;
+mod sqlite;
 pub mod store;
 pub mod view;

@@ -110,21 +110,14 @@ pub fn decode(codec: Codec, stored: &[u8], max_len: usize) -> Result<Vec<u8>, Co
     let dictionary = codec.dictionary().ok_or(CodecError::Unknown(codec))?;
     let too_long = |len: u64| CodecError::TooLong { len, max: max_len };
     if codec == Codec::RAW {
-        return if stored.len() > max_len {
-            Err(too_long(stored.len() as u64))
-        } else {
-            Ok(stored.to_vec())
-        };
+        return if stored.len() > max_len { Err(too_long(stored.len() as u64)) } else { Ok(stored.to_vec()) };
     }
     let len = match zstd_safe::get_frame_content_size(stored) {
         Ok(Some(len)) => len,
         Ok(None) => return Err(CodecError::Damaged("the content size is missing")),
         Err(_) => return Err(CodecError::Damaged("no zstd frame")),
     };
-    let len = usize::try_from(len)
-        .ok()
-        .filter(|&len| len <= max_len)
-        .ok_or_else(|| too_long(len))?;
+    let len = usize::try_from(len).ok().filter(|&len| len <= max_len).ok_or_else(|| too_long(len))?;
     // zstd takes several frames one after the other; we write one, so that the size above is the whole size.
     if zstd_safe::find_frame_compressed_size(stored) != Ok(stored.len()) {
         return Err(CodecError::Damaged("not one whole zstd frame"));
@@ -146,11 +139,7 @@ pub fn decode(codec: Codec, stored: &[u8], max_len: usize) -> Result<Vec<u8>, Co
     with_context(&DECOMPRESS, DCtx::try_create, decompress)
         .ok_or(CodecError::Memory)??
         .map_err(|code| CodecError::Damaged(zstd_safe::get_error_name(code)))?;
-    if out.len() == len {
-        Ok(out)
-    } else {
-        Err(CodecError::Damaged("shorter than its content size"))
-    }
+    if out.len() == len { Ok(out) } else { Err(CodecError::Damaged("shorter than its content size")) }
 }
 
 thread_local! {
@@ -170,10 +159,7 @@ fn with_context<C, R>(
         if context.is_none() {
             *context = create();
         }
-        context
-            .as_mut()
-            .zip(f.take())
-            .map(|(context, f)| f(context))
+        context.as_mut().zip(f.take()).map(|(context, f)| f(context))
     });
     match kept {
         Ok(result) => result,
@@ -190,17 +176,14 @@ fn compress(bytes: &[u8], codec: Codec, level: i32) -> Option<Vec<u8>> {
         None => None,
     };
     let mut out = Vec::new();
-    out.try_reserve_exact(zstd_safe::compress_bound(bytes.len()))
-        .ok()?;
+    out.try_reserve_exact(zstd_safe::compress_bound(bytes.len())).ok()?;
     with_context(&COMPRESS, CCtx::try_create, |context| {
         // Nothing of the last use may stay: its dictionary, or what a failure left.
         context.reset(ResetDirective::SessionAndParameters).ok()?;
         context.set_parameter(CParameter::DictIdFlag(false)).ok()?;
         match dictionary {
             Some(dictionary) => context.ref_cdict(dictionary).ok()?,
-            None => context
-                .set_parameter(CParameter::CompressionLevel(level))
-                .ok()?,
+            None => context.set_parameter(CParameter::CompressionLevel(level)).ok()?,
         };
         context.compress2(&mut out, bytes).ok()
     })??;
@@ -216,7 +199,8 @@ mod tests {
     const MAX: usize = 8 << 20;
 
     fn prose(len: usize) -> Vec<u8> {
-        let text = "The first test fails because the file is not there. Let me look at the next one, and run it again.\n";
+        let text =
+            "The first test fails because the file is not there. Let me look at the next one, and run it again.\n";
         text.bytes().cycle().take(len).collect()
     }
 
@@ -269,69 +253,37 @@ mod tests {
     #[test]
     fn an_unknown_codec_is_named() {
         for number in 5..=255 {
-            assert_eq!(
-                decode(Codec(number), b"", 0),
-                Err(CodecError::Unknown(Codec(number)))
-            );
+            assert_eq!(decode(Codec(number), b"", 0), Err(CodecError::Unknown(Codec(number))));
         }
-        assert_eq!(
-            CodecError::Unknown(Codec(9)).to_string(),
-            "codec 9 is not known to this version"
-        );
+        assert_eq!(CodecError::Unknown(Codec(9)).to_string(), "codec 9 is not known to this version");
     }
 
     #[test]
     fn a_bomb_is_refused() {
         let (codec, stored) = encode(&[0; MAX], Class::Payload).clone_owned();
         assert!(stored.len() < 1000);
-        assert_eq!(
-            decode(codec, &stored, MAX - 1),
-            Err(CodecError::TooLong {
-                len: MAX as u64,
-                max: MAX - 1
-            })
-        );
-        assert_eq!(
-            decode(Codec::RAW, b"abc", 2),
-            Err(CodecError::TooLong { len: 3, max: 2 })
-        );
+        assert_eq!(decode(codec, &stored, MAX - 1), Err(CodecError::TooLong { len: MAX as u64, max: MAX - 1 }));
+        assert_eq!(decode(Codec::RAW, b"abc", 2), Err(CodecError::TooLong { len: 3, max: 2 }));
         // Two frames: the first one's size is no longer all there is.
         let twice = [stored.as_slice(), stored.as_slice()].concat();
-        assert!(matches!(
-            decode(codec, &twice, MAX),
-            Err(CodecError::Damaged(_))
-        ));
+        assert!(matches!(decode(codec, &twice, MAX), Err(CodecError::Damaged(_))));
         // A content size without content: magic, eight bytes of size, a last block that repeats one byte.
         let mut claim = vec![0x28, 0xb5, 0x2f, 0xfd, 0xe0];
         claim.extend_from_slice(&(1u64 << 40).to_le_bytes());
         claim.extend_from_slice(&[0x03, 0, 0, 0]);
-        assert_eq!(
-            decode(codec, &claim, MAX),
-            Err(CodecError::TooLong {
-                len: 1 << 40,
-                max: MAX
-            })
-        );
-        assert!(matches!(
-            decode(codec, &claim, usize::MAX),
-            Err(CodecError::Damaged(_))
-        ));
+        assert_eq!(decode(codec, &claim, MAX), Err(CodecError::TooLong { len: 1 << 40, max: MAX }));
+        assert!(matches!(decode(codec, &claim, usize::MAX), Err(CodecError::Damaged(_))));
     }
 
     #[test]
     fn a_frame_without_its_size_is_refused() {
         let frame = zstd_frame_without_size(b"some bytes some bytes some bytes");
-        assert_eq!(
-            decode(Codec::ZSTD, &frame, MAX),
-            Err(CodecError::Damaged("the content size is missing"))
-        );
+        assert_eq!(decode(Codec::ZSTD, &frame, MAX), Err(CodecError::Damaged("the content size is missing")));
     }
 
     fn zstd_frame_without_size(bytes: &[u8]) -> Vec<u8> {
         let mut context = CCtx::create();
-        context
-            .set_parameter(CParameter::ContentSizeFlag(false))
-            .unwrap();
+        context.set_parameter(CParameter::ContentSizeFlag(false)).unwrap();
         let mut out = Vec::with_capacity(1000);
         context.compress2(&mut out, bytes).unwrap();
         out
@@ -343,10 +295,7 @@ mod tests {
             let bytes = prose(1000);
             let (codec, stored) = encode(&bytes, class);
             assert_ne!(codec, Codec::RAW);
-            assert_eq!(
-                zstd_safe::get_frame_content_size(&stored).unwrap(),
-                Some(1000)
-            );
+            assert_eq!(zstd_safe::get_frame_content_size(&stored).unwrap(), Some(1000));
             assert_eq!(zstd_safe::get_dict_id_from_frame(&stored), None);
             // The checksum's bit of the frame header descriptor.
             assert_eq!(stored[4] & 0b100, 0);

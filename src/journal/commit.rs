@@ -216,15 +216,13 @@ impl Commit {
         if text.len() != raw {
             return Err(BadCommit::Head);
         }
-        let mut texts = text.split(|byte| *byte == b'\n');
-        let key = match (has_key, texts.next()) {
-            (1, Some(first)) => {
+        let mut texts = text.split(|byte: &u8| *byte == b'\n');
+        let key = match has_key {
+            1 => {
+                let first = texts.next().unwrap_or_default();
                 Some(serde_json::from_slice(first).map_err(|error| BadCommit::Line(BadLine::from(error)))?)
             }
-            _ => {
-                texts = text.split(|byte| *byte == b'\n');
-                None
-            }
+            _ => None,
         };
         let lines = texts
             .filter(|line| !line.is_empty())
@@ -246,10 +244,7 @@ impl Commit {
 
 /// Whether a line's payload is the next payload frame of the group.
 pub fn takes_frame(item: &Item) -> bool {
-    matches!(
-        item,
-        Item::Record(Record::PayloadAdded { parts: None, .. }) | Item::Record(Record::PayloadPart { .. })
-    )
+    matches!(item, Item::Record(Record::PayloadAdded { parts: None, .. }) | Item::Record(Record::PayloadPart { .. }))
 }
 
 #[cfg(test)]

@@ -76,9 +76,7 @@ pub enum NotCanonical {
 pub fn canonicalize(text: &[u8]) -> Result<Vec<u8>, NotCanonical> {
     // Checked once for the whole text, so that the parser can copy runs of bytes unseen.
     if let Err(e) = std::str::from_utf8(text) {
-        return Err(NotCanonical::Utf8 {
-            at: e.valid_up_to(),
-        });
+        return Err(NotCanonical::Utf8 { at: e.valid_up_to() });
     }
     let mut parser = Parser {
         text,
@@ -195,11 +193,7 @@ impl Parser<'_> {
             self.expect(b':')?;
             self.skip_whitespace();
             self.value(depth)?;
-            let member = Member {
-                start,
-                key_end,
-                end: self.out.len(),
-            };
+            let member = Member { start, key_end, end: self.out.len() };
             if let Some(last) = self.members.get(first..).and_then(<[Member]>::last) {
                 sorted = sorted && compare_keys(&self.out, last, &member) == Ordering::Less;
             }
@@ -224,10 +218,7 @@ impl Parser<'_> {
         let out = &mut self.out;
         let from = members[0].start;
         members.sort_unstable_by(|a, b| compare_keys(out, a, b));
-        if members
-            .windows(2)
-            .any(|pair| compare_keys(out, &pair[0], &pair[1]) == Ordering::Equal)
-        {
+        if members.windows(2).any(|pair| compare_keys(out, &pair[0], &pair[1]) == Ordering::Equal) {
             return Err(NotCanonical::DuplicateKey { at: self.at });
         }
         self.scratch.clear();
@@ -235,8 +226,7 @@ impl Parser<'_> {
             if !self.scratch.is_empty() {
                 self.scratch.push(b',');
             }
-            self.scratch
-                .extend_from_slice(&out[member.start..member.end]);
+            self.scratch.extend_from_slice(&out[member.start..member.end]);
         }
         out.truncate(from);
         out.extend_from_slice(&self.scratch);
@@ -248,11 +238,7 @@ impl Parser<'_> {
         while let Some(b'0'..=b'9') = self.peek() {
             self.at += 1;
         }
-        if self.at == start {
-            self.syntax()
-        } else {
-            Ok(())
-        }
+        if self.at == start { self.syntax() } else { Ok(()) }
     }
 
     fn number(&mut self) -> Result<(), NotCanonical> {
@@ -363,9 +349,7 @@ fn plain_length(bytes: &[u8]) -> usize {
     for (i, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let found = control
-            | zeros(word ^ (ONES * u64::from(b'"')))
-            | zeros(word ^ (ONES * u64::from(b'\\')));
+        let found = control | zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
         if found != 0 {
             return i * 8 + found.trailing_zeros() as usize / 8;
         }
@@ -395,15 +379,8 @@ fn push_char(out: &mut Vec<u8>, c: char) {
 /// Orders two members by their decoded keys.
 fn compare_keys(out: &[u8], a: &Member, b: &Member) -> Ordering {
     // Without the quotes, one byte each.
-    let (a, b) = (
-        &out[a.start + 1..a.key_end - 1],
-        &out[b.start + 1..b.key_end - 1],
-    );
-    if a.contains(&b'\\') || b.contains(&b'\\') {
-        decoded(a).cmp(decoded(b))
-    } else {
-        a.cmp(b)
-    }
+    let (a, b) = (&out[a.start + 1..a.key_end - 1], &out[b.start + 1..b.key_end - 1]);
+    if a.contains(&b'\\') || b.contains(&b'\\') { decoded(a).cmp(decoded(b)) } else { a.cmp(b) }
 }
 
 /// The bytes of a string that [`push_char`] escaped.
@@ -437,12 +414,8 @@ mod tests {
 
     #[test]
     fn whitespace_goes_and_keys_are_sorted() {
-        let text =
-            " {\t\"b\" : [ 1 , true , { } , [ ] ] ,\r\n \"a\" : { \"z\" : null , \"\" : false } } ";
-        assert_eq!(
-            canonical(text).unwrap(),
-            r#"{"a":{"":false,"z":null},"b":[1,true,{},[]]}"#
-        );
+        let text = " {\t\"b\" : [ 1 , true , { } , [ ] ] ,\r\n \"a\" : { \"z\" : null , \"\" : false } } ";
+        assert_eq!(canonical(text).unwrap(), r#"{"a":{"":false,"z":null},"b":[1,true,{},[]]}"#);
     }
 
     #[test]
@@ -474,10 +447,7 @@ mod tests {
     #[test]
     fn strings_are_escaped_as_little_as_possible() {
         let text = r#""\u0041\/\u00e9\ud83d\ude00\u007f\u001F\u0008\u0009\u000a\u000C\u000d\u0022\u005c\u2028""#;
-        assert_eq!(
-            canonical(text).unwrap(),
-            "\"A/é😀\u{7f}\\u001f\\b\\t\\n\\f\\r\\\"\\\\\u{2028}\""
-        );
+        assert_eq!(canonical(text).unwrap(), "\"A/é😀\u{7f}\\u001f\\b\\t\\n\\f\\r\\\"\\\\\u{2028}\"");
     }
 
     #[test]
@@ -526,18 +496,9 @@ mod tests {
     fn depth_is_bounded() {
         let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
         assert_eq!(canonical(&nested(MAX_DEPTH)).unwrap(), nested(MAX_DEPTH));
-        assert_eq!(
-            canonical(&nested(MAX_DEPTH + 1)),
-            Err(NotCanonical::TooDeep { at: MAX_DEPTH })
-        );
-        assert_eq!(
-            canonical(&nested(1_000_000)),
-            Err(NotCanonical::TooDeep { at: MAX_DEPTH })
-        );
-        assert!(matches!(
-            canonical(&"{\"a\":".repeat(1_000_000)),
-            Err(NotCanonical::TooDeep { .. })
-        ));
+        assert_eq!(canonical(&nested(MAX_DEPTH + 1)), Err(NotCanonical::TooDeep { at: MAX_DEPTH }));
+        assert_eq!(canonical(&nested(1_000_000)), Err(NotCanonical::TooDeep { at: MAX_DEPTH }));
+        assert!(matches!(canonical(&"{\"a\":".repeat(1_000_000)), Err(NotCanonical::TooDeep { .. })));
     }
 
     #[test]
@@ -551,11 +512,7 @@ mod tests {
                     text[at - 1] = 0xff;
                 }
                 let special = byte < 0x20 || byte == b'"' || byte == b'\\';
-                assert_eq!(
-                    plain_length(&text),
-                    if special { at } else { 20 },
-                    "{byte} at {at}"
-                );
+                assert_eq!(plain_length(&text), if special { at } else { 20 }, "{byte} at {at}");
             }
         }
     }

@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn every_kind_of_record_is_listed() {
         for kind in super::super::record::KINDS {
-            let error = serde_json::from_str::<Record>(&format!("{{"record":"{kind}"}}")).unwrap_err();
+            let error = serde_json::from_str::<Record>(&format!(r#"{{"record":"{kind}"}}"#)).unwrap_err();
             assert!(error.to_string().starts_with("missing field"), "{kind}: {error}");
         }
     }

@@ -22,7 +22,7 @@ pub mod turn;
 pub use digest::{Digest, HeadId};
 pub use event::{Annotation, Body, Event};
 pub use fold::{Entry, View};
-pub use head::{HeadKind, Root, TranscriptRange};
+pub use head::{HeadKind, Refs, Root, TranscriptRange};
 pub use id::{
     CallNumber, EvalNumber, EventNumber, InvocationNumber, MessageNumber, SessionId, SnapshotNumber, TurnNumber, Tx,
 };

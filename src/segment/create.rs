@@ -49,14 +49,7 @@ pub(super) fn create_segment(
     let temporary = temporary_path(dir);
     let result = create_file_private(&temporary)
         .map_err(io)
-        .and_then(|file| {
-            fill_file(
-                file,
-                SegmentHeader::fresh(segment, plan.predecessor_end),
-                plan,
-                frames,
-            )
-        })
+        .and_then(|file| fill_file(file, SegmentHeader::fresh(segment, plan.predecessor_end), plan, frames))
         .and_then(|created| {
             rename_new(&temporary, &target).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => AdoptError::Exists { segment },
@@ -102,14 +95,8 @@ fn fill_file(
     let (mut offset, mut places) = (SEGMENT_HEADER_LEN, Vec::new());
     for frame in frames {
         let Frame { header: old, body } = frame.map_err(|source| AdoptError::Read { source })?;
-        let frame = FrameRef {
-            kind: old.kind,
-            codec: old.codec,
-            body: &body,
-        };
-        writer
-            .write_all(&encode_header(frame, old.group, seed))
-            .map_err(io)?;
+        let frame = FrameRef { kind: old.kind, codec: old.codec, body: &body };
+        writer.write_all(&encode_header(frame, old.group, seed)).map_err(io)?;
         writer.write_all(&body).map_err(io)?;
         places.push(Position::new(segment, offset));
         offset += FRAME_HEADER_LEN + body.len() as u64;
@@ -121,14 +108,7 @@ fn fill_file(
     writer.flush().map_err(io)?;
     drop(writer);
     fsync(&file).map_err(io)?;
-    Ok(Created {
-        file,
-        header,
-        appended: Appended {
-            end: Position::new(segment, offset),
-            places,
-        },
-    })
+    Ok(Created { file, header, appended: Appended { end: Position::new(segment, offset), places } })
 }
 
 /// Gives a file its name, unless something has it already.
@@ -149,10 +129,7 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    const PLAN: Plan = Plan {
-        predecessor_end: Position::START,
-        fill_at_most: 4096,
-    };
+    const PLAN: Plan = Plan { predecessor_end: Position::START, fill_at_most: 4096 };
 
     #[test]
     fn nothing_is_replaced_and_nothing_left_behind() {
@@ -173,9 +150,7 @@ mod tests {
     #[test]
     fn a_frame_that_cannot_be_read_leaves_no_segment() {
         let folder = tempfile::tempdir().unwrap();
-        let unreadable = Err(ReadError::NoFrame {
-            position: Position::first_of(1),
-        });
+        let unreadable = Err(ReadError::NoFrame { position: Position::first_of(1) });
         let error = create_segment(folder.path(), &PLAN, std::iter::once(unreadable)).unwrap_err();
         assert!(matches!(error, AdoptError::Read { .. }));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -185,13 +160,7 @@ mod tests {
     fn a_new_segment_is_small_and_filled() {
         let folder = tempfile::tempdir().unwrap();
         let created = create_segment(folder.path(), &PLAN, std::iter::empty()).unwrap();
-        assert_eq!(
-            created.appended,
-            Appended {
-                end: Position::first_of(1),
-                places: Vec::new()
-            }
-        );
+        assert_eq!(created.appended, Appended { end: Position::first_of(1), places: Vec::new() });
         assert_eq!(created.file.metadata().unwrap().len(), 4096);
         assert_eq!(created.header.predecessor_end, Position::START);
     }

@@ -33,12 +33,7 @@ pub(super) struct Current {
 impl Current {
     pub(super) fn new(created: Created) -> Current {
         let Created { file, header, .. } = created;
-        Current {
-            number: header.number,
-            file,
-            seed: header.seed(),
-            zeros_seen: true,
-        }
+        Current { number: header.number, file, seed: header.seed(), zeros_seen: true }
     }
 }
 
@@ -56,10 +51,7 @@ impl Log {
     pub(super) fn look(&mut self, end: Position) -> Result<Look, SegmentError> {
         let next = end.segment.saturating_add(1);
         let next_path = segment_path(&self.dir, next);
-        if exists(&next_path).map_err(|source| SegmentError::Io {
-            path: next_path,
-            source,
-        })? {
+        if exists(&next_path).map_err(|source| SegmentError::Io { path: next_path, source })? {
             return Ok(Look::Mismatch(EndMismatch::Later { segment: next }));
         }
         if end == Position::START {
@@ -78,31 +70,19 @@ impl Log {
         } else {
             first_nonzero(&current.file, end.offset)
         };
-        Ok(
-            match found.map_err(|source| SegmentError::Io { path, source })? {
-                Some(offset) => Look::Mismatch(EndMismatch::Bytes { offset }),
-                None => {
-                    current.zeros_seen = true;
-                    Look::AtEnd { file_len: length }
-                }
-            },
-        )
+        Ok(match found.map_err(|source| SegmentError::Io { path, source })? {
+            Some(offset) => Look::Mismatch(EndMismatch::Bytes { offset }),
+            None => {
+                current.zeros_seen = true;
+                Look::AtEnd { file_len: length }
+            }
+        })
     }
 
     /// The open file of segment `number` and its length.
-    fn open_current(
-        &mut self,
-        number: u64,
-        path: &Path,
-    ) -> Result<(&mut Current, u64), SegmentError> {
-        let io = |source| SegmentError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let mut kept = self
-            .current
-            .take()
-            .filter(|current| current.number == number);
+    fn open_current(&mut self, number: u64, path: &Path) -> Result<(&mut Current, u64), SegmentError> {
+        let io = |source| SegmentError::Io { path: path.to_owned(), source };
+        let mut kept = self.current.take().filter(|current| current.number == number);
         if let Some(current) = &kept
             && current.file.metadata().map_err(io)?.nlink() == 0
         {
@@ -112,19 +92,11 @@ impl Log {
         let current = match kept {
             Some(current) => current,
             None => {
-                let (file, header) =
-                    open_segment(path, number, OpenOptions::new().read(true).write(true))?;
+                let (file, header) = open_segment(path, number, OpenOptions::new().read(true).write(true))?;
                 // Whoever named it may have died before the name was durable. A sync that fails here would
                 // seem to succeed if it were tried again.
-                sync_dir(&self.dir)
-                    .inspect_err(|_| self.poisoned = true)
-                    .map_err(io)?;
-                Current {
-                    number,
-                    file,
-                    seed: header.seed(),
-                    zeros_seen: false,
-                }
+                sync_dir(&self.dir).inspect_err(|_| self.poisoned = true).map_err(io)?;
+                Current { number, file, seed: header.seed(), zeros_seen: false }
             }
         };
         let length = current.file.metadata().map_err(io)?.len();
@@ -135,8 +107,5 @@ impl Log {
 fn probe(file: &File, offset: u64) -> io::Result<Option<u64>> {
     let mut bytes = [0; PROBE];
     let got = read_up_to(file, &mut bytes, offset)?;
-    Ok(bytes[..got]
-        .iter()
-        .position(|byte| *byte != 0)
-        .map(|found| offset + found as u64))
+    Ok(bytes[..got].iter().position(|byte| *byte != 0).map(|found| offset + found as u64))
 }

@@ -18,9 +18,7 @@ use super::position::Position;
 /// ```
 pub fn is_full(error: &io::Error) -> bool {
     let full = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG];
-    error
-        .raw_os_error()
-        .is_some_and(|code| full.iter().any(|errno| errno.raw_os_error() == code))
+    error.raw_os_error().is_some_and(|code| full.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// Why bytes are not a frame.

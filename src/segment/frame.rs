@@ -114,13 +114,7 @@ impl FrameHeader {
             return Err(BadFrame::Length(body_len));
         }
         let (group, body_crc) = (le_u64(bytes, 8), le_u32(bytes, 16));
-        Ok(Some(FrameHeader {
-            kind,
-            codec: bytes[1],
-            body_len,
-            group,
-            body_crc,
-        }))
+        Ok(Some(FrameHeader { kind, codec: bytes[1], body_len, group, body_crc }))
     }
 
     /// Whether `body` is the one this header was made for.
@@ -129,13 +123,8 @@ impl FrameHeader {
     ///
     /// [`BadFrame::BodyChecksum`] if it is not.
     pub fn verify(&self, body: &[u8], seed: Seed) -> Result<(), BadFrame> {
-        let same =
-            body.len() as u64 == u64::from(self.body_len) && seed.checksum(body) == self.body_crc;
-        if same {
-            Ok(())
-        } else {
-            Err(BadFrame::BodyChecksum)
-        }
+        let same = body.len() as u64 == u64::from(self.body_len) && seed.checksum(body) == self.body_crc;
+        if same { Ok(()) } else { Err(BadFrame::BodyChecksum) }
     }
 
     /// How far the frame reaches from its first byte.
@@ -187,25 +176,14 @@ mod tests {
         let Some(header) = FrameHeader::decode(&head, seed)? else {
             return Ok(None);
         };
-        let body = bytes[HEADER..]
-            .get(..header.body_len as usize)
-            .ok_or(BadFrame::PastEnd)?;
+        let body = bytes[HEADER..].get(..header.body_len as usize).ok_or(BadFrame::PastEnd)?;
         header.verify(body, seed)?;
         Ok(Some((header, body)))
     }
 
     fn sample(seed: Seed) -> Vec<u8> {
         let mut out = Vec::new();
-        encode(
-            &mut out,
-            FrameRef {
-                kind: Kind::Commit,
-                codec: 7,
-                body: b"a commit's body",
-            },
-            42,
-            seed,
-        );
+        encode(&mut out, FrameRef { kind: Kind::Commit, codec: 7, body: b"a commit's body" }, 42, seed);
         out
     }
 
@@ -214,10 +192,7 @@ mod tests {
         let seed = Seed::of(&[1; 16]);
         let bytes = sample(seed);
         let (header, body) = decode(&bytes, seed).unwrap().unwrap();
-        assert_eq!(
-            (header.kind, header.codec, header.group),
-            (Kind::Commit, 7, 42)
-        );
+        assert_eq!((header.kind, header.codec, header.group), (Kind::Commit, 7, 42));
         assert_eq!(body, b"a commit's body");
         assert_eq!(header.frame_len(), bytes.len() as u64);
     }
@@ -236,10 +211,7 @@ mod tests {
     #[test]
     fn a_frame_of_another_segment_is_refused() {
         let bytes = sample(Seed::of(&[1; 16]));
-        assert_eq!(
-            decode(&bytes, Seed::of(&[2; 16])),
-            Err(BadFrame::HeaderChecksum)
-        );
+        assert_eq!(decode(&bytes, Seed::of(&[2; 16])), Err(BadFrame::HeaderChecksum));
     }
 
     #[test]

@@ -31,11 +31,7 @@ pub struct SegmentHeader {
 impl SegmentHeader {
     /// A header with a fresh random id.
     pub fn fresh(number: u64, predecessor_end: Position) -> SegmentHeader {
-        SegmentHeader {
-            number,
-            id: *uuid::Uuid::new_v4().as_bytes(),
-            predecessor_end,
-        }
+        SegmentHeader { number, id: *uuid::Uuid::new_v4().as_bytes(), predecessor_end }
     }
 
     /// What the checksums of this segment's frames start from.
@@ -67,32 +63,19 @@ impl SegmentHeader {
         // Magic, version and checksum stay where they are in every format, so that a newer one can be told
         // from a flipped bit.
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
-        if bytes[..8] != MAGIC || le_u32(bytes, 60) != crc32fast::hash(&bytes[..60]) || version == 0
-        {
-            return Err(SegmentError::Damaged {
-                path: path.to_owned(),
-            });
+        if bytes[..8] != MAGIC || le_u32(bytes, 60) != crc32fast::hash(&bytes[..60]) || version == 0 {
+            return Err(SegmentError::Damaged { path: path.to_owned() });
         }
         if version > FORMAT_VERSION {
-            return Err(SegmentError::Newer {
-                path: path.to_owned(),
-                found: version,
-                known: FORMAT_VERSION,
-            });
+            return Err(SegmentError::Newer { path: path.to_owned(), found: version, known: FORMAT_VERSION });
         }
         let mut id = [0; 16];
         id.copy_from_slice(&bytes[24..40]);
         let predecessor_end = Position::new(le_u64(bytes, 40), le_u64(bytes, 48));
-        let header = SegmentHeader {
-            number: le_u64(bytes, 16),
-            id,
-            predecessor_end,
-        };
+        let header = SegmentHeader { number: le_u64(bytes, 16), id, predecessor_end };
         // Also covers the reserved bytes, which must be zero.
         if header.number == 0 || header.encode() != *bytes {
-            return Err(SegmentError::Damaged {
-                path: path.to_owned(),
-            });
+            return Err(SegmentError::Damaged { path: path.to_owned() });
         }
         Ok(header)
     }
@@ -111,13 +94,7 @@ mod tests {
         for bit in 0..HEADER * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                matches!(
-                    SegmentHeader::decode(&flipped, path),
-                    Err(SegmentError::Damaged { .. })
-                ),
-                "bit {bit}"
-            );
+            assert!(matches!(SegmentHeader::decode(&flipped, path), Err(SegmentError::Damaged { .. })), "bit {bit}");
         }
     }
 
@@ -128,14 +105,7 @@ mod tests {
         let crc = crc32fast::hash(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_le_bytes());
         let error = SegmentHeader::decode(&bytes, Path::new("x")).unwrap_err();
-        assert!(matches!(
-            error,
-            SegmentError::Newer {
-                found: 2,
-                known: 1,
-                ..
-            }
-        ));
+        assert!(matches!(error, SegmentError::Newer { found: 2, known: 1, .. }));
     }
 
     #[test]

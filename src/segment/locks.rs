@@ -43,20 +43,13 @@ impl LockFile {
     ///
     /// [`LockError::NotRegular`] for a link or the like, [`LockError::Io`] otherwise.
     pub fn open(path: &Path) -> Result<LockFile, LockError> {
-        let writable = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .mode(0o600)
-            .clone();
+        let writable = OpenOptions::new().read(true).write(true).create(true).mode(0o600).clone();
         match LockFile::open_with(path, writable) {
             // A lock needs no writing: a store that may only be read can be locked all the same.
             Err(OpenFault::Io(error)) if denied(&error) => {
-                LockFile::open_with(path, OpenOptions::new().read(true).clone()).map_err(|fault| {
-                    match fault {
-                        OpenFault::Missing => OpenFault::Io(error),
-                        other => other,
-                    }
+                LockFile::open_with(path, OpenOptions::new().read(true).clone()).map_err(|fault| match fault {
+                    OpenFault::Missing => OpenFault::Io(error),
+                    other => other,
                 })
             }
             result => result,
@@ -78,10 +71,7 @@ impl LockFile {
     }
 
     fn open_with(path: &Path, mut options: OpenOptions) -> Result<LockFile, OpenFault> {
-        Ok(LockFile {
-            file: Arc::new(open_regular(path, &mut options)?),
-            path: path.to_owned(),
-        })
+        Ok(LockFile { file: Arc::new(open_regular(path, &mut options)?), path: path.to_owned() })
     }
 
     /// Takes the lock shared, if that can be had within `timeout`.
@@ -150,9 +140,7 @@ impl LockFile {
             }
             let left = timeout.saturating_sub(start.elapsed());
             if left.is_zero() {
-                return Err(LockError::TimedOut {
-                    path: self.path.clone(),
-                });
+                return Err(LockError::TimedOut { path: self.path.clone() });
             }
             pause(wait.min(left));
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -188,24 +176,16 @@ impl LockFile {
         if Arc::strong_count(&self.file) == 1 {
             Ok(())
         } else {
-            Err(LockError::AlreadyHeld {
-                path: self.path.clone(),
-            })
+            Err(LockError::AlreadyHeld { path: self.path.clone() })
         }
     }
 
     fn guard(&self) -> LockGuard {
-        LockGuard {
-            file: Arc::clone(&self.file),
-            path: self.path.clone(),
-        }
+        LockGuard { file: Arc::clone(&self.file), path: self.path.clone() }
     }
 
     fn io(&self, source: io::Error) -> LockError {
-        LockError::Io {
-            path: self.path.clone(),
-            source,
-        }
+        LockError::Io { path: self.path.clone(), source }
     }
 }
 
@@ -219,10 +199,7 @@ impl LockGuard {
     pub fn into_shared(self) -> Result<LockGuard, LockError> {
         match wait_for(&self.file, Mode::Shared) {
             Ok(()) => Ok(self),
-            Err(source) => Err(LockError::Io {
-                path: self.path.clone(),
-                source,
-            }),
+            Err(source) => Err(LockError::Io { path: self.path.clone(), source }),
         }
     }
 }
@@ -247,29 +224,20 @@ fn wait_for(file: &File, mode: Mode) -> io::Result<()> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "flock has no timeout, so a timed lock has to ask again"
-)]
+#[expect(clippy::disallowed_methods, reason = "flock has no timeout, so a timed lock has to ask again")]
 fn pause(wait: Duration) {
     std::thread::sleep(wait);
 }
 
 fn denied(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-    )
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn lock_error(fault: OpenFault, path: &Path) -> LockError {
     let path = path.to_owned();
     match fault {
         OpenFault::NotRegular => LockError::NotRegular { path },
-        OpenFault::Missing => LockError::Io {
-            path,
-            source: io::ErrorKind::NotFound.into(),
-        },
+        OpenFault::Missing => LockError::Io { path, source: io::ErrorKind::NotFound.into() },
         OpenFault::Io(source) => LockError::Io { path, source },
     }
 }
@@ -284,18 +252,12 @@ mod tests {
     fn two_handles_exclude_each_other_until_the_guard_drops() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let (mut one, mut two) = (
-            LockFile::open(&path).unwrap(),
-            LockFile::open(&path).unwrap(),
-        );
+        let (mut one, mut two) = (LockFile::open(&path).unwrap(), LockFile::open(&path).unwrap());
         let guard = one.exclusive(SHORT).unwrap();
         assert!(two.try_exclusive().unwrap().is_none());
         assert!(two.try_shared().unwrap().is_none());
         assert!(matches!(two.shared(SHORT), Err(LockError::TimedOut { .. })));
-        assert!(matches!(
-            one.try_exclusive(),
-            Err(LockError::AlreadyHeld { .. })
-        ));
+        assert!(matches!(one.try_exclusive(), Err(LockError::AlreadyHeld { .. })));
         let guard = guard.into_shared().unwrap();
         let other = two.shared_blocking().unwrap();
         drop(guard);
@@ -312,9 +274,6 @@ mod tests {
         drop(LockFile::open(&path).unwrap());
         assert!(LockFile::open_existing(&path).unwrap().is_some());
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(
-            LockFile::open(&link),
-            Err(LockError::NotRegular { .. })
-        ));
+        assert!(matches!(LockFile::open(&link), Err(LockError::NotRegular { .. })));
     }
 }

@@ -27,10 +27,7 @@ pub struct LogOptions {
 impl Default for LogOptions {
     /// 64 MiB, filled ahead.
     fn default() -> LogOptions {
-        LogOptions {
-            segment_size: 64 << 20,
-            zero_fill: true,
-        }
+        LogOptions { segment_size: 64 << 20, zero_fill: true }
     }
 }
 
@@ -83,13 +80,7 @@ impl Log {
         if !dir.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Log {
-            dir: dir.to_owned(),
-            options,
-            current: None,
-            buffer: Vec::new(),
-            poisoned: false,
-        })
+        Ok(Log { dir: dir.to_owned(), options, current: None, buffer: Vec::new(), poisoned: false })
     }
 
     /// Whether an append had an unknown outcome: only a new `Log` writes again, after its caller has read
@@ -105,38 +96,21 @@ impl Log {
     /// [`AppendError::Unknown`] if the group may be in the log or not; after any other error, no commit
     /// frame of it is whole there. [`AppendError::NotAtEnd`] if `end` is not where the log ends: the
     /// caller reads what follows, and continues in a new segment that [`adopt`](Log::adopt) makes.
-    pub fn append(
-        &mut self,
-        end: Position,
-        group: u64,
-        frames: &[FrameRef<'_>],
-    ) -> Result<Appended, AppendError> {
+    pub fn append(&mut self, end: Position, group: u64, frames: &[FrameRef<'_>]) -> Result<Appended, AppendError> {
         if self.poisoned {
             return Err(AppendError::Poisoned);
         }
-        let bytes = frames
-            .iter()
-            .map(|frame| FRAME_HEADER_LEN + frame.body.len() as u64)
-            .sum::<u64>();
+        let bytes = frames.iter().map(|frame| FRAME_HEADER_LEN + frame.body.len() as u64).sum::<u64>();
         if bytes >= GROUP_LIMIT {
-            return Err(AppendError::GroupTooLarge {
-                bytes,
-                limit: GROUP_LIMIT,
-            });
+            return Err(AppendError::GroupTooLarge { bytes, limit: GROUP_LIMIT });
         }
-        let look = self.look(end).map_err(|source| AppendError::Segment {
-            segment: end.segment,
-            source,
-        })?;
+        let look = self.look(end).map_err(|source| AppendError::Segment { segment: end.segment, source })?;
         let file_len = match look {
             Look::AtEnd { file_len } => file_len,
             Look::Mismatch(why) => return Err(AppendError::NotAtEnd { end, why }),
         };
         if frames.is_empty() {
-            return Ok(Appended {
-                end,
-                places: Vec::new(),
-            });
+            return Ok(Appended { end, places: Vec::new() });
         }
         if self.must_roll(end, bytes) {
             let (end, file_len) = self.roll(end, bytes)?;
@@ -188,10 +162,7 @@ impl Log {
         if self.poisoned {
             return Err(AdoptError::Poisoned);
         }
-        let plan = Plan {
-            predecessor_end: end,
-            fill_at_most: self.fill_size(),
-        };
+        let plan = Plan { predecessor_end: end, fill_at_most: self.fill_size() };
         let created = create_segment(&self.dir, &plan, frames.into_iter())?;
         let appended = created.appended.clone();
         self.current = Some(Current::new(created));
@@ -225,18 +196,12 @@ impl Log {
             current.zeros_seen = false;
         }
         let segment = end.segment;
-        match self
-            .look(end)
-            .map_err(|source| TrimError::Segment { segment, source })?
-        {
+        match self.look(end).map_err(|source| TrimError::Segment { segment, source })? {
             Look::Mismatch(why) => Err(TrimError::NotAtEnd { end, why }),
             Look::AtEnd { file_len } if file_len <= end.offset => Ok(false),
             Look::AtEnd { .. } => match &self.current {
                 Some(current) => {
-                    current
-                        .file
-                        .set_len(end.offset)
-                        .map_err(|source| TrimError::Io { source })?;
+                    current.file.set_len(end.offset).map_err(|source| TrimError::Io { source })?;
                     Ok(true)
                 }
                 None => Ok(false),
@@ -245,41 +210,20 @@ impl Log {
     }
 
     fn fill_size(&self) -> u64 {
-        if self.options.zero_fill {
-            self.options.segment_size
-        } else {
-            0
-        }
+        if self.options.zero_fill { self.options.segment_size } else { 0 }
     }
 
     /// A new, empty segment after `end`, for a group of `bytes` bytes: where its first frame goes, and its
     /// file's length.
     fn roll(&mut self, end: Position, bytes: u64) -> Result<(Position, u64), AppendError> {
-        let fill_at_most = if bytes < FILL_LEAST {
-            self.fill_size()
-        } else {
-            0
-        };
-        let plan = Plan {
-            predecessor_end: end,
-            fill_at_most,
-        };
-        let created =
-            create_segment(&self.dir, &plan, std::iter::empty()).map_err(|error| match error {
-                AdoptError::Exists { segment } => AppendError::NotAtEnd {
-                    end,
-                    why: EndMismatch::Later { segment },
-                },
-                AdoptError::Io { source, .. } => AppendError::Plain { source },
-                other => AppendError::Plain {
-                    source: io::Error::other(other),
-                },
-            })?;
-        let file_len = created
-            .file
-            .metadata()
-            .map_err(|source| AppendError::Plain { source })?
-            .len();
+        let fill_at_most = if bytes < FILL_LEAST { self.fill_size() } else { 0 };
+        let plan = Plan { predecessor_end: end, fill_at_most };
+        let created = create_segment(&self.dir, &plan, std::iter::empty()).map_err(|error| match error {
+            AdoptError::Exists { segment } => AppendError::NotAtEnd { end, why: EndMismatch::Later { segment } },
+            AdoptError::Io { source, .. } => AppendError::Plain { source },
+            other => AppendError::Plain { source: io::Error::other(other) },
+        })?;
+        let file_len = created.file.metadata().map_err(|source| AppendError::Plain { source })?.len();
         let end = created.appended.end;
         self.current = Some(Current::new(created));
         Ok((end, file_len))
@@ -294,9 +238,7 @@ impl Log {
         frames: &[FrameRef<'_>],
     ) -> Result<Appended, AppendError> {
         let Some(current) = &mut self.current else {
-            return Err(AppendError::Plain {
-                source: io::Error::other("no segment is open"),
-            });
+            return Err(AppendError::Plain { source: io::Error::other("no segment is open") });
         };
         let buffer = &mut self.buffer;
         buffer.clear();
@@ -312,12 +254,7 @@ impl Log {
         let group_len = buffer.len();
         let group_end = end.offset + group_len as u64;
         if self.options.zero_fill {
-            let until = fill_until(
-                group_end,
-                group_len as u64,
-                file_len,
-                self.options.segment_size,
-            );
+            let until = fill_until(group_end, group_len as u64, file_len, self.options.segment_size);
             buffer.resize((until - end.offset) as usize, 0);
         }
 
@@ -336,10 +273,7 @@ impl Log {
             self.poisoned = true;
             return Err(AppendError::Unknown { source });
         }
-        Ok(Appended {
-            end: Position::new(end.segment, group_end),
-            places,
-        })
+        Ok(Appended { end: Position::new(end.segment, group_end), places })
     }
 }
 

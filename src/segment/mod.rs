@@ -28,8 +28,7 @@ mod turnstile;
 mod write;
 
 pub use error::{
-    AdoptError, AppendError, BadFrame, EndMismatch, LockError, ReadError, SegmentError, TrimError,
-    is_full,
+    AdoptError, AppendError, BadFrame, EndMismatch, LockError, ReadError, SegmentError, TrimError, is_full,
 };
 pub use frame::{FRAME_HEADER_LEN, Frame, FrameHeader, FrameRef, GROUP_LIMIT, Kind, Seed, encode};
 pub use header::{FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentHeader};
@@ -40,8 +39,5 @@ pub use position::Position;
 pub use reader::SegmentReader;
 pub use readers::Readers;
 pub use scan::{End, Frames};
-pub use sync::{
-    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync,
-    sync_dir,
-};
+pub use sync::{FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, sync_dir};
 pub use turnstile::Turnstile;

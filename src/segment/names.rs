@@ -14,10 +14,7 @@ pub fn segment_path(dir: &Path, number: u64) -> PathBuf {
 
 /// A name, fresh each time, that [`list`] ignores.
 pub(super) fn temporary_path(dir: &Path) -> PathBuf {
-    dir.join(format!(
-        "{TEMPORARY_PREFIX}{}",
-        uuid::Uuid::new_v4().simple()
-    ))
+    dir.join(format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4().simple()))
 }
 
 /// The numbers of the segments in a log's folder, in order. Gaps are for the caller to notice; all other
@@ -45,10 +42,7 @@ pub fn remove_temporaries(dir: &Path) -> io::Result<usize> {
     let mut removed = 0;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let ours = entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
         if ours && !entry.file_type()?.is_dir() {
             fs::remove_file(entry.path())?;
             removed += 1;
@@ -75,14 +69,7 @@ mod tests {
     fn only_segments_are_listed_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path();
-        let others = [
-            "tmp-1",
-            "1.seg",
-            "0000000000.seg",
-            "00000000001.seg",
-            "+000000003.seg",
-            "0000000004.seg~",
-        ];
+        let others = ["tmp-1", "1.seg", "0000000000.seg", "00000000001.seg", "+000000003.seg", "0000000004.seg~"];
         for name in others {
             fs::write(dir.join(name), "").unwrap();
         }

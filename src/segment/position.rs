@@ -17,10 +17,7 @@ pub struct Position {
 
 impl Position {
     /// The end of a log that has no segment yet.
-    pub const START: Position = Position {
-        segment: 0,
-        offset: 0,
-    };
+    pub const START: Position = Position { segment: 0, offset: 0 };
 
     /// A place in segment `segment`, `offset` bytes from the start of its file.
     pub const fn new(segment: u64, offset: u64) -> Position {
@@ -29,10 +26,7 @@ impl Position {
 
     /// Where the first frame of segment `segment` is, or would be.
     pub const fn first_of(segment: u64) -> Position {
-        Position {
-            segment,
-            offset: SEGMENT_HEADER_LEN,
-        }
+        Position { segment, offset: SEGMENT_HEADER_LEN }
     }
 }
 

@@ -33,13 +33,7 @@ impl SegmentReader {
     pub fn open(dir: &Path, number: u64) -> Result<SegmentReader, SegmentError> {
         let path = segment_path(dir, number);
         let (file, header) = open_segment(&path, number, OpenOptions::new().read(true))?;
-        Ok(SegmentReader {
-            file,
-            header,
-            path,
-            seed: header.seed(),
-            known_len: AtomicU64::new(0),
-        })
+        Ok(SegmentReader { file, header, path, seed: header.seed(), known_len: AtomicU64::new(0) })
     }
 
     /// The segment's number.
@@ -88,9 +82,7 @@ impl SegmentReader {
         let position = Position::new(self.number(), offset);
         let io = |source| ReadError::Io { position, source };
         let bad = |why| ReadError::Bad { position, why };
-        let body_at = offset
-            .checked_add(FRAME_HEADER_LEN)
-            .ok_or(bad(BadFrame::PastEnd))?;
+        let body_at = offset.checked_add(FRAME_HEADER_LEN).ok_or(bad(BadFrame::PastEnd))?;
 
         let mut head = [0; FRAME_HEADER_LEN as usize];
         let mut body = vec![0; self.room(body_at, body_len_hint).map_err(io)?];
@@ -99,15 +91,9 @@ impl SegmentReader {
         if head_got < head.len() {
             // A few zeros before the file's end are as good as a whole header of them.
             let nothing = head.iter().all(|byte| *byte == 0);
-            return Err(if nothing {
-                ReadError::NoFrame { position }
-            } else {
-                bad(BadFrame::PastEnd)
-            });
+            return Err(if nothing { ReadError::NoFrame { position } } else { bad(BadFrame::PastEnd) });
         }
-        let header = FrameHeader::decode(&head, self.seed)
-            .map_err(bad)?
-            .ok_or(ReadError::NoFrame { position })?;
+        let header = FrameHeader::decode(&head, self.seed).map_err(bad)?.ok_or(ReadError::NoFrame { position })?;
 
         let wanted = header.body_len as usize;
         let body_got = got - head.len();
@@ -116,15 +102,9 @@ impl SegmentReader {
                 return Err(bad(BadFrame::PastEnd));
             }
             body.resize(wanted, 0);
-            self.file
-                .read_exact_at(&mut body[body_got..], body_at + body_got as u64)
-                .map_err(|error| {
-                    if error.kind() == io::ErrorKind::UnexpectedEof {
-                        bad(BadFrame::PastEnd)
-                    } else {
-                        io(error)
-                    }
-                })?;
+            self.file.read_exact_at(&mut body[body_got..], body_at + body_got as u64).map_err(|error| {
+                if error.kind() == io::ErrorKind::UnexpectedEof { bad(BadFrame::PastEnd) } else { io(error) }
+            })?;
         }
         body.truncate(wanted);
         header.verify(&body, self.seed).map_err(bad)?;
@@ -136,10 +116,7 @@ impl SegmentReader {
     }
 
     pub(super) fn fault(&self, offset: u64, source: io::Error) -> ReadError {
-        ReadError::Io {
-            position: Position::new(self.number(), offset),
-            source,
-        }
+        ReadError::Io { position: Position::new(self.number(), offset), source }
     }
 
     /// How many of `wanted` bytes at `offset` the file holds, so that no length costs more memory than that.
@@ -160,34 +137,18 @@ pub(super) fn open_segment(
     options: &mut OpenOptions,
 ) -> Result<(File, SegmentHeader), SegmentError> {
     let file = open_regular(path, options).map_err(|fault| match fault {
-        OpenFault::Missing => SegmentError::Missing {
-            path: path.to_owned(),
-        },
-        OpenFault::NotRegular => SegmentError::NotRegular {
-            path: path.to_owned(),
-        },
-        OpenFault::Io(source) => SegmentError::Io {
-            path: path.to_owned(),
-            source,
-        },
+        OpenFault::Missing => SegmentError::Missing { path: path.to_owned() },
+        OpenFault::NotRegular => SegmentError::NotRegular { path: path.to_owned() },
+        OpenFault::Io(source) => SegmentError::Io { path: path.to_owned(), source },
     })?;
     let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
-    file.read_exact_at(&mut bytes, 0)
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => SegmentError::Damaged {
-                path: path.to_owned(),
-            },
-            _ => SegmentError::Io {
-                path: path.to_owned(),
-                source,
-            },
-        })?;
+    file.read_exact_at(&mut bytes, 0).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => SegmentError::Damaged { path: path.to_owned() },
+        _ => SegmentError::Io { path: path.to_owned(), source },
+    })?;
     let header = SegmentHeader::decode(&bytes, path)?;
     if header.number != number {
-        return Err(SegmentError::WrongNumber {
-            path: path.to_owned(),
-            found: header.number,
-        });
+        return Err(SegmentError::WrongNumber { path: path.to_owned(), found: header.number });
     }
     Ok((file, header))
 }
@@ -209,11 +170,7 @@ pub(super) fn read_up_to(file: &File, bytes: &mut [u8], offset: u64) -> io::Resu
 /// Two buffers filled with one call, so that the body needs no copying.
 fn read_both(file: &File, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<usize> {
     let first = rustix::io::retry_on_intr(|| {
-        rustix::io::preadv(
-            file,
-            &mut [IoSliceMut::new(head), IoSliceMut::new(body)],
-            offset,
-        )
+        rustix::io::preadv(file, &mut [IoSliceMut::new(head), IoSliceMut::new(body)], offset)
     })?;
     // Ends early at the file's end, and hardly ever elsewhere.
     let (head_len, total) = (head.len(), head.len() + body.len());
@@ -242,42 +199,20 @@ mod tests {
     fn any_hint_gives_the_same_frame() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = Log::open(folder.path(), LogOptions::default()).unwrap();
-        let frame = FrameRef {
-            kind: Kind::Commit,
-            codec: 3,
-            body: b"seven b",
-        };
-        let places = log
-            .append(Position::START, 1, &[frame, frame])
-            .unwrap()
-            .places;
+        let frame = FrameRef { kind: Kind::Commit, codec: 3, body: b"seven b" };
+        let places = log.append(Position::START, 1, &[frame, frame]).unwrap().places;
         let reader = SegmentReader::open(folder.path(), 1).unwrap();
         for place in places {
             for hint in [0, 6, 7, 8, 31, 70_000, u32::MAX] {
-                assert_eq!(
-                    reader.read_frame_hinted(place.offset, hint).unwrap().body,
-                    b"seven b"
-                );
+                assert_eq!(reader.read_frame_hinted(place.offset, hint).unwrap().body, b"seven b");
             }
         }
         for offset in [126, 60_000, 65_530, 65_536, u64::MAX >> 1, u64::MAX - 5] {
-            assert!(
-                reader.read_frame_hinted(offset, 100).is_err(),
-                "offset {offset}"
-            );
+            assert!(reader.read_frame_hinted(offset, 100).is_err(), "offset {offset}");
         }
-        assert!(matches!(
-            reader.read_frame(65_530),
-            Err(ReadError::NoFrame { .. })
-        ));
+        assert!(matches!(reader.read_frame(65_530), Err(ReadError::NoFrame { .. })));
         let bad = reader.read_frame(65).unwrap_err();
-        assert!(matches!(
-            bad,
-            ReadError::Bad {
-                why: BadFrame::HeaderChecksum,
-                ..
-            }
-        ));
+        assert!(matches!(bad, ReadError::Bad { why: BadFrame::HeaderChecksum, .. }));
     }
 
     #[test]
@@ -290,10 +225,7 @@ mod tests {
         fs::write(segment_path(dir, 1), &header[..63]).unwrap();
         assert!(matches!(open(1), SegmentError::Damaged { .. }));
         fs::write(segment_path(dir, 2), header).unwrap();
-        assert!(matches!(
-            open(2),
-            SegmentError::WrongNumber { found: 1, .. }
-        ));
+        assert!(matches!(open(2), SegmentError::WrongNumber { found: 1, .. }));
         std::os::unix::fs::symlink(segment_path(dir, 1), segment_path(dir, 3)).unwrap();
         assert!(matches!(open(3), SegmentError::NotRegular { .. }));
     }

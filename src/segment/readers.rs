@@ -22,10 +22,7 @@ pub struct Readers {
 impl Readers {
     /// Readers of the log in `dir`; nothing is opened yet.
     pub fn new(dir: &Path) -> Readers {
-        Readers {
-            dir: dir.to_owned(),
-            open: Mutex::new(Vec::new()),
-        }
+        Readers { dir: dir.to_owned(), open: Mutex::new(Vec::new()) }
     }
 
     /// The log's folder.
@@ -49,9 +46,7 @@ impl Readers {
     /// As for [`get`](Readers::get).
     pub fn read_at(&self, position: Position, body_len_hint: u32) -> Result<Frame, ReadError> {
         let segment = position.segment;
-        let reader = self
-            .segment(segment)
-            .map_err(|source| ReadError::Segment { segment, source })?;
+        let reader = self.segment(segment).map_err(|source| ReadError::Segment { segment, source })?;
         reader.read_frame_hinted(position.offset, body_len_hint)
     }
 
@@ -79,10 +74,7 @@ impl Readers {
 
     /// Closes all files, for one who replaces or removes segments.
     pub fn clear(&self) {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -95,25 +87,15 @@ mod tests {
     #[test]
     fn threads_read_what_is_appended_and_files_stay_few() {
         let folder = tempfile::tempdir().unwrap();
-        let options = LogOptions {
-            segment_size: 4096,
-            ..LogOptions::default()
-        };
+        let options = LogOptions { segment_size: 4096, ..LogOptions::default() };
         let mut log = Log::open(folder.path(), options).unwrap();
         let readers = Readers::new(folder.path());
         let (mut end, mut places) = (Position::START, Vec::new());
         for group in 1..=200u64 {
             let body = vec![group as u8; 3000];
-            let frames = [FrameRef {
-                kind: Kind::Commit,
-                codec: 0,
-                body: &body,
-            }];
+            let frames = [FrameRef { kind: Kind::Commit, codec: 0, body: &body }];
             let appended = log.append(end, group, &frames).unwrap();
-            assert_eq!(
-                readers.read_at(appended.places[0], 3000).unwrap().body,
-                body
-            );
+            assert_eq!(readers.read_at(appended.places[0], 3000).unwrap().body, body);
             (end, places) = (appended.end, [places, appended.places].concat());
         }
         assert_eq!(end.segment, 200);
@@ -128,13 +110,7 @@ mod tests {
         });
         assert_eq!(readers.open.lock().unwrap().len(), OPEN_AT_MOST);
         let missing = readers.get(Position::first_of(999)).unwrap_err();
-        assert!(matches!(
-            missing,
-            ReadError::Segment {
-                segment: 999,
-                source: SegmentError::Missing { .. }
-            }
-        ));
+        assert!(matches!(missing, ReadError::Segment { segment: 999, source: SegmentError::Missing { .. } }));
         readers.clear();
         assert!(readers.get(places[0]).is_ok());
     }

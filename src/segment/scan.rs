@@ -87,15 +87,11 @@ impl Frames<'_> {
         if count == 0 {
             return Ok(&[]);
         }
-        let held = at
-            .checked_sub(self.window_at)
-            .map_or(0, |skip| self.window.len().saturating_sub(skip as usize));
+        let held = at.checked_sub(self.window_at).map_or(0, |skip| self.window.len().saturating_sub(skip as usize));
         if held < count {
             self.window.resize(WINDOW, 0);
             let got = read_up_to(&self.reader.file, &mut self.window, at);
-            let got = got
-                .inspect_err(|_| self.window.clear())
-                .map_err(|source| self.reader.fault(at, source))?;
+            let got = got.inspect_err(|_| self.window.clear()).map_err(|source| self.reader.fault(at, source))?;
             self.window.truncate(got);
             self.window_at = at;
         }
@@ -110,13 +106,8 @@ impl Frames<'_> {
         let length = match self.limit {
             Some(limit) => limit,
             None => {
-                let length = self
-                    .reader
-                    .file_len()
-                    .map_err(|source| self.reader.fault(offset, source))?;
-                *self
-                    .limit
-                    .insert(self.until.map_or(length, |until| length.min(until)))
+                let length = self.reader.file_len().map_err(|source| self.reader.fault(offset, source))?;
+                *self.limit.insert(self.until.map_or(length, |until| length.min(until)))
             }
         };
         if self.until.is_some_and(|until| offset == until) {
@@ -199,21 +190,8 @@ pub(super) mod tests {
         let header = SegmentHeader::fresh(1, Position::START);
         let mut bytes = header.encode().to_vec();
         for group in groups {
-            for (kind, body) in [
-                (Kind::Payload, &b"first"[..]),
-                (Kind::Payload, b""),
-                (Kind::Commit, b"a commit"),
-            ] {
-                encode(
-                    &mut bytes,
-                    FrameRef {
-                        kind,
-                        codec: 0,
-                        body,
-                    },
-                    *group,
-                    header.seed(),
-                );
+            for (kind, body) in [(Kind::Payload, &b"first"[..]), (Kind::Payload, b""), (Kind::Commit, b"a commit")] {
+                encode(&mut bytes, FrameRef { kind, codec: 0, body }, *group, header.seed());
             }
         }
         bytes
@@ -238,25 +216,15 @@ pub(super) mod tests {
             let (count, end) = walk(folder.path(), &bytes[..length]);
             assert_eq!(count, whole, "length {length}");
             let at = ends[whole] as u64;
-            let expected = if ends[whole] == length {
-                End::Eof(at)
-            } else {
-                End::Bad {
-                    offset: at,
-                    why: BadFrame::PastEnd,
-                }
-            };
+            let expected =
+                if ends[whole] == length { End::Eof(at) } else { End::Bad { offset: at, why: BadFrame::PastEnd } };
             assert_eq!(end, expected, "length {length}");
             // The same with zeros behind: a pre-filled file that was torn.
             let mut filled = bytes[..length].to_vec();
             filled.resize(bytes.len() + 100, 0);
             let (count, end) = walk(folder.path(), &filled);
             // A missing tail of zeros is no loss.
-            let whole = ends
-                .iter()
-                .filter(|end| filled[..**end] == bytes[..**end])
-                .count()
-                - 1;
+            let whole = ends.iter().filter(|end| filled[..**end] == bytes[..**end]).count() - 1;
             assert_eq!(count, whole, "length {length}");
             let at = ends[whole] as u64;
             let clean = filled[ends[whole]..].iter().all(|byte| *byte == 0);
@@ -271,21 +239,9 @@ pub(super) mod tests {
         let reader = SegmentReader::open(folder.path(), 1).unwrap();
         let end = |from, until| reader.frames(from, until).find_end().unwrap();
         assert_eq!(end(64, Some(149)), End::Until(149));
-        assert_eq!(
-            end(64, Some(148)),
-            End::Bad {
-                offset: 117,
-                why: BadFrame::PastEnd
-            }
-        );
+        assert_eq!(end(64, Some(148)), End::Bad { offset: 117, why: BadFrame::PastEnd });
         assert_eq!(end(64, Some(9000)), End::Eof(234));
         assert_eq!(end(9000, None), End::Eof(9000));
-        assert!(matches!(
-            end(65, None),
-            End::Bad {
-                offset: 65,
-                why: BadFrame::HeaderChecksum
-            }
-        ));
+        assert!(matches!(end(65, None), End::Bad { offset: 65, why: BadFrame::HeaderChecksum }));
     }
 }

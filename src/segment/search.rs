@@ -27,26 +27,20 @@ impl SegmentReader {
     ///
     /// [`ReadError::Io`].
     pub fn later_group_after(&self, offset: u64, group: u64) -> Result<Option<u64>, ReadError> {
-        let length = self
-            .file_len()
-            .map_err(|source| self.fault(offset, source))?;
+        let length = self.file_len().map_err(|source| self.fault(offset, source))?;
         // Bytes made to look like headers within headers could make this quadratic. Beyond this many the
         // header's checksum is proof enough: the error is then to call a tear damage, which loses nothing.
         let mut budget = length.saturating_mul(4);
         let mut window = vec![0; WINDOW];
         let mut at = offset.saturating_add(1);
         while at.saturating_add(FRAME_HEADER_LEN) <= length {
-            let got =
-                read_up_to(&self.file, &mut window, at).map_err(|source| self.fault(at, source))?;
+            let got = read_up_to(&self.file, &mut window, at).map_err(|source| self.fault(at, source))?;
             if got < HEADER {
                 break;
             }
             for start in 0..=got - HEADER {
                 // Most bytes fail these before a checksum is computed.
-                if !matches!(window[start], 1 | 2)
-                    || window[start + 2] != 0
-                    || window[start + 3] != 0
-                {
+                if !matches!(window[start], 1 | 2) || window[start + 2] != 0 || window[start + 3] != 0 {
                     continue;
                 }
                 let mut head = [0; HEADER];
@@ -61,8 +55,7 @@ impl SegmentReader {
                 if place + header.frame_len() > length {
                     continue;
                 }
-                let proven =
-                    budget < u64::from(header.body_len) || self.body_is_valid(place, &header)?;
+                let proven = budget < u64::from(header.body_len) || self.body_is_valid(place, &header)?;
                 if proven {
                     return Ok(Some(place));
                 }
@@ -80,8 +73,7 @@ impl SegmentReader {
         let mut piece = vec![0; left.min(WINDOW)];
         while left > 0 {
             let size = left.min(piece.len());
-            let got = read_up_to(&self.file, &mut piece[..size], at)
-                .map_err(|source| self.fault(at, source))?;
+            let got = read_up_to(&self.file, &mut piece[..size], at).map_err(|source| self.fault(at, source))?;
             if got < size {
                 return Ok(false);
             }
@@ -128,13 +120,7 @@ mod tests {
         let mut bytes = segment(&[1, 2]);
         bytes[64 + 26] ^= 1;
         bytes.extend_from_slice(&[0; 500]);
-        assert!(matches!(
-            walk(folder.path(), &bytes).1,
-            End::Bad {
-                offset: 64,
-                why: BadFrame::BodyChecksum
-            }
-        ));
+        assert!(matches!(walk(folder.path(), &bytes).1, End::Bad { offset: 64, why: BadFrame::BodyChecksum }));
         let reader = SegmentReader::open(folder.path(), 1).unwrap();
         assert_eq!(reader.later_group_after(64, 1).unwrap(), Some(149));
         assert_eq!(reader.later_group_after(64, 0).unwrap(), Some(93));
@@ -152,16 +138,7 @@ mod tests {
             let mut bytes = header.encode().to_vec();
             bytes.resize(64 + WINDOW - shift, 0xee);
             let place = bytes.len() as u64;
-            encode(
-                &mut bytes,
-                FrameRef {
-                    kind: Kind::Commit,
-                    codec: 0,
-                    body: &[5; 600_000],
-                },
-                9,
-                header.seed(),
-            );
+            encode(&mut bytes, FrameRef { kind: Kind::Commit, codec: 0, body: &[5; 600_000] }, 9, header.seed());
             fs::write(segment_path(folder.path(), 1), &bytes).unwrap();
             let reader = SegmentReader::open(folder.path(), 1).unwrap();
             assert_eq!(reader.later_group_after(64, 8).unwrap(), Some(place));
@@ -175,21 +152,9 @@ mod tests {
         let header = SegmentHeader::fresh(1, Position::START);
         let mut bytes = header.encode().to_vec();
         let body = &segment(&[7, 8]);
-        encode(
-            &mut bytes,
-            FrameRef {
-                kind: Kind::Payload,
-                codec: 0,
-                body,
-            },
-            1,
-            header.seed(),
-        );
+        encode(&mut bytes, FrameRef { kind: Kind::Payload, codec: 0, body }, 1, header.seed());
         bytes[70] ^= 1;
-        assert!(matches!(
-            walk(folder.path(), &bytes),
-            (0, End::Bad { offset: 64, .. })
-        ));
+        assert!(matches!(walk(folder.path(), &bytes), (0, End::Bad { offset: 64, .. })));
         let reader = SegmentReader::open(folder.path(), 1).unwrap();
         assert_eq!(reader.later_group_after(64, 1).unwrap(), None);
     }

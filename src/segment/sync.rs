@@ -54,12 +54,7 @@ pub fn create_dir_private(path: &Path) -> io::Result<()> {
 ///
 /// The system's, also if the name is taken.
 pub fn create_file_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Why a file was not opened.
@@ -72,28 +67,18 @@ pub(super) enum OpenFault {
 /// Opens a regular file, never following a link nor waiting for the other end of a pipe.
 pub(super) fn open_regular(path: &Path, options: &mut OpenOptions) -> Result<File, OpenFault> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = options
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(|error| {
-            let code = error.raw_os_error();
-            if error.kind() == io::ErrorKind::NotFound {
-                OpenFault::Missing
-            } else if [Errno::LOOP, Errno::ISDIR, Errno::NXIO]
-                .iter()
-                .any(|errno| code == Some(errno.raw_os_error()))
-            {
-                OpenFault::NotRegular
-            } else {
-                OpenFault::Io(error)
-            }
-        })?;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
+        let code = error.raw_os_error();
+        if error.kind() == io::ErrorKind::NotFound {
+            OpenFault::Missing
+        } else if [Errno::LOOP, Errno::ISDIR, Errno::NXIO].iter().any(|errno| code == Some(errno.raw_os_error())) {
+            OpenFault::NotRegular
+        } else {
+            OpenFault::Io(error)
+        }
+    })?;
     let metadata = file.metadata().map_err(OpenFault::Io)?;
-    if metadata.is_file() {
-        Ok(file)
-    } else {
-        Err(OpenFault::NotRegular)
-    }
+    if metadata.is_file() { Ok(file) } else { Err(OpenFault::NotRegular) }
 }
 
 /// What a path lies on, as far as locks and shared memory are concerned.
@@ -188,10 +173,7 @@ mod tests {
         assert!(open(&file).is_ok());
         assert!(matches!(open(&link), Err(OpenFault::NotRegular)));
         assert!(matches!(open(folder.path()), Err(OpenFault::NotRegular)));
-        assert!(matches!(
-            open(&folder.path().join("none")),
-            Err(OpenFault::Missing)
-        ));
+        assert!(matches!(open(&folder.path().join("none")), Err(OpenFault::Missing)));
     }
 
     #[test]

@@ -21,10 +21,7 @@ impl Turnstile {
     ///
     /// As for [`LockFile::open`].
     pub fn open(turn: &Path, write: &Path) -> Result<Turnstile, LockError> {
-        Ok(Turnstile {
-            turn: LockFile::open(turn)?,
-            write: LockFile::open(write)?,
-        })
+        Ok(Turnstile { turn: LockFile::open(turn)?, write: LockFile::open(write)? })
     }
 
     /// Takes `turn`, then `write`, then frees `turn`, waiting in the system's queue. The one to use: it is
@@ -47,8 +44,7 @@ impl Turnstile {
     pub fn acquire_within(&mut self, timeout: Duration) -> Result<LockGuard, LockError> {
         let start = Instant::now();
         let _turn = self.turn.exclusive(timeout)?;
-        self.write
-            .exclusive(timeout.saturating_sub(start.elapsed()))
+        self.write.exclusive(timeout.saturating_sub(start.elapsed()))
     }
 }
 
@@ -65,17 +61,8 @@ mod tests {
         let open = || Turnstile::open(&turn, &write).unwrap();
         let (mut one, mut two) = (open(), open());
         let guard = one.acquire().unwrap();
-        assert!(matches!(
-            two.acquire_within(SHORT),
-            Err(LockError::TimedOut { .. })
-        ));
-        assert!(
-            LockFile::open(&turn)
-                .unwrap()
-                .try_exclusive()
-                .unwrap()
-                .is_some()
-        );
+        assert!(matches!(two.acquire_within(SHORT), Err(LockError::TimedOut { .. })));
+        assert!(LockFile::open(&turn).unwrap().try_exclusive().unwrap().is_some());
         drop(guard);
         drop(two.acquire().unwrap());
         // Many threads, each a holder of its own: the count is only right if they exclude each other.

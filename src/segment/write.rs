@@ -30,10 +30,7 @@ pub(super) fn write_group(
     while written < needed {
         match pwrite(&bytes[written..], offset + written as u64) {
             Ok(0) => {
-                return Err(WriteFault {
-                    written,
-                    source: io::ErrorKind::WriteZero.into(),
-                });
+                return Err(WriteFault { written, source: io::ErrorKind::WriteZero.into() });
             }
             Ok(count) => written += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -52,16 +49,12 @@ pub(super) fn fill_until(group_end: u64, group_len: u64, file_len: u64, segment_
         return group_end;
     }
     let ahead = group_end + group_end.clamp(FILL_LEAST, FILL_MOST);
-    (ahead - ahead % FILL_LEAST)
-        .min(segment_size)
-        .max(group_end)
+    (ahead - ahead % FILL_LEAST).min(segment_size).max(group_end)
 }
 
 /// The length a new segment is filled to that holds `used` bytes.
 pub(super) fn fill_new(used: u64, segment_size: u64) -> u64 {
-    used.next_multiple_of(FILL_LEAST)
-        .min(segment_size)
-        .max(used)
+    used.next_multiple_of(FILL_LEAST).min(segment_size).max(used)
 }
 
 #[cfg(test)]
@@ -97,11 +90,7 @@ mod tests {
                 |bytes, _| {
                     let count = bytes.len().min(room - written);
                     written += count;
-                    if count == 0 {
-                        Err(io::ErrorKind::StorageFull.into())
-                    } else {
-                        Ok(count)
-                    }
+                    if count == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(count) }
                 },
                 &[0; 20],
                 10,

@@ -8,10 +8,7 @@ use super::session_row::SessionRow;
 use super::{row, spans, stmt};
 use crate::journal::{BatchKey, Line, TxHeader};
 use crate::model::line::Item;
-use crate::model::{
-    Body, Digest, Event, HeadId, HeadKind, Record, Root, SessionId,
-    session::SessionStarted,
-};
+use crate::model::{Body, Digest, Event, HeadId, HeadKind, Record, Root, SessionId, session::SessionStarted};
 use crate::segment::Position;
 
 /// Why a commit makes no rows.
@@ -105,7 +102,8 @@ impl Applier {
         fetch: &dyn Fetch,
     ) -> Result<(), ApplyError> {
         conn.prepare_cached(stmt::meta::ADD_TX)?.execute(params![head.tx.0, head.at.micros()])?;
-        let mut step = Step { conn, at: head.at.micros(), places: places.iter(), fetch, fresh: HashMap::new(), row: None };
+        let mut step =
+            Step { conn, at: head.at.micros(), places: places.iter(), fetch, fresh: HashMap::new(), row: None };
         for line in lines {
             match &line.item {
                 Item::Event(event) => {
@@ -278,7 +276,7 @@ impl Step<'_> {
                     sid,
                     number,
                     n,
-                    row::role_to_sql(&m.role),
+                    row::RoleSql(&m.role),
                     content,
                     m.chars,
                     m.turn.map(|n| n.0),
@@ -311,7 +309,7 @@ impl Step<'_> {
                     sid,
                     number,
                     n,
-                    row::call_type_to_sql(&c.call_type),
+                    row::CallTypeSql(&c.call_type),
                     c.status.as_str(),
                     c.turn.map(|n| n.0),
                     c.eval.map(|n| n.0),
@@ -408,7 +406,7 @@ impl Step<'_> {
         self.conn.prepare_cached(stmt::event::ADD)?.execute(params![
             sid,
             number,
-            row::event_type_to_sql(event.body.kind()),
+            row::KindSql(&event.body),
             event.at.micros() - row.started_at,
             n,
             reference,

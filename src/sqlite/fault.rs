@@ -15,8 +15,5 @@ pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
 
 /// Whether the error means that the file is no whole database.
 pub(crate) fn is_corrupt(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }

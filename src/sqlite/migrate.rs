@@ -29,9 +29,7 @@ pub(crate) const KNOWN: i64 = FILES.len() as i64;
 /// The schema's version; 0 for an empty database.
 pub(crate) fn version(conn: &Connection) -> Result<i64, MigrateError> {
     let failed = |error: rusqlite::Error| MigrateError::Failed(error.into());
-    let table: i64 = conn
-        .query_row(super::stmt::meta::HAS_MIGRATIONS, [], |row| row.get(0))
-        .map_err(failed)?;
+    let table: i64 = conn.query_row(super::stmt::meta::HAS_MIGRATIONS, [], |row| row.get(0)).map_err(failed)?;
     if table == 0 {
         return Ok(0);
     }

@@ -35,7 +35,7 @@ pub(crate) fn table(conn: &Connection, row: &mut SessionRow, hid: i64) -> rusqli
     let Some(head) = place(conn, hid)? else { return Err(rusqlite::Error::QueryReturnedNoRows) };
     if head.depth > TABLED {
         if !row.deep {
-            conn.prepare_cached(stmt::head::CUT_SPANS)?.execute(params![row.sid, 0])?;
+            conn.prepare_cached(stmt::head::CUT_SPANS)?.execute(params![row.sid, 1])?;
             row.deep = true;
         }
         return Ok(());
@@ -48,8 +48,7 @@ pub(crate) fn table(conn: &Connection, row: &mut SessionRow, hid: i64) -> rusqli
     if let Some(before) = before {
         // Linear history, by far the most common: the last span grows.
         if (before.sid, before.up, before.from, before.depth) == (head.sid, head.up, head.from, head.depth) {
-            let ord = head.depth.saturating_sub(1);
-            conn.prepare_cached(stmt::head::EXTEND_SPAN)?.execute(params![row.sid, ord, head.to])?;
+            conn.prepare_cached(stmt::head::EXTEND_SPAN)?.execute(params![row.sid, head.depth, head.to])?;
             return Ok(());
         }
     }
@@ -70,10 +69,10 @@ pub(crate) fn table(conn: &Connection, row: &mut SessionRow, hid: i64) -> rusqli
         .collect::<rusqlite::Result<_>>()?;
     let same = runs.iter().zip(&tabled).take_while(|(a, b)| a == b).count();
     if same < tabled.len() {
-        conn.prepare_cached(stmt::head::CUT_SPANS)?.execute(params![row.sid, same])?;
+        conn.prepare_cached(stmt::head::CUT_SPANS)?.execute(params![row.sid, same + 1])?;
     }
     for (ord, run) in runs.iter().enumerate().skip(same) {
-        conn.prepare_cached(stmt::head::ADD_SPAN)?.execute(params![row.sid, ord, run.0, run.1, run.2])?;
+        conn.prepare_cached(stmt::head::ADD_SPAN)?.execute(params![row.sid, ord + 1, run.0, run.1, run.2])?;
     }
     Ok(())
 }

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use super::Inner;
 use super::commit::{Claim, Guard, Pending, Work};
 use super::error::CommitError;
 use super::message::NewMessage;
-use super::Inner;
 use super::state::State;
 use crate::blob::{self, Prepared, codec::Class};
 use crate::journal::{BatchKey, Lines};
@@ -15,8 +15,8 @@ use crate::model::event::EPHEMERAL;
 use crate::model::line::Item;
 use crate::model::{
     Annotation, Body, Call, CallNumber, CallType, Counters, Digest, Eval, EvalNumber, Event, EventNumber, HeadId,
-    Invocation, InvocationNumber, Message, MessageNumber, Record, SessionError, SessionId, SessionStatus,
-    Snapshot, SnapshotNumber, Status, Timestamp, Turn, TurnNumber,
+    Invocation, InvocationNumber, Message, MessageNumber, Record, SessionError, SessionId, SessionStatus, Snapshot,
+    SnapshotNumber, Status, Timestamp, Turn, TurnNumber,
 };
 
 /// Events and payloads being gathered for one commit: see [`Session::write`](super::Session::write).
@@ -208,7 +208,9 @@ impl<'a> Batch<'a> {
             | Body::SessionError(_)) => body,
             Body::SessionStarted(_) | Body::SessionRestored(_) | Body::RefUpdated(_) | Body::HeadCreated(_) => {
                 let kind = body.kind();
-                return Err(CommitError::Invalid(format!("{kind} is made by creating, sealing, advancing or resuming")));
+                return Err(CommitError::Invalid(format!(
+                    "{kind} is made by creating, sealing, advancing or resuming"
+                )));
             }
         };
         let is_message = matches!(body, Body::MessageAdded(_));
@@ -293,11 +295,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Starts a call; `fill` says what is known of it.
-    pub fn begin_call(
-        &mut self,
-        call_type: CallType,
-        fill: impl FnOnce(&mut Call),
-    ) -> Result<CallNumber, CommitError> {
+    pub fn begin_call(&mut self, call_type: CallType, fill: impl FnOnce(&mut Call)) -> Result<CallNumber, CommitError> {
         let number = CallNumber(self.state.counters.call + 1);
         let mut call = Call::new(number, call_type);
         call.turn = self.state.running_turn();
@@ -562,13 +560,31 @@ fn said_by(lines: &Lines) -> Digest {
 
 /// What an event says, without what a retry is given anew: numbers, times, heads.
 fn said(body: &Body) -> Vec<u8> {
-    let event = Event { session: SessionId::generated("x"), number: EventNumber(0), at: Timestamp::default(), body: body.clone() };
+    let event = Event {
+        session: SessionId::generated("x"),
+        number: EventNumber(0),
+        at: Timestamp::default(),
+        body: body.clone(),
+    };
     let line = crate::model::line::encode_event(&event);
     let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(&line) else { return line };
     if let Some(row) = value.get_mut("row").and_then(serde_json::Value::as_object_mut) {
         for name in [
-            "message", "turn", "call", "eval", "snapshot", "invocation", "id", "child", "head-before", "caller-before",
-            "caller-after", "callee-before", "callee-after", "started-at", "ended-at",
+            "message",
+            "turn",
+            "call",
+            "eval",
+            "snapshot",
+            "invocation",
+            "id",
+            "child",
+            "head-before",
+            "caller-before",
+            "caller-after",
+            "callee-before",
+            "callee-after",
+            "started-at",
+            "ended-at",
         ] {
             row.remove(name);
         }

@@ -10,7 +10,7 @@ use crate::journal::Lines;
 use crate::model::canonical::canonicalize;
 use crate::model::{Digest, Record};
 use crate::segment::Position;
-use crate::sqlite::read::blob::{BlobRow, blob_row, parts};
+use crate::sqlite::read::blob::{BlobRow, BlobState, blob_row, parts};
 use crate::view;
 
 /// The payloads of a store.
@@ -173,7 +173,7 @@ impl Blobs {
     ///
     /// [`ReadError::NotFound`], [`ReadError::Ambiguous`].
     pub fn resolve(&self, text: &str) -> Result<Digest, ReadError> {
-        self.store.inner.read(|conn| view::sessions::resolve_digest(conn, text))
+        self.store.inner.read(|conn| view::resolve::resolve_digest(conn, text))
     }
 }
 
@@ -191,9 +191,11 @@ impl Inner {
     fn parts(&self, digest: &Digest) -> Result<Vec<(Digest, BlobRow)>, ReadError> {
         let row = self.blob_row(digest)?;
         match row.state {
-            0 => Ok(vec![(*digest, row)]),
-            1 => self.read(|conn| parts(conn, row.bid).map_err(|error| ReadError::Database(Box::new(error)))),
-            _ => Err(ReadError::Erased { digest: *digest }),
+            BlobState::Present => Ok(vec![(*digest, row)]),
+            BlobState::Parts => {
+                self.read(|conn| parts(conn, row.bid).map_err(|error| ReadError::Database(Box::new(error))))
+            }
+            BlobState::Erased => Err(ReadError::Erased { digest: *digest }),
         }
     }
 

@@ -43,7 +43,14 @@ pub(super) fn wal_len(root: &Path) -> u64 {
 impl Checkpointer {
     pub(super) fn new(root: &Path, wal_size: u64, journal: Journal) -> Checkpointer {
         let signal = Arc::default();
-        Checkpointer { root: root.to_owned(), wal_size, journal, signal, thread: OnceLock::new(), looked: Mutex::new(0) }
+        Checkpointer {
+            root: root.to_owned(),
+            wal_size,
+            journal,
+            signal,
+            thread: OnceLock::new(),
+            looked: Mutex::new(0),
+        }
     }
 
     /// After a group: asks for a checkpoint if the WAL has grown.

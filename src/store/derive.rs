@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::commit::{Claim, Pending, locked};
-use super::error::{CommitError, ReadError, SessionOpenError};
+use super::error::{CommitError, SessionOpenError};
 use super::state::State;
 use super::{Session, Store};
 use crate::model::session::Source;
@@ -38,15 +38,7 @@ impl NewSession {
 
     /// A session with an id that nobody has.
     pub fn fresh() -> NewSession {
-        NewSession {
-            id: None,
-            kind: Status::SESSION,
-            origin: None,
-            cache_id: None,
-            alias: None,
-            title: None,
-            at: None,
-        }
+        NewSession { id: None, kind: Status::SESSION, origin: None, cache_id: None, alias: None, title: None, at: None }
     }
 }
 
@@ -245,7 +237,7 @@ impl Store {
         let handle = Session::new(self.clone(), sid, fence, state);
         if unsealed {
             // The writer before this one was killed, or closed without sealing.
-            handle.write(Batch::close_and_seal)?;
+            handle.write(|batch| batch.close_and_seal())?;
         }
         Ok(handle)
     }
@@ -255,7 +247,10 @@ impl Store {
         if locked(&self.inner.handles).insert(session.clone()) {
             return Ok(Entered { store: self, session: Some(session.clone()) });
         }
-        Err(SessionOpenError::LeaseHeld { session: session.clone(), holder: "another handle of this process".to_owned() })
+        Err(SessionOpenError::LeaseHeld {
+            session: session.clone(),
+            holder: "another handle of this process".to_owned(),
+        })
     }
 }
 

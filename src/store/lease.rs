@@ -49,10 +49,6 @@ impl Holder {
         &self.id
     }
 
-    pub(super) fn who(&self) -> &str {
-        &self.who
-    }
-
     /// The lease of session `sid`.
     pub(super) fn read(&self, conn: &Connection, sid: i64) -> rusqlite::Result<Option<Lease>> {
         conn.prepare_cached(stmt::meta::LEASE)?

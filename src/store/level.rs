@@ -147,7 +147,10 @@ pub(crate) fn level(
         match log.end_mismatch(end)? {
             None => break,
             Some(EndMismatch::Short { length }) => {
-                return Err(LevelError::Damaged(format!("the log ends at {}:{length}, the rows know it to {end}", end.segment)));
+                return Err(LevelError::Damaged(format!(
+                    "the log ends at {}:{length}, the rows know it to {end}",
+                    end.segment
+                )));
             }
             Some(EndMismatch::InHeader) => {
                 return Err(LevelError::Damaged(format!("the rows say that the log ends at {end}, inside a header")));
@@ -171,7 +174,9 @@ fn pass_to(
     let takes_over = SegmentReader::open(readers.dir(), next)?.header().predecessor_end;
     let end = meta.end;
     if takes_over.segment != end.segment || takes_over < end {
-        return Err(LevelError::Damaged(format!("segment {next} begins after {takes_over}, the rows know the log to {end}")));
+        return Err(LevelError::Damaged(format!(
+            "segment {next} begins after {takes_over}, the rows know the log to {end}"
+        )));
     }
     if end.segment > 0 && takes_over > end {
         let reader = SegmentReader::open(readers.dir(), end.segment)?;
@@ -264,7 +269,9 @@ pub(crate) fn rebuild(conn: &Connection, dir: &Path) -> Result<(Meta, Rebuilt), 
             Some(next) if *next == number + 1 => {
                 let end = SegmentReader::open(dir, *next)?.header().predecessor_end;
                 if end.segment != number {
-                    return Err(LevelError::Damaged(format!("segment {next} begins after {end}, not in segment {number}")));
+                    return Err(LevelError::Damaged(format!(
+                        "segment {next} begins after {end}, not in segment {number}"
+                    )));
                 }
                 Some(end.offset)
             }

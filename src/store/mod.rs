@@ -16,6 +16,7 @@ mod mark;
 mod message;
 mod open;
 mod options;
+mod outcome;
 mod read;
 mod seal;
 mod session;
@@ -167,7 +168,7 @@ impl Inner {
     }
 
     /// Commits without a session: payloads, names.
-    pub(crate) fn commit(&self, work: commit::Work) -> Result<crate::model::Tx, CommitError> {
+    fn commit(&self, work: commit::Work) -> Result<crate::model::Tx, CommitError> {
         let pending = commit::Pending::new(work);
         if self.queue.push(Arc::clone(&pending)) {
             self.lead();

@@ -32,7 +32,11 @@ const ADOPTION: Duration = Duration::from_secs(5);
 fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
     let what = what.into();
     move |error| {
-        if segment::is_full(&error) { OpenError::Full(Box::new(error)) } else { OpenError::Io { what, source: Box::new(error) } }
+        if segment::is_full(&error) {
+            OpenError::Full(Box::new(error))
+        } else {
+            OpenError::Io { what, source: Box::new(error) }
+        }
     }
 }
 
@@ -66,7 +70,8 @@ fn levelled(path: &Path, error: LevelError) -> OpenError {
 /// Opens the store at `root`.
 pub(super) fn open(root: &Path, options: Options) -> Result<Store, OpenError> {
     let mut report = OpenReport::default();
-    sqlite::library_is_sound().map_err(|what| OpenError::Io { what, source: "the SQLite library is too old".into() })?;
+    sqlite::library_is_sound()
+        .map_err(|what| OpenError::Io { what, source: "the SQLite library is too old".into() })?;
     let root = folder(root, &options, &mut report)?;
     // From here on the store cannot be rebuilt, migrated or removed under us.
     let mut lock_file = LockFile::open(&root.join("lock")).map_err(lock)?;
@@ -162,10 +167,9 @@ fn make_folder(path: &Path) -> Result<(), OpenError> {
 
 fn shared_lock(file: &mut LockFile, patience: Duration, root: &Path) -> Result<LockGuard, OpenError> {
     file.shared(patience).map_err(|error| match error {
-        LockError::TimedOut { .. } => OpenError::InUse {
-            path: root.to_owned(),
-            why: "it is being rebuilt, migrated or repaired".to_owned(),
-        },
+        LockError::TimedOut { .. } => {
+            OpenError::InUse { path: root.to_owned(), why: "it is being rebuilt, migrated or repaired".to_owned() }
+        }
         error => lock(error),
     })
 }
@@ -188,9 +192,7 @@ fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
     }
     let conn = sqlite::reader(&path).map_err(sql(root))?;
     match migrate::version(&conn).map_err(|error| migration(root, error))? {
-        found if found > migrate::KNOWN => {
-            Err(migration(root, MigrateError::Newer { found, known: migrate::KNOWN }))
-        }
+        found if found > migrate::KNOWN => Err(migration(root, MigrateError::Newer { found, known: migrate::KNOWN })),
         found if found < migrate::KNOWN => Ok(Some(format!("its schema has version {found}"))),
         _ => Ok(None),
     }
@@ -198,10 +200,11 @@ fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
 
 fn migration(root: &Path, error: MigrateError) -> OpenError {
     match error {
-        error @ MigrateError::Newer { .. } => {
-            OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() }
-        }
-        error => OpenError::Io { what: "the database's schema cannot be brought up to date".to_owned(), source: Box::new(error) },
+        error @ MigrateError::Newer { .. } => OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() },
+        error => OpenError::Io {
+            what: "the database's schema cannot be brought up to date".to_owned(),
+            source: Box::new(error),
+        },
     }
 }
 
@@ -213,39 +216,26 @@ fn make_ready(
     options: &Options,
     report: &mut OpenReport,
 ) -> Result<LockGuard, OpenError> {
-    let mut held = Some(held);
+    drop(held);
     let start = Instant::now();
     // Several processes may meet at a new store: one makes it, the others wait and find it made. A process that
     // uses the store keeps its shared lock, so that waiting for it would be in vain.
     let brief = options.patience.min(Duration::from_millis(500));
     loop {
-        held = None;
-        match file.try_exclusive().map_err(lock)? {
-            Some(alone) => {
+        match file.exclusive(Duration::from_millis(20)) {
+            Ok(_alone) => {
                 if let Some(why) = is_ready(root)? {
                     build(root, &why, options, report)?;
                 }
-                drop(alone);
             }
-            None => {
-                held = Some(shared_lock(file, options.patience, root)?);
-                let Some(why) = is_ready(root)? else { break };
-                if start.elapsed() > brief {
-                    return Err(OpenError::InUse { path: root.to_owned(), why });
-                }
-            }
+            Err(LockError::TimedOut { .. }) => {}
+            Err(error) => return Err(lock(error)),
         }
-        if held.is_none() {
-            let shared = shared_lock(file, options.patience, root)?;
-            if is_ready(root)?.is_none() {
-                held = Some(shared);
-                break;
-            }
+        let shared = shared_lock(file, options.patience, root)?;
+        let Some(why) = is_ready(root)? else { return Ok(shared) };
+        if start.elapsed() > brief {
+            return Err(OpenError::InUse { path: root.to_owned(), why });
         }
-    }
-    match held {
-        Some(held) => Ok(held),
-        None => shared_lock(file, options.patience, root),
     }
 }
 
@@ -276,7 +266,9 @@ fn build(root: &Path, why: &str, options: &Options, report: &mut OpenReport) -> 
         )
         .map_err(sql(root))?;
         // Nobody sees this file before it is whole and synced: no journal, no sync on the way.
-        for (name, value) in [("page_size", "4096"), ("journal_mode", "off"), ("synchronous", "off"), ("temp_store", "memory")] {
+        for (name, value) in
+            [("page_size", "4096"), ("journal_mode", "off"), ("synchronous", "off"), ("temp_store", "memory")]
+        {
             conn.pragma_update(None, name, value).map_err(sql(root))?;
         }
         conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;
@@ -382,7 +374,9 @@ fn adopt(root: &Path, writer: &mut Writer, report: &mut OpenReport) -> Result<()
 /// Readers' connections, opened when first needed.
 fn pool(path: &Path, most: u32) -> Pool<SqliteConnectionManager> {
     let manager = SqliteConnectionManager::file(path)
-        .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
+        .with_flags(
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
+        )
         .with_init(|conn| sqlite::prepare_reader(conn));
     Pool::builder()
         .max_size(most.max(1))
@@ -406,7 +400,8 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
     if writer.poison.is_some() {
         return Ok(());
     }
-    let failed = |what: String| OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: what.into() };
+    let failed =
+        |what: String| OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: what.into() };
     if checkpoint::wal_len(&root) > 0 {
         checkpoint::run(&root, &writer.conn, true).map_err(failed)?;
     }

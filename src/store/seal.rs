@@ -96,11 +96,7 @@ impl Batch<'_> {
     }
 
     /// Appends `head/created` for the state as it is.
-    pub(super) fn create(
-        &mut self,
-        kind: HeadKind,
-        transcript: Option<Vec<TranscriptRange>>,
-    ) -> (HeadId, EventNumber) {
+    pub(super) fn create(&mut self, kind: HeadKind, transcript: Option<Vec<TranscriptRange>>) -> (HeadId, EventNumber) {
         let root: Root = self.state.root(kind, transcript);
         let bytes = root.bytes();
         let head = HeadId(self.put_root(&bytes));

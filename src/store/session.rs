@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::batch::Batch;
-use super::message::NewMessage;
 use super::commit::{Claim, Pending, Ticket, locked};
 use super::error::{CommitError, ReadError};
+use super::message::NewMessage;
 use super::state::State;
 use super::{Inner, Store};
 use crate::model::{
-    Body, Call, CallNumber, Counters, EventNumber, EvalNumber, Eval, HeadId, MessageNumber, Role, SessionId, Snapshot,
+    Body, Call, CallNumber, Counters, Eval, EvalNumber, EventNumber, HeadId, MessageNumber, Role, SessionId, Snapshot,
     SnapshotNumber, Status, Turn, TurnNumber,
 };
 use crate::view::types::StateView;
@@ -64,7 +64,7 @@ impl Session {
     pub(super) fn new(store: Store, sid: i64, fence: u64, state: State) -> Session {
         let id = state.session.clone();
         let track = Mutex::new(Track { state, in_flight: Vec::new(), stale: false });
-        Session { shared: Arc::new(Shared { store, id, sid, fence, track , closed: AtomicBool::new(false) }) }
+        Session { shared: Arc::new(Shared { store, id, sid, fence, track, closed: AtomicBool::new(false) }) }
     }
 
     /// Whose writer this is.
@@ -274,7 +274,7 @@ impl Session {
     ///
     /// [`CommitError`].
     pub fn seal(&self) -> Result<HeadId, CommitError> {
-        self.write(Batch::seal)
+        self.write(|batch| batch.seal())
     }
 
     /// Compacts the transcript: see [`Batch::compact`].

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::fold::View;
 use crate::model::{
     Body, Call, Counters, Digest, Event, EventNumber, HeadId, HeadKind, Invocation, Refs, Root, SessionId,
-    SnapshotNumber, Span, Status, TranscriptRange, Turn, TurnNumber,
+    SnapshotNumber, Status, TranscriptRange, Turn, TurnNumber,
 };
 
 /// The state after all commits submitted so far. Cloned for each batch: a batch that fails leaves it as it was.
@@ -182,11 +182,6 @@ impl State {
         if let Some(last) = rows.snapshots.last() {
             self.snapshot = Some((last.row.snapshot, last.row.vars));
         }
-    }
-
-    /// The unsealed run of the working branch.
-    pub(super) fn working_span(&self) -> Span {
-        Span { session: self.session.clone(), from: self.from, to: self.last_event }
     }
 
     /// The number of the running turn, the latest if there are several.

@@ -7,12 +7,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::commit::{Claim, Guard, Pending, Work};
 use super::error::CommitError;
-use super::level::{self, FromLog, LevelError, Meta};
 use super::lease::Holder;
+use super::level::{self, FromLog, LevelError, Meta};
 use crate::clock::Clock;
 use crate::journal::TxHeader;
 use crate::model::{Digest, Tx};
-use crate::segment::{AppendError, FRAME_HEADER_LEN, FrameRef, Kind, LockError, Log, Position, Readers, Turnstile, is_full};
+use crate::segment::{
+    AppendError, FRAME_HEADER_LEN, FrameRef, Kind, LockError, Log, Position, Readers, Turnstile, is_full,
+};
 use crate::sqlite::apply::{Applier, ApplyError, BlobPlace, Fetch, FramePlace};
 use crate::sqlite::{fault, stmt};
 
@@ -307,11 +309,8 @@ struct Filled {
 impl Filled {
     /// Where the next commit's payload frames go: all payload frames of a group stand before its commits.
     fn payload_end(&self, members: &[Member]) -> Position {
-        let before: u64 = members
-            .iter()
-            .flat_map(|m| &m.pending.work.payloads)
-            .map(|p| FRAME_HEADER_LEN + p.body.len() as u64)
-            .sum();
+        let before: u64 =
+            members.iter().flat_map(|m| &m.pending.work.payloads).map(|p| FRAME_HEADER_LEN + p.body.len() as u64).sum();
         Position::new(self.start.segment, self.start.offset + before)
     }
 }

@@ -25,6 +25,11 @@ pub(crate) fn hid(conn: &Connection, head: &HeadId) -> Result<i64, ReadError> {
     find_head(conn, head)?.ok_or_else(|| not_found("head", head.to_string()))
 }
 
+/// The id of head `hid`.
+pub(crate) fn head_id(conn: &Connection, hid: i64) -> Result<HeadId, ReadError> {
+    Names::new(conn).answer()?.head(hid).answer()
+}
+
 /// Everything about head `hid` but its transcript.
 pub(crate) fn head_info(conn: &Connection, hid: i64) -> Result<HeadInfo, ReadError> {
     let mut names = Names::new(conn).answer()?;
@@ -165,11 +170,7 @@ pub(crate) fn working_spans(conn: &Connection, sid: i64) -> Result<Vec<Run>, Rea
 pub(crate) fn compare(conn: &Connection, left: i64, right: i64) -> Result<Comparison, ReadError> {
     let plain = |runs: Vec<Run>| runs.into_iter().map(|(_, span)| span).collect::<Vec<_>>();
     let (left, right) = (plain(spans(conn, left)?), plain(spans(conn, right)?));
-    Ok(Comparison {
-        common: intersect(&left, &right),
-        left: subtract(&left, &right),
-        right: subtract(&right, &left),
-    })
+    Ok(Comparison { common: intersect(&left, &right), left: subtract(&left, &right), right: subtract(&right, &left) })
 }
 
 /// The current head of session `sid` and how it came to be; none before the first.

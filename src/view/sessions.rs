@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::heads::live;
 use super::types::SessionInfo;
-use super::Answer;
+use super::{Answer, not_found};
 use crate::model::{Counters, SessionId};
 use crate::sqlite::read::head;
 use crate::sqlite::read::names::Names;
@@ -16,6 +16,11 @@ use crate::store::error::ReadError;
 /// The local integer of the session of that very id.
 pub(crate) fn find_session(conn: &Connection, id: &str) -> Result<Option<i64>, ReadError> {
     session::find(conn, id).answer()
+}
+
+/// The local integer of session `id`.
+pub(crate) fn sid(conn: &Connection, id: &SessionId) -> Result<i64, ReadError> {
+    find_session(conn, id.as_str())?.ok_or_else(|| not_found("session", id.as_str()))
 }
 
 /// Session `sid` as it stands.

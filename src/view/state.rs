@@ -7,7 +7,8 @@ use super::sessions::session_info;
 use super::types::StateView;
 use super::{Answer, not_found};
 use crate::model::fold::{Entry, View};
-use crate::model::{EventNumber, Message, MessageNumber, Span};
+use crate::model::{EventNumber, Message, MessageNumber, Span, Turn};
+use crate::sqlite::read::event;
 use crate::sqlite::read::names::Names;
 use crate::sqlite::read::rows::{self, Stored};
 use crate::sqlite::row::bound;
@@ -157,4 +158,51 @@ pub(crate) fn working_view(conn: &Connection, sid: i64) -> Result<StateView, Rea
     let rows = rows_at(conn, &working_spans(conn, sid)?)?;
     let head = live(conn, sid)?.current.map(|hid| head_info(conn, hid)).transpose()?;
     Ok(StateView { session: session_info(conn, sid)?, head, rows })
+}
+
+/// The latest version of number `n` of a kind in `spans`: the last in their order, then of events.
+pub(crate) fn latest<T: Stored>(conn: &Connection, spans: &[Run], n: u64) -> Result<Option<T>, ReadError> {
+    let mut names = Names::new(conn).answer()?;
+    for (sid, span) in spans.iter().rev() {
+        let found = rows::latest::<T>(conn, *sid, bound(n), bound(span.to.0)).answer()?;
+        if let Some(ev) = found.filter(|ev| *ev >= bound(span.from.0)) {
+            return rows::one(&mut names, *sid, ev).answer();
+        }
+    }
+    Ok(None)
+}
+
+/// What stands unsealed on session `sid`'s working branch.
+pub(crate) struct Unsealed {
+    /// Something that a head would keep happened since the last one.
+    pub(crate) dirty: bool,
+    /// The rows since the last head, or since the running turn started if that was before.
+    pub(crate) rows: View,
+}
+
+/// Reads what stands unsealed on session `sid`'s working branch; as long as that is, not as the history.
+pub(crate) fn unsealed(conn: &Connection, sid: i64) -> Result<Unsealed, ReadError> {
+    let row = live(conn, sid)?;
+    let last = bound(row.last_event);
+    let since_head = event::last_head(conn, sid).answer()?.unwrap_or(0).max(bound(row.base_from) - 1) + 1;
+    let dirty = event::changes_state(conn, sid, since_head, last).answer()?;
+    let mut first = since_head;
+    let counters = super::sessions::counters(conn, sid)?;
+    // A turn may go on over a head: a compaction does not end it.
+    let turn = rows::latest::<Turn>(conn, sid, bound(counters.turn), last).answer()?;
+    if let Some(ev) = turn {
+        let running = rows::one::<Turn>(&mut Names::new(conn).answer()?, sid, ev).answer()?;
+        if running.is_some_and(|turn| turn.status.is_running())
+            && let Some(started) = rows::first::<Turn>(conn, sid, bound(counters.turn)).answer()?
+            && started >= bound(row.base_from)
+        {
+            first = first.min(started);
+        }
+    }
+    let (from, to) = (EventNumber(u64::try_from(first).unwrap_or(1)), EventNumber(row.last_event));
+    let rows = match from <= to {
+        true => rows_at(conn, &[(sid, Span { session: row.id, from, to })])?,
+        false => View::default(),
+    };
+    Ok(Unsealed { dirty, rows })
 }

@@ -13,7 +13,7 @@ use super::events::event_compact;
 use super::heads::live;
 use super::types::Link;
 use super::{Answer, damaged, not_found};
-use crate::model::{Call, Eval, EventNumber, Message, SessionId, Snapshot, Turn, Invocation};
+use crate::model::{Call, Eval, EventNumber, Invocation, Message, SessionId, Snapshot, Turn};
 use crate::sqlite::read::cause::{self, Named};
 use crate::sqlite::read::event;
 use crate::sqlite::read::head::{self, Place};
@@ -262,11 +262,7 @@ fn named(names: &mut Names, (sid, ev): Fact) -> Result<(SessionId, EventNumber),
 }
 
 /// The causes of event `ev` of session `sid`, the latest first; those in other sessions come last.
-pub(crate) fn causes(
-    conn: &Connection,
-    sid: i64,
-    ev: EventNumber,
-) -> Result<Vec<(SessionId, EventNumber)>, ReadError> {
+pub(crate) fn causes(conn: &Connection, sid: i64, ev: EventNumber) -> Result<Vec<(SessionId, EventNumber)>, ReadError> {
     let mut names = Names::new(conn).answer()?;
     let found = trace(conn).causes((sid, bound(ev.0)))?;
     found.into_iter().map(|(fact, _)| named(&mut names, fact)).collect()

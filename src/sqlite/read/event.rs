@@ -15,8 +15,7 @@ use crate::model::{
 };
 use crate::sqlite::row::{Columns, Dangling, EventType};
 
-const RANGE: &str =
-    "SELECT ev, type, at, n, ref, status FROM hw_event WHERE sid = ?1 AND ev > ?2 ORDER BY ev LIMIT ?3";
+const RANGE: &str = "SELECT ev, type, at, n, ref, status FROM hw_event WHERE sid = ?1 AND ev > ?2 ORDER BY ev LIMIT ?3";
 const ONE: &str = "SELECT ev, type, at, n, ref, status FROM hw_event WHERE sid = ?1 AND ev = ?2";
 const STARTED_AT: &str = "SELECT started_at FROM hw_session WHERE sid = ?1";
 
@@ -68,7 +67,8 @@ struct Queue<T>(VecDeque<Entry<T>>);
 impl<T: Stored> Queue<T> {
     /// Reads them if the run has any of the kind: `codes` are its events' types.
     fn fill(names: &mut Names, sid: i64, run: &[EventRow], codes: &[i64]) -> rusqlite::Result<Queue<T>> {
-        let mut of_kind = run.iter().filter(|row| matches!(&row.event_type, EventType::Own(code) if codes.contains(code)));
+        let mut of_kind =
+            run.iter().filter(|row| matches!(&row.event_type, EventType::Own(code) if codes.contains(code)));
         let mut entries = Vec::new();
         if let Some(first) = of_kind.next() {
             let last = of_kind.next_back().unwrap_or(first);
@@ -93,7 +93,8 @@ impl<T: Stored> Queue<T> {
 /// start, of `session/started`; the end of `session/status`, save that of the session as it stands.
 pub(crate) fn events(names: &mut Names, sid: i64, since: i64, limit: i64) -> rusqlite::Result<Vec<Event>> {
     let connection = names.connection();
-    let run: Vec<EventRow> = connection.prepare_cached(RANGE)?.query_map([sid, since, limit], event)?.collect::<Result<_, _>>()?;
+    let run: Vec<EventRow> =
+        connection.prepare_cached(RANGE)?.query_map([sid, since, limit], event)?.collect::<Result<_, _>>()?;
     if run.is_empty() {
         return Ok(Vec::new());
     }
@@ -199,4 +200,18 @@ pub(crate) fn head_of(names: &Names, row: &EventRow) -> rusqlite::Result<(i64, h
 pub(crate) fn find_head(connection: &Connection, head: &HeadId) -> rusqlite::Result<Option<(i64, head::Place)>> {
     let Some(blob) = super::blob::blob_row(connection, &head.0)? else { return Ok(None) };
     Ok(head::place(connection, blob.bid)?.map(|place| (blob.bid, place)))
+}
+
+const LAST_HEAD: &str = "SELECT max(ev) FROM hw_head WHERE sid = ?1";
+/// Codes of the events that are bookkeeping: status, error, restored, ref-updated, head/created, caller-head-recorded.
+const CHANGES_STATE: &str = "SELECT EXISTS (SELECT 1 FROM hw_event WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND type NOT IN (2, 3, 4, 5, 13, 17))";
+
+/// The event of the last head that session `sid` created.
+pub(crate) fn last_head(connection: &Connection, sid: i64) -> rusqlite::Result<Option<i64>> {
+    connection.prepare_cached(LAST_HEAD)?.query_row([sid], |row| row.get(0))
+}
+
+/// Whether an event from `first` to `last` is one that a head would keep.
+pub(crate) fn changes_state(connection: &Connection, sid: i64, first: i64, last: i64) -> rusqlite::Result<bool> {
+    connection.prepare_cached(CHANGES_STATE)?.query_row([sid, first, last], |row| row.get(0))
 }

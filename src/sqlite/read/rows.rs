@@ -32,14 +32,24 @@ macro_rules! stored {
     ($row:ty, $table:literal, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
         impl Stored for $row {
             const RANGE: &'static str = concat!(
-                "SELECT ev, ", $columns, " FROM ", $table, " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev"
+                "SELECT ev, ",
+                $columns,
+                " FROM ",
+                $table,
+                " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev"
             );
             const NEWEST: &'static str = concat!(
-                "SELECT ev, ", $columns, " FROM ", $table,
+                "SELECT ev, ",
+                $columns,
+                " FROM ",
+                $table,
                 " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n <= ?5 ORDER BY ev DESC LIMIT ?4"
             );
             const FROM: &'static str = concat!(
-                "SELECT ev, ", $columns, " FROM ", $table,
+                "SELECT ev, ",
+                $columns,
+                " FROM ",
+                $table,
                 " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n >= ?5 ORDER BY ev LIMIT ?4"
             );
             const LATEST: &'static str =
@@ -136,21 +146,16 @@ stored!(
     }
 );
 
-stored!(
-    Snapshot,
-    "hw_snapshot",
-    "n, kind, vars, restorable, unrestorable, turn, eval, extra",
-    |c, names| Snapshot {
-        snapshot: SnapshotNumber(c.word()?),
-        kind: c.word()?,
-        vars: c.some_digest(names)?,
-        restorable: c.word()?,
-        unrestorable: c.word()?,
-        turn: c.some()?.map(TurnNumber),
-        eval: c.some()?.map(EvalNumber),
-        extra: c.some_digest(names)?,
-    }
-);
+stored!(Snapshot, "hw_snapshot", "n, kind, vars, restorable, unrestorable, turn, eval, extra", |c, names| Snapshot {
+    snapshot: SnapshotNumber(c.word()?),
+    kind: c.word()?,
+    vars: c.some_digest(names)?,
+    restorable: c.word()?,
+    unrestorable: c.word()?,
+    turn: c.some()?.map(TurnNumber),
+    eval: c.some()?.map(EvalNumber),
+    extra: c.some_digest(names)?,
+});
 
 stored!(
     Invocation,

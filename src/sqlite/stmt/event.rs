@@ -1,8 +1,8 @@
 //! hw_event and the rows that events write.
 
-pub(crate) const ADD: &str = "INSERT INTO hw_event (sid, ev, type, at, n, ref, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-pub(crate) const ADD_MESSAGE: &str =
-    "INSERT INTO hw_message (sid, ev, n, role, content, chars, turn, call, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+pub(crate) const ADD: &str =
+    "INSERT INTO hw_event (sid, ev, type, at, n, ref, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(crate) const ADD_MESSAGE: &str = "INSERT INTO hw_message (sid, ev, n, role, content, chars, turn, call, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 pub(crate) const ADD_TURN: &str =
     "INSERT INTO hw_turn (sid, ev, n, status, head_before, input, final, summary, summary_text, started_at, ended_at,
        error, extra, inherited)

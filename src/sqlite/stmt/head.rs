@@ -13,5 +13,4 @@ pub(crate) const CUT_SPANS: &str = "DELETE FROM hw_span WHERE sid = ?1 AND ord >
 pub(crate) const ADD_SPAN: &str =
     "INSERT INTO hw_span (sid, ord, source, span_from, span_to) VALUES (?1, ?2, ?3, ?4, ?5)";
 pub(crate) const EXTEND_SPAN: &str = "UPDATE hw_span SET span_to = ?3 WHERE sid = ?1 AND ord = ?2";
-pub(crate) const ADD_DERIVATION: &str =
-    "INSERT INTO hw_derivation (hash, kind, source, source_head, target, target_ev, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(crate) const ADD_DERIVATION: &str = "INSERT INTO hw_derivation (hash, kind, source, source_head, target, target_ev, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";

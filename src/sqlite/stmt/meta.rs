@@ -5,7 +5,6 @@ pub(crate) const HAS_MIGRATIONS: &str =
 pub(crate) const SCHEMA_VERSION: &str = "SELECT coalesce(max(version), 0) FROM refinery_schema_history";
 pub(crate) const CHECKPOINT_PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 pub(crate) const CHECKPOINT_TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
-pub(crate) const INTEGRITY: &str = "PRAGMA integrity_check(20)";
 
 pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(crate) const BEGIN_READ: &str = "BEGIN";

@@ -1,0 +1,53 @@
+//! A session's life: recorded, closed, opened, resumed, forked, rebuilt.
+
+use headwater::model::EventNumber;
+use headwater::store::{NewSession, Store};
+
+use super::tools::{fresh, named, turn};
+
+/// Two turns are recorded; the store is closed, opened, its database deleted, and opened again. Each time the same
+/// state, history and causes are read.
+#[test]
+fn a_session_reads_the_same_after_reopening_and_after_a_rebuild() {
+    let home = fresh();
+    let root = home.store.root().to_owned();
+    let session = named(&home.store, "demo");
+    let first = turn(&session, "what is 2 + 2?", "4").unwrap();
+    let second = turn(&session, "and 3 + 3?", "6").unwrap();
+    assert_ne!(first, second);
+    session.close().unwrap();
+    let fork = home.store.fork(&first, NewSession::named("fork".parse().unwrap())).unwrap();
+    turn(&fork, "and 4 + 4?", "8").unwrap();
+    drop(fork);
+    let resumed = home.store.resume(&"demo".parse().unwrap(), Some(&first)).unwrap();
+    turn(&resumed, "and 5 + 5?", "10").unwrap();
+    drop(resumed);
+
+    let look = |store: &Store| {
+        let mut seen = Vec::new();
+        for name in ["demo", "fork"] {
+            let id = name.parse().unwrap();
+            let view = store.view(&id).unwrap();
+            assert_eq!(Store::fold(&store.events(&id).unwrap()), store.event_view(&id).unwrap().rows);
+            let chain = store.causal_chain(&id, EventNumber(view.session.events), true).unwrap();
+            seen.push((view, store.history_view(&id).unwrap(), chain));
+        }
+        assert_eq!(store.view_at(&"demo".parse().unwrap(), &first).unwrap().rows.messages.len(), 2);
+        assert_eq!(seen[1].0.rows.messages.len(), 4);
+        assert_eq!(seen[0].0.rows.messages.len(), 4, "the abandoned turn is not in sight");
+        assert_eq!(seen[0].1.rows.messages.len(), 6, "and still in the log");
+        seen
+    };
+    let before = look(&home.store);
+    home.store.close().unwrap();
+
+    let store = Store::open(&root).unwrap();
+    assert_eq!(store.report().rebuilt, None, "{:?}", store.report());
+    assert_eq!(look(&store), before);
+    store.close().unwrap();
+
+    std::fs::remove_file(root.join("store.sqlite")).unwrap();
+    let store = Store::open(&root).unwrap();
+    assert!(store.report().rebuilt.is_some());
+    assert_eq!(look(&store), before);
+}

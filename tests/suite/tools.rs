@@ -1,0 +1,46 @@
+//! What several modules use.
+
+use headwater::model::{HeadId, Role, Status};
+use headwater::store::{CommitError, NewMessage, NewSession, Session, Store};
+
+/// A store in a fresh folder.
+pub struct Fresh {
+    pub folder: tempfile::TempDir,
+    pub store: Store,
+}
+
+pub fn fresh() -> Fresh {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().join("store")).unwrap();
+    Fresh { folder, store }
+}
+
+pub fn named(store: &Store, name: &str) -> Session {
+    store.create_session(NewSession::named(name.parse().unwrap())).unwrap()
+}
+
+/// One turn: a question, a call, an answer, a final value, a head.
+pub fn turn(session: &Session, question: &str, answer: &str) -> Result<HeadId, CommitError> {
+    let turn = session.begin_turn(question)?;
+    let call = session.write(|batch| {
+        let request = batch.put(question.as_bytes());
+        batch.begin_call(headwater::model::CallType::Root, |row| row.request = Some(request))
+    })?;
+    session.write(|batch| {
+        let response = batch.put(answer.as_bytes());
+        batch.update_call(call, |row| {
+            row.status = Status::OK;
+            row.response = Some(response);
+            row.tokens_output = Some(3);
+        })?;
+        batch.add_message(NewMessage::new(Role::Assistant, answer).turn(turn).call(call))
+    })?;
+    session.write(|batch| {
+        let value = batch.put(answer.as_bytes());
+        batch.update_turn(turn, |row| {
+            row.status = Status::FINAL;
+            row.final_value = Some(value);
+        })?;
+        batch.seal()
+    })
+}
