@@ -39,28 +39,8 @@ fn log(conn: &Connection, sid: i64) -> Result<Run, ReadError> {
 
 /// One kind of row, by number; of several versions the last in the order of `spans`, then of events.
 pub(crate) fn kind<T: Stored>(names: &mut Names, spans: &[Run]) -> Result<Vec<Entry<T>>, ReadError> {
-    let mut entries = Vec::new();
-    for (sid, span) in spans {
-        rows::range(names, *sid, (bound(span.from.0), bound(span.to.0)), &mut entries).answer()?;
-    }
-    Ok(last_versions(entries, |entry| entry.row.number()))
-}
-
-/// Of entries in the order of their making, the last of each number, in the order of numbers.
-pub(super) fn last_versions<E>(mut entries: Vec<E>, number: impl Fn(&E) -> u64) -> Vec<E> {
-    if entries.windows(2).all(|pair| number(&pair[0]) < number(&pair[1])) {
-        return entries;
-    }
-    // Stable, and fast on what is sorted but for a few: the latest made comes last among its equals.
-    entries.sort_by_key(&number);
-    let mut kept: Vec<E> = Vec::with_capacity(entries.len());
-    for entry in entries {
-        match kept.last_mut() {
-            Some(last) if number(last) == number(&entry) => *last = entry,
-            _ => kept.push(entry),
-        }
-    }
-    kept
+    let runs: Vec<_> = spans.iter().map(|(sid, span)| (*sid, (bound(span.from.0), bound(span.to.0)))).collect();
+    rows::visible(names, &runs).answer()
 }
 
 /// The last `limit` messages at session `sid`'s current head, the newest first.

@@ -6,11 +6,11 @@ use rusqlite::Connection;
 
 use super::Answer;
 use super::heads::Upwards;
-use super::state::last_versions;
 use super::types::{Sum, Usage, Used};
 use crate::model::CallType;
 use crate::sqlite::read::head;
 use crate::sqlite::read::lineage::{self, CallUse};
+use crate::sqlite::read::rows::last_versions;
 use crate::store::error::ReadError;
 
 /// What session `sid`, and the sessions below it, used.

@@ -15,6 +15,10 @@ use crate::sqlite::row::Columns;
 pub(crate) trait Stored: Numbered + Sized {
     /// All versions in a range of events, in their order: sid, first, last.
     const RANGE: &'static str;
+    /// Their numbers alone: sid, first, last.
+    const NUMBERS: &'static str;
+    /// Whether a number may be written more than once.
+    const VERSIONED: bool;
     /// The newest of them first: sid, first, last, limit.
     const NEWEST: &'static str;
     /// The oldest of them first, from a number on: sid, first, last, limit, number.
@@ -29,27 +33,20 @@ pub(crate) trait Stored: Numbered + Sized {
 }
 
 macro_rules! stored {
-    ($row:ty, $table:literal, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+    ($row:ty, $table:literal, $versioned:literal, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
         impl Stored for $row {
             const RANGE: &'static str = concat!(
-                "SELECT ev, ",
-                $columns,
-                " FROM ",
-                $table,
-                " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev"
+                "SELECT ev, ", $columns, " FROM ", $table, " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev"
             );
+            const NUMBERS: &'static str =
+                concat!("SELECT n FROM ", $table, " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev");
+            const VERSIONED: bool = $versioned;
             const NEWEST: &'static str = concat!(
-                "SELECT ev, ",
-                $columns,
-                " FROM ",
-                $table,
+                "SELECT ev, ", $columns, " FROM ", $table,
                 " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n <= ?5 ORDER BY ev DESC LIMIT ?4"
             );
             const FROM: &'static str = concat!(
-                "SELECT ev, ",
-                $columns,
-                " FROM ",
-                $table,
+                "SELECT ev, ", $columns, " FROM ", $table,
                 " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n >= ?5 ORDER BY ev LIMIT ?4"
             );
             const LATEST: &'static str =
@@ -65,7 +62,7 @@ macro_rules! stored {
 }
 
 // The fields of each literal are evaluated as they are written: in the order of the columns.
-stored!(Message, "hw_message", "n, role, content, chars, turn, call, extra", |c, names| Message {
+stored!(Message, "hw_message", false, "n, role, content, chars, turn, call, extra", |c, names| Message {
     message: MessageNumber(c.word()?),
     role: c.word()?,
     content: c.digest(names)?,
@@ -78,6 +75,7 @@ stored!(Message, "hw_message", "n, role, content, chars, turn, call, extra", |c,
 stored!(
     Turn,
     "hw_turn",
+    true,
     "n, status, head_before, input, final, summary, started_at, ended_at, error, extra",
     |c, names| Turn {
         turn: TurnNumber(c.word()?),
@@ -96,6 +94,7 @@ stored!(
 stored!(
     Call,
     "hw_call",
+    true,
     "n, type, status, turn, eval, input, request, response, result, error, provider, model, tokens_input, \
      tokens_output, tokens_cached, tokens_reasoning, cost, batch, batch_index, child, started_at, ended_at, extra",
     |c, names| Call {
@@ -128,6 +127,7 @@ stored!(
 stored!(
     Eval,
     "hw_eval",
+    false,
     "n, name, status, turn, message, call, code, result, observation, error, started_at, ended_at, extra",
     |c, names| Eval {
         eval: EvalNumber(c.word()?),
@@ -146,20 +146,27 @@ stored!(
     }
 );
 
-stored!(Snapshot, "hw_snapshot", "n, kind, vars, restorable, unrestorable, turn, eval, extra", |c, names| Snapshot {
-    snapshot: SnapshotNumber(c.word()?),
-    kind: c.word()?,
-    vars: c.some_digest(names)?,
-    restorable: c.word()?,
-    unrestorable: c.word()?,
-    turn: c.some()?.map(TurnNumber),
-    eval: c.some()?.map(EvalNumber),
-    extra: c.some_digest(names)?,
-});
+stored!(
+    Snapshot,
+    "hw_snapshot",
+    false,
+    "n, kind, vars, restorable, unrestorable, turn, eval, extra",
+    |c, names| Snapshot {
+        snapshot: SnapshotNumber(c.word()?),
+        kind: c.word()?,
+        vars: c.some_digest(names)?,
+        restorable: c.word()?,
+        unrestorable: c.word()?,
+        turn: c.some()?.map(TurnNumber),
+        eval: c.some()?.map(EvalNumber),
+        extra: c.some_digest(names)?,
+    }
+);
 
 stored!(
     Invocation,
     "hw_invocation",
+    true,
     "n, id, type, status, call, label, input, final, error, caller_before, caller_after, callee, callee_before, \
      callee_after, child, started_at, ended_at",
     |c, names| Invocation {
@@ -203,6 +210,64 @@ pub(crate) fn range<T: Stored>(
         out.push(entry(row, &session, names)?);
     }
     Ok(())
+}
+
+/// The rows in several runs of events, in their order: by number, of several versions the last.
+pub(crate) fn visible<T: Stored>(names: &mut Names, runs: &[(i64, (i64, i64))]) -> rusqlite::Result<Vec<Entry<T>>> {
+    let mut out = Vec::new();
+    if !T::VERSIONED {
+        for (sid, run) in runs {
+            range(names, *sid, *run, &mut out)?;
+        }
+        return Ok(last_versions(out, |entry| entry.row.number()));
+    }
+    // Most of a row is in columns that no one asks of a version that is not the last: numbers come first, and tell
+    // which versions are worth reading.
+    let connection = names.connection();
+    let mut numbers: Vec<(i64, usize)> = Vec::new();
+    for (sid, (from, to)) in runs {
+        let mut statement = connection.prepare_cached(T::NUMBERS)?;
+        let mut rows = statement.query([sid, from, to])?;
+        while let Some(row) = rows.next()? {
+            numbers.push((row.get(0)?, numbers.len()));
+        }
+    }
+    let mut wanted = vec![false; numbers.len()];
+    let last = last_versions(numbers, |(n, _)| *n);
+    for (_, at) in &last {
+        wanted[*at] = true;
+    }
+    out.reserve_exact(last.len());
+    let mut wanted = wanted.into_iter();
+    for (sid, (from, to)) in runs {
+        let session = names.session(*sid)?;
+        let mut statement = connection.prepare_cached(T::RANGE)?;
+        let mut rows = statement.query([sid, from, to])?;
+        while let Some(row) = rows.next()? {
+            if wanted.next() == Some(true) {
+                out.push(entry(row, &session, names)?);
+            }
+        }
+    }
+    out.sort_by_key(|entry| entry.row.number());
+    Ok(out)
+}
+
+/// Of things in the order of their making, the last of each number, in the order of numbers.
+pub(crate) fn last_versions<E, N: Ord>(mut made: Vec<E>, number: impl Fn(&E) -> N) -> Vec<E> {
+    if made.windows(2).all(|pair| number(&pair[0]) < number(&pair[1])) {
+        return made;
+    }
+    // Stable, and fast on what is sorted but for a few: the latest made comes last among its equals.
+    made.sort_by_key(&number);
+    let mut kept: Vec<E> = Vec::with_capacity(made.len());
+    for one in made {
+        match kept.last_mut() {
+            Some(last) if number(last) == number(&one) => *last = one,
+            _ => kept.push(one),
+        }
+    }
+    kept
 }
 
 /// Adds at most `limit` versions in events `from` to `to` of `sid`, of numbers from `bound` on, to `out`: from the

@@ -245,14 +245,14 @@ fn causes(world: &World, s: usize, ev: u64) -> Vec<At> {
 
 fn check(world: &World) {
     let conn = &world.conn;
-    for head in &world.heads {
+    for (at, head) in world.heads.iter().enumerate() {
         let runs = heads::spans(conn, head.hid).unwrap();
         let visible: Vec<&Event> = head.visible.iter().map(|at| world.event(*at)).collect();
         assert_eq!(state::rows_at(conn, &runs).unwrap(), fold(visible.iter().copied()), "{}", head.id);
         let seen: u64 = runs.iter().map(|(_, span)| span.len()).sum();
         assert_eq!(seen, head.visible.len() as u64);
         let info = heads::head_info(conn, head.hid).unwrap();
-        assert_eq!((info.head, info.depth), (head.id, runs.len() as u64));
+        assert_eq!((info.head, info.depth as i64), (head.id, world.depth(at)));
         assert_eq!((info.span.from.0, info.span.to.0), (head.from, head.to));
     }
     for (s, session) in world.sessions.iter().enumerate() {
