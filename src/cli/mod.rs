@@ -2,8 +2,10 @@
 //! codes and no panic; all it knows of a store it learns through the library's public API.
 
 mod content;
+mod engine;
 mod fail;
 mod outcome;
+mod run;
 
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -35,14 +37,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    // ---- place for `Run(run::Args)` ----
+    Run(run::Args),
     // ---- place for `Import(import::Args)` ----
 }
 
 impl Verb {
     fn run(self, context: &Context) -> Result<u8, Failure> {
         match self {
-            // ---- place for `Verb::Run(args) => run::run(args, context)` ----
+            Verb::Run(args) => run::run(args, context),
             // ---- place for `Verb::Import(args) => import::run(args, context)` ----
         }
     }
