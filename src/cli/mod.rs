@@ -4,6 +4,7 @@
 mod content;
 mod engine;
 mod fail;
+mod import;
 mod outcome;
 mod run;
 
@@ -38,14 +39,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Run(run::Args),
-    // ---- place for `Import(import::Args)` ----
+    Import(import::Args),
 }
 
 impl Verb {
     fn run(self, context: &Context) -> Result<u8, Failure> {
         match self {
             Verb::Run(args) => run::run(args, context),
-            // ---- place for `Verb::Import(args) => import::run(args, context)` ----
+            Verb::Import(args) => import::run(&args, context),
         }
     }
 }

@@ -103,7 +103,7 @@ impl Template {
     }
 
     /// Its size so far.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.len()
     }
 

@@ -112,7 +112,7 @@ impl<'a> Importer<'a> {
             match &self.item {
                 // Empty lines are kept too, but not for their own sake.
                 Some(Item::Blank) => {
-                    if self.batch.template.len() < LIMIT.1 {
+                    if self.batch.template.size() < LIMIT.1 {
                         self.batch.template.add(self.reader.bytes(), &[]);
                     }
                 }
