@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use headwater::model::id::BadId;
 use headwater::store::error::{CommitError, OpenError, ReadError, SessionOpenError};
@@ -62,13 +62,6 @@ impl Failure {
     /// The arguments make no sense together, or a value is malformed.
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure::new("usage", message).hint("headwater help VERB shows what a verb takes")
-    }
-
-    /// A file outside the store could not be read.
-    pub fn file(path: &std::path::Path, error: &io::Error) -> Failure {
-        let kind = if error.kind() == io::ErrorKind::NotFound { "not-found" } else { "io" };
-        Failure::new(kind, format!("cannot read {}: {error}", path.display()))
-            .details(json!({ "path": path.display().to_string() }))
     }
 
     /// Whether nothing is to be printed.
@@ -138,7 +131,7 @@ impl From<BadId> for Failure {
     }
 }
 
-fn path(path: &PathBuf) -> Value {
+fn path(path: &Path) -> Value {
     json!({ "path": path.display().to_string() })
 }
 

@@ -1,9 +1,28 @@
 //! The command: one file for each verb. This floor promises documented output (docs/CLI.md), documented exit
 //! codes and no panic; all it knows of a store it learns through the library's public API.
 
+mod alias;
+mod at;
+mod cat;
+mod check;
+mod completions;
 mod content;
+mod diff;
+mod events;
+mod facts;
 mod fail;
+mod fork;
+mod inspect;
+mod json;
+mod ls;
 mod outcome;
+mod play;
+mod resume;
+mod rows;
+mod show;
+mod stream;
+mod text;
+mod usage;
 
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -37,13 +56,39 @@ struct Cli {
 enum Verb {
     // ---- place for `Run(run::Args)` ----
     // ---- place for `Import(import::Args)` ----
+    #[command(visible_alias = "list")]
+    Ls(ls::Args),
+    Show(show::Args),
+    Events(events::Args),
+    #[command(visible_alias = "tail")]
+    Stream(stream::Args),
+    Inspect(inspect::Args),
+    Resume(resume::Args),
+    Fork(fork::Args),
+    Diff(diff::Args),
+    Cat(cat::Args),
+    Check(check::Args),
+    Alias(alias::Args),
+    Completions(completions::Args),
 }
 
 impl Verb {
     fn run(self, context: &Context) -> Result<u8, Failure> {
         match self {
-            // ---- place for `Verb::Run(args) => run::run(args, context)` ----
-            // ---- place for `Verb::Import(args) => import::run(args, context)` ----
+            // ---- place for `Verb::Run(args) => run::run(&args, context)` ----
+            // ---- place for `Verb::Import(args) => import::run(&args, context)` ----
+            Verb::Ls(args) => ls::run(&args, context),
+            Verb::Show(args) => show::run(&args, context),
+            Verb::Events(args) => events::run(&args, context),
+            Verb::Stream(args) => stream::run(&args, context),
+            Verb::Inspect(args) => inspect::run(&args, context),
+            Verb::Resume(args) => resume::run(&args, context),
+            Verb::Fork(args) => fork::run(&args, context),
+            Verb::Diff(args) => diff::run(&args, context),
+            Verb::Cat(args) => cat::run(&args, context),
+            Verb::Check(args) => check::run(&args, context),
+            Verb::Alias(args) => alias::run(&args, context),
+            Verb::Completions(args) => completions::run(&args, context),
         }
     }
 }
@@ -84,6 +129,14 @@ impl Context {
             self.notice(&said.join("; "));
         }
         Ok(store)
+    }
+
+    /// A command of ours to go on with, for the same store.
+    pub fn command(&self, rest: &str) -> String {
+        match &self.store {
+            Some(root) => format!("headwater {rest} --store {}", text::shell(&root.display().to_string())),
+            None => format!("headwater {rest}"),
+        }
     }
 
     /// One line on stderr that is not an error; with `--json` an object.
