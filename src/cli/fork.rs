@@ -6,7 +6,8 @@ use headwater::model::{HeadId, SessionId};
 use serde::Serialize;
 
 use super::at::At;
-use super::{Context, Failure, play, text};
+use super::engine::{self, Script};
+use super::{Context, Failure, text};
 
 /// Start a new session from a head of another; nothing is copied
 #[derive(clap::Args)]
@@ -20,7 +21,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     name: Option<SessionId>,
     /// The script that plays the model
-    #[arg(long, value_name = "SCRIPT", default_value = play::SCRIPT, visible_alias = "fake-script")]
+    #[arg(long, value_name = "SCRIPT", default_value = "simple", visible_alias = "fake-script")]
     script: String,
     #[command(flatten)]
     at: At,
@@ -37,6 +38,8 @@ struct Report {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
+    // A script that cannot be played changes nothing.
+    let script = args.task.as_ref().map(|_| Script::load(&args.script)).transpose()?;
     let store = context.open_store(false)?;
     let asked = store.resolve_session(&args.session)?;
     let head = match args.at.resolve(&store, &asked)? {
@@ -49,8 +52,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let source = store.head(&head)?.session;
     let fork = store.fork(&head, context.new_session(args.name.as_ref()))?;
     let session = fork.id().clone();
-    if let Some(task) = &args.task {
-        play::turn(&fork, &args.script, task)?;
+    if let (Some(task), Some(script)) = (&args.task, &script) {
+        engine::play(&fork, task, script)?;
     }
     fork.close()?;
     let info = store.session(&session)?;

@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod content;
 mod diff;
+mod engine;
 mod events;
 mod facts;
 mod fail;
@@ -16,9 +17,9 @@ mod inspect;
 mod json;
 mod ls;
 mod outcome;
-mod play;
 mod resume;
 mod rows;
+mod run;
 mod show;
 mod stream;
 mod text;
@@ -54,7 +55,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    // ---- place for `Run(run::Args)` ----
+    Run(run::Args),
     // ---- place for `Import(import::Args)` ----
     #[command(visible_alias = "list")]
     Ls(ls::Args),
@@ -75,7 +76,7 @@ enum Verb {
 impl Verb {
     fn run(self, context: &Context) -> Result<u8, Failure> {
         match self {
-            // ---- place for `Verb::Run(args) => run::run(&args, context)` ----
+            Verb::Run(args) => run::run(args, context),
             // ---- place for `Verb::Import(args) => import::run(&args, context)` ----
             Verb::Ls(args) => ls::run(&args, context),
             Verb::Show(args) => show::run(&args, context),

@@ -1,7 +1,8 @@
 //! `resume`: go on with a session, from its current head or another.
 
 use super::at::At;
-use super::{Context, Failure, outcome, play};
+use super::engine::{self, Script};
+use super::{Context, Failure, outcome};
 
 /// Go on with a session; with a task, play one scripted turn
 #[derive(clap::Args)]
@@ -14,19 +15,21 @@ pub struct Args {
     /// What is asked; without it the session is only made ready
     task: Option<String>,
     /// The script that plays the model
-    #[arg(long, value_name = "SCRIPT", default_value = play::SCRIPT, visible_alias = "fake-script")]
+    #[arg(long, value_name = "SCRIPT", default_value = "simple", visible_alias = "fake-script")]
     script: String,
     #[command(flatten)]
     at: At,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
+    // A script that cannot be played changes nothing.
+    let script = args.task.as_ref().map(|_| Script::load(&args.script)).transpose()?;
     let store = context.open_store(false)?;
     let session = store.resolve_session(&args.session)?;
     let head = args.at.resolve(&store, &session)?;
     let writer = store.resume(&session, head.as_ref())?;
-    if let Some(task) = &args.task {
-        play::turn(&writer, &args.script, task)?;
+    if let (Some(task), Some(script)) = (&args.task, &script) {
+        engine::play(&writer, task, script)?;
     }
     writer.close()?;
     let code = outcome::print(context, &store, &session)?;
