@@ -64,6 +64,13 @@ impl Failure {
         Failure::new("usage", message).hint("headwater help VERB shows what a verb takes")
     }
 
+    /// A file outside the store could not be read.
+    pub fn file(path: &Path, error: &io::Error) -> Failure {
+        let kind = if error.kind() == io::ErrorKind::NotFound { "not-found" } else { "io" };
+        Failure::new(kind, format!("cannot read {}: {error}", path.display()))
+            .details(json!({ "path": path.display().to_string() }))
+    }
+
     /// Whether nothing is to be printed.
     pub fn is_quiet(&self) -> bool {
         self.kind == PIPE_CLOSED
