@@ -208,7 +208,9 @@ fn usage(error: &clap::Error, json: bool) -> Result<u8, Failure> {
         }
         _ if json => {
             let text = error.render().to_string();
-            let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let words = text.lines().take_while(|line| !line.is_empty()).flat_map(str::split_whitespace);
+            let message = words.collect::<Vec<_>>().join(" ");
+            let message = message.strip_prefix("error: ").unwrap_or(&message);
             let mut failure = Failure::usage(message);
             failure.details = serde_json::json!({ "text": text });
             Err(failure)

@@ -25,7 +25,7 @@ pub struct Args {
     #[command(flatten)]
     at: At,
     /// Print only the final value, as it was given
-    #[arg(long = "final", conflicts_with = "json")]
+    #[arg(long = "final")]
     final_value: bool,
 }
 
@@ -72,7 +72,15 @@ fn latest(store: &Store) -> Result<SessionId, Failure> {
     })
 }
 
+fn stands(store: &Store, outcome: &Outcome) -> Result<Stands, Failure> {
+    let final_value = outcome.final_value.map(|digest| content::value(store, digest)).transpose()?;
+    Ok(Stands { turn: outcome.turn, status: outcome.status.clone(), final_value })
+}
+
 fn print_final(store: &Store, context: &Context, info: &SessionInfo, outcome: &Outcome) -> Result<(), Failure> {
+    if context.json {
+        return context.print_json(&stands(store, outcome)?);
+    }
     let Some(digest) = outcome.final_value else {
         context.notice(&format!("{} has no final value: {}", text::name(info), outcome.status));
         return Ok(());
@@ -101,13 +109,12 @@ fn print_json(
         Some(head) => store.root_of(&head.head)?.counters,
         None => store.high_water_counters(&info.session)?,
     };
-    let final_value = outcome.final_value.map(|digest| content::value(store, digest)).transpose()?;
     let view = &state.rows;
     let blobs = store.blobs();
     let mut object = json::Object::begin(context.bytes())?;
     object.put("session", &rows::Session::new(info))?;
     object.put("head", &head.map(rows::Head::new))?;
-    object.put("outcome", &Stands { turn: outcome.turn, status: outcome.status.clone(), final_value })?;
+    object.put("outcome", &stands(store, outcome)?)?;
     object.put("counters", &counters)?;
     object.array("messages", |array| {
         view.messages.iter().try_for_each(|entry| array.push(&Said::read(&blobs, entry)?))
@@ -130,7 +137,8 @@ fn print_text(
 ) -> Result<(), Failure> {
     let mut out = context.text();
     let name = text::name(info);
-    writeln!(out, "{name} - {}", outcome.status)?;
+    let going_on = if info.status.is_running() && outcome.status != info.status.as_str() { ", running" } else { "" };
+    writeln!(out, "{name} - {}{going_on}", outcome.status)?;
     if let Some(title) = &info.title {
         writeln!(out, "  {}", content::one_line(title, WIDTH))?;
     }
