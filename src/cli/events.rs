@@ -6,6 +6,7 @@ use std::io::Write;
 use headwater::model::line::Compact;
 use headwater::model::{CallType, EventNumber, HeadId, SessionId, Timestamp};
 use headwater::store::Store;
+use headwater::store::error::ReadError;
 use headwater::view::types::History;
 use serde::Serialize;
 
@@ -226,6 +227,9 @@ fn print_panel(out: &mut impl Write, panel: &Panel) -> Result<(), Failure> {
 
 fn chain(store: &Store, session: &SessionId, event: EventNumber, all: bool, context: &Context) -> Result<(), Failure> {
     let links = store.causal_chain(session, event, all)?;
+    if links.is_empty() {
+        return Err(ReadError::NotFound { what: "event", name: event.to_string() }.into());
+    }
     let mut rows: HashMap<SessionId, Rows> = HashMap::new();
     for link in &links {
         if !rows.contains_key(&link.event.session) {
