@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use headwater::model::fold::Entry;
 use headwater::model::line::Compact;
 use headwater::model::{
-    Call, CallType, EventNumber, HeadKind, Invocation, Message, Role, SessionId, Status, Turn, View,
+    Call, CallType, EventNumber, HeadId, HeadKind, Invocation, Message, Role, SessionId, Status, Turn, View,
 };
 use headwater::store::Store;
 use headwater::view::types::HeadInfo;
@@ -17,7 +17,9 @@ use super::Failure;
 /// What rows say about the facts of one session.
 pub struct Rows {
     view: View,
-    kinds: HashMap<headwater::model::HeadId, HeadKind>,
+    kinds: HashMap<HeadId, HeadKind>,
+    /// The place of each invocation, by its id.
+    invocations: HashMap<String, usize>,
 }
 
 /// An event in words.
@@ -85,7 +87,10 @@ fn row<T>(rows: &[Entry<T>], number: Option<u64>, of: impl Fn(&T) -> u64) -> Opt
 
 impl Rows {
     pub fn new(view: View, heads: &[HeadInfo]) -> Rows {
-        Rows { view, kinds: heads.iter().map(|head| (head.head, head.kind)).collect() }
+        let kinds = heads.iter().map(|head| (head.head, head.kind)).collect();
+        let ids = view.invocations.iter().map(|entry| entry.row.id.clone());
+        let invocations = ids.zip(0..).collect();
+        Rows { view, kinds, invocations }
     }
 
     /// Those of all of `session`'s own events.
@@ -107,8 +112,8 @@ impl Rows {
     }
 
     fn invocation(&self, event: &Compact) -> Option<&Invocation> {
-        let id = event.invocation_id.as_deref()?;
-        self.view.invocations.iter().map(|entry| &entry.row).find(|row| row.id == id)
+        let at = self.invocations.get(event.invocation_id.as_deref()?)?;
+        self.view.invocations.get(*at).map(|entry| &entry.row)
     }
 
     /// `event` in words.

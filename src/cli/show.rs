@@ -52,6 +52,13 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let chosen = args.at.resolve(&store, &session)?;
     let info = store.session(&session)?;
     let head = chosen.or(info.current_head).map(|head| store.head(&head)).transpose()?;
+    if let Some(head) = head.as_ref().filter(|head| head.session != session) {
+        let other = text::name(&store.session(&head.session)?).clone();
+        let short = head.head.short();
+        return Err(Failure::new("invalid", format!("{short} is a head of {other}"))
+            .hint(context.command(&format!("show {other} --head {short}")))
+            .details(serde_json::json!({ "head": head.head, "session": head.session })));
+    }
     let outcome = outcome::of(&store, &info, head.as_ref())?;
     if args.final_value {
         print_final(&store, context, &info, &outcome)?;
