@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use headwater::model::id::BadId;
 use headwater::store::error::{CommitError, OpenError, ReadError, SessionOpenError};
@@ -65,7 +65,7 @@ impl Failure {
     }
 
     /// A file outside the store could not be read.
-    pub fn file(path: &std::path::Path, error: &io::Error) -> Failure {
+    pub fn file(path: &Path, error: &io::Error) -> Failure {
         let kind = if error.kind() == io::ErrorKind::NotFound { "not-found" } else { "io" };
         Failure::new(kind, format!("cannot read {}: {error}", path.display()))
             .details(json!({ "path": path.display().to_string() }))
@@ -138,7 +138,7 @@ impl From<BadId> for Failure {
     }
 }
 
-fn path(path: &PathBuf) -> Value {
+fn path(path: &Path) -> Value {
     json!({ "path": path.display().to_string() })
 }
 

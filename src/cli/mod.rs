@@ -1,12 +1,30 @@
 //! The command: one file for each verb. This floor promises documented output (docs/CLI.md), documented exit
 //! codes and no panic; all it knows of a store it learns through the library's public API.
 
+mod alias;
+mod at;
+mod cat;
+mod check;
+mod completions;
 mod content;
+mod diff;
 mod engine;
+mod events;
+mod facts;
 mod fail;
 mod import;
+mod fork;
+mod inspect;
+mod json;
+mod ls;
 mod outcome;
+mod resume;
+mod rows;
 mod run;
+mod show;
+mod stream;
+mod text;
+mod usage;
 
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -40,6 +58,20 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     Import(import::Args),
+    #[command(visible_alias = "list")]
+    Ls(ls::Args),
+    Show(show::Args),
+    Events(events::Args),
+    #[command(visible_alias = "tail")]
+    Stream(stream::Args),
+    Inspect(inspect::Args),
+    Resume(resume::Args),
+    Fork(fork::Args),
+    Diff(diff::Args),
+    Cat(cat::Args),
+    Check(check::Args),
+    Alias(alias::Args),
+    Completions(completions::Args),
 }
 
 impl Verb {
@@ -47,6 +79,18 @@ impl Verb {
         match self {
             Verb::Run(args) => run::run(args, context),
             Verb::Import(args) => import::run(&args, context),
+            Verb::Ls(args) => ls::run(&args, context),
+            Verb::Show(args) => show::run(&args, context),
+            Verb::Events(args) => events::run(&args, context),
+            Verb::Stream(args) => stream::run(&args, context),
+            Verb::Inspect(args) => inspect::run(&args, context),
+            Verb::Resume(args) => resume::run(&args, context),
+            Verb::Fork(args) => fork::run(&args, context),
+            Verb::Diff(args) => diff::run(&args, context),
+            Verb::Cat(args) => cat::run(&args, context),
+            Verb::Check(args) => check::run(&args, context),
+            Verb::Alias(args) => alias::run(&args, context),
+            Verb::Completions(args) => completions::run(&args, context),
         }
     }
 }
@@ -87,6 +131,14 @@ impl Context {
             self.notice(&said.join("; "));
         }
         Ok(store)
+    }
+
+    /// A command of ours to go on with, for the same store.
+    pub fn command(&self, rest: &str) -> String {
+        match &self.store {
+            Some(root) => format!("headwater {rest} --store {}", text::shell(&root.display().to_string())),
+            None => format!("headwater {rest}"),
+        }
     }
 
     /// One line on stderr that is not an error; with `--json` an object.
@@ -157,7 +209,9 @@ fn usage(error: &clap::Error, json: bool) -> Result<u8, Failure> {
         }
         _ if json => {
             let text = error.render().to_string();
-            let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let words = text.lines().take_while(|line| !line.is_empty()).flat_map(str::split_whitespace);
+            let message = words.collect::<Vec<_>>().join(" ");
+            let message = message.strip_prefix("error: ").unwrap_or(&message);
             let mut failure = Failure::usage(message);
             failure.details = serde_json::json!({ "text": text });
             Err(failure)

@@ -1,14 +1,16 @@
 //! How a session stands: its last turn, its status, its final value. What `run` and `resume` print, and what the exit
 //! codes of `run`, `resume` and `show` mean.
 
+use std::io::Write;
+
 use headwater::model::line::Compact;
 use headwater::model::{Digest, EventNumber, HeadId, SessionId, TurnNumber};
 use headwater::store::Store;
 use headwater::view::types::{HeadInfo, SessionInfo};
 use serde::Serialize;
 
-use super::Failure;
 use super::content::{self, Content};
+use super::{Context, Failure, text};
 
 /// The last turn at a head.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +63,36 @@ pub fn report(store: &Store, session: &SessionId) -> Result<(Report, u8), Failur
     Ok((report, code))
 }
 
+/// Prints how `session` stands, as text or JSON; the exit code says so too.
+pub fn print(context: &Context, store: &Store, session: &SessionId) -> Result<u8, Failure> {
+    let (report, code) = report(store, session)?;
+    if context.json {
+        context.print_json(&report)?;
+        return Ok(code);
+    }
+    let mut out = context.text();
+    let name = report.alias.as_ref().unwrap_or(&report.session);
+    writeln!(out, "{name} - {}", report.status)?;
+    if let Some(turn) = report.turn {
+        writeln!(out, "  turn        {turn}")?;
+    }
+    if let Some(head) = &report.head {
+        writeln!(out, "  checkpoint  {}", head.short())?;
+    }
+    if let Some(value) = &report.final_value {
+        writeln!(out, "  final       {}", value.one_line(100))?;
+    }
+    let commands = [
+        (format!("show {name}"), "inspect current checkpoint"),
+        (format!("events {name}"), "what happened, and why"),
+        (format!("resume {name} \"TASK\""), "go on with it"),
+        (format!("fork {name} --name {name}-2"), "start another from here"),
+    ];
+    text::next(&mut out, context, &commands)?;
+    out.flush()?;
+    Ok(code)
+}
+
 /// The last turn at `head`, without reading the rows before it.
 pub fn of(store: &Store, info: &SessionInfo, head: Option<&HeadInfo>) -> Result<Outcome, Failure> {
     // A turn that failed or was cut off leaves the current head where it was: then the session's status tells.
@@ -105,7 +137,7 @@ fn last_put(
             return Ok(found);
         }
         end = since;
-        step *= 4;
+        step = 4_096.min(step * 4);
     }
     Ok(None)
 }
