@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use headwater::exchange::{self, ImportError, Imported};
 use serde::Serialize;
 
-use super::{Context, Failure, content};
+use super::{Context, Failure, content, text};
 
 /// Reads in session logs of other programs: Pi, version 1
 #[derive(clap::Args)]
@@ -60,6 +60,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
             }
         }
     }
+    store.close()?;
     let code = u8::from(!report.failed.is_empty());
     if context.json {
         context.print_json(&report)?;
@@ -119,10 +120,12 @@ fn print(report: &Report, context: &Context) -> Result<(), Failure> {
         }
     }
     if let Some(one) = report.imported.last() {
-        writeln!(out, "\nnext:")?;
-        writeln!(out, "  headwater events {}  # what happened, and why", one.session)?;
-        writeln!(out, "  headwater show {}    # the state at the current head", one.session)?;
-        writeln!(out, "  headwater ls  # all sessions")?;
+        let commands = [
+            (format!("events {}", one.session), "what happened, and why"),
+            (format!("show {}", one.session), "the state at the current checkpoint"),
+            ("ls".to_owned(), "all sessions"),
+        ];
+        text::next(&mut out, context, &commands)?;
     }
     Ok(out.flush()?)
 }
