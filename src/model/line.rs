@@ -169,7 +169,7 @@ impl Compact {
 /// A line that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("a line of a commit cannot be read")]
-pub struct BadLine(#[source] serde_json::Error);
+pub struct BadLine(#[from] serde_json::Error);
 
 /// What a line of a batch says.
 #[derive(Debug, Clone, PartialEq, Eq)]

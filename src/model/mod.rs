@@ -4,7 +4,7 @@
 //! exists is well formed: ids parse in one place, text has its limits. Whether a reference points to
 //! something is left to the floors above.
 
-//pub mod canonical;
+pub mod canonical;
 pub mod digest;
 pub mod event;
 pub mod fold;

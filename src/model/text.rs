@@ -20,6 +20,8 @@ pub struct Status(Cow<'static, str>);
 
 #[expect(missing_docs, reason = "each constant is the word it names")]
 impl Status {
+    pub const SESSION: Status = Status(Cow::Borrowed("session"));
+    pub const CHILD: Status = Status(Cow::Borrowed("child"));
     pub const OPEN: Status = Status(Cow::Borrowed("open"));
     pub const RUNNING: Status = Status(Cow::Borrowed("running"));
     pub const OK: Status = Status(Cow::Borrowed("ok"));

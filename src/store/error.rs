@@ -139,6 +139,18 @@ pub enum CommitError {
         /// The session.
         session: SessionId,
     },
+    /// The batch is there already, under its key and with the same content: it is durable. Nothing was added.
+    #[error("the batch {key:?} of {session} was committed before")]
+    Repeated {
+        /// The session.
+        session: SessionId,
+        /// The key.
+        key: String,
+        /// The first event of the batch that is there.
+        first_event: u64,
+        /// How many events of the session it holds.
+        events: u64,
+    },
     /// The batch key was used for other content. Nothing was changed.
     #[error("the batch key {key:?} of {session} was used for other content")]
     KeyConflict {
@@ -189,6 +201,16 @@ pub enum CommitError {
     Read(#[source] std::sync::Arc<ReadError>),
 }
 
+impl From<ReadError> for CommitError {
+    fn from(error: ReadError) -> CommitError {
+        match error {
+            ReadError::NotFound { what, name } => CommitError::Missing { what: format!("{what} {name}") },
+            ReadError::BadId(error) => CommitError::BadId(error),
+            error => CommitError::Read(std::sync::Arc::new(error)),
+        }
+    }
+}
+
 fn head(head: &Option<HeadId>) -> String {
     head.map_or_else(|| "none".to_owned(), |head| head.short())
 }
@@ -233,7 +255,22 @@ pub enum ReadError {
         #[source]
         source: Option<Cause>,
     },
+    /// What was read could not be handed on.
+    #[error("the output cannot be written")]
+    Output(#[source] Cause),
     /// The database could not be read.
     #[error("the database cannot be read")]
     Database(#[source] Cause),
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }

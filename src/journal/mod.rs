@@ -1,0 +1,11 @@
+//! Commits: what a commit frame carries, the chain that links it to the one before, and reading them back in order.
+//!
+//! This floor promises that a commit reads back as the lines that were written, or not at all, and that commits come
+//! in the order of their tx, each linked by digest to the one before. What the lines mean for rows is left to the
+//! floor above.
+
+mod commit;
+mod replay;
+
+pub use commit::{BadCommit, BatchKey, Commit, LINE_LIMIT, Line, Lines, TxHeader, VERSION};
+pub use replay::{Ended, Placed, ReplayError, Replayed, replay, settle};

@@ -1,0 +1,205 @@
+//! Opening files safely, making them durable, and asking what they lie on.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// Makes a file's bytes, and its length where needed to read them, durable.
+///
+/// # Errors
+///
+/// The system's. Linux drops the bytes that it failed to write: a second call that succeeds proves
+/// nothing, so it must not be made.
+pub fn fdatasync(file: &File) -> io::Result<()> {
+    rustix::fs::fdatasync(file).map_err(io::Error::from)
+}
+
+/// Makes a file's bytes and all of its metadata durable.
+///
+/// # Errors
+///
+/// As for [`fdatasync`].
+pub fn fsync(file: &File) -> io::Result<()> {
+    rustix::fs::fsync(file).map_err(io::Error::from)
+}
+
+/// Makes the names in a folder durable.
+///
+/// # Errors
+///
+/// The system's; the names may or may not be durable then.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
+    fsync(&File::open(path)?)
+}
+
+/// Creates a folder that only its owner may enter; one that exists is left as it is.
+///
+/// # Errors
+///
+/// The system's, also if the name is taken by something other than a folder.
+pub fn create_dir_private(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        result => result,
+    }
+}
+
+/// Creates a file that only its owner may use, open for reading and writing.
+///
+/// # Errors
+///
+/// The system's, also if the name is taken.
+pub fn create_file_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Why a file was not opened.
+pub(super) enum OpenFault {
+    Missing,
+    NotRegular,
+    Io(io::Error),
+}
+
+/// Opens a regular file, never following a link nor waiting for the other end of a pipe.
+pub(super) fn open_regular(path: &Path, options: &mut OpenOptions) -> Result<File, OpenFault> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|error| {
+            let code = error.raw_os_error();
+            if error.kind() == io::ErrorKind::NotFound {
+                OpenFault::Missing
+            } else if [Errno::LOOP, Errno::ISDIR, Errno::NXIO]
+                .iter()
+                .any(|errno| code == Some(errno.raw_os_error()))
+            {
+                OpenFault::NotRegular
+            } else {
+                OpenFault::Io(error)
+            }
+        })?;
+    let metadata = file.metadata().map_err(OpenFault::Io)?;
+    if metadata.is_file() {
+        Ok(file)
+    } else {
+        Err(OpenFault::NotRegular)
+    }
+}
+
+/// What a path lies on, as far as locks and shared memory are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// A file system of this machine.
+    Local,
+    /// One that other machines may share, named: locks and mapped memory cannot be trusted. FUSE counts,
+    /// since virtiofs cannot be told from it.
+    Network(&'static str),
+}
+
+/// From `linux/magic.h` and the sources of those that are not in it.
+#[cfg(target_os = "linux")]
+const NETWORK_MAGIC: [(u32, &str); 17] = [
+    (0x6969, "nfs"),
+    (0x517b, "smb"),
+    (0xff53_4d42, "cifs"),
+    (0xfe53_4d42, "smb2"),
+    (0x0102_1997, "9p"),
+    (0x6573_5546, "fuse"),
+    (0x5346_414f, "afs"),
+    (0x6b41_4653, "afs"),
+    (0x00c3_6400, "ceph"),
+    (0x7375_7245, "coda"),
+    (0x564c, "ncp"),
+    (0x7461_636f, "ocfs2"),
+    (0x0116_1970, "gfs2"),
+    (0x0bd0_0bd0, "lustre"),
+    (0x4750_4653, "gpfs"),
+    (0x786f_4256, "vboxsf"),
+    (0xbacb_acbc, "vmhgfs"),
+];
+
+/// Tells what kind of file system an existing path lies on; one that is not known is taken for local.
+///
+/// # Errors
+///
+/// The system's, also if nothing is at `path`.
+#[cfg(target_os = "linux")]
+pub fn filesystem_kind(path: &Path) -> io::Result<FileSystem> {
+    let status = rustix::io::retry_on_intr(|| rustix::fs::statfs(path))?;
+    // The field is signed and as wide as a word; the magic is 32 bits, and may have been sign-extended.
+    Ok(kind_of_magic(status.f_type as u32))
+}
+
+/// Tells what kind of file system an existing path lies on: always local, where that cannot be asked.
+///
+/// # Errors
+///
+/// None.
+#[cfg(not(target_os = "linux"))]
+pub fn filesystem_kind(_path: &Path) -> io::Result<FileSystem> {
+    Ok(FileSystem::Local)
+}
+
+#[cfg(target_os = "linux")]
+fn kind_of_magic(magic: u32) -> FileSystem {
+    NETWORK_MAGIC
+        .iter()
+        .find(|(known, _)| *known == magic)
+        .map_or(FileSystem::Local, |(_, name)| FileSystem::Network(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_created_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, file) = (folder.path().join("dir"), folder.path().join("file"));
+        create_dir_private(&dir).unwrap();
+        create_dir_private(&dir).unwrap();
+        create_file_private(&file).unwrap();
+        assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(create_file_private(&file).is_err());
+        assert!(create_dir_private(&file).is_err());
+        sync_dir(&dir).unwrap();
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        create_file_private(&file).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let open = |path: &Path| open_regular(path, OpenOptions::new().read(true));
+        assert!(open(&file).is_ok());
+        assert!(matches!(open(&link), Err(OpenFault::NotRegular)));
+        assert!(matches!(open(folder.path()), Err(OpenFault::NotRegular)));
+        assert!(matches!(
+            open(&folder.path().join("none")),
+            Err(OpenFault::Missing)
+        ));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn shared_file_systems_are_named() {
+        assert_eq!(kind_of_magic(0x6969), FileSystem::Network("nfs"));
+        assert_eq!(kind_of_magic(0xff53_4d42), FileSystem::Network("cifs"));
+        assert_eq!(kind_of_magic(0xef53), FileSystem::Local);
+        assert!(filesystem_kind(&std::env::temp_dir()).is_ok());
+    }
+}

@@ -1,0 +1,202 @@
+//! hw_event, and whole events built again from the rows they wrote.
+
+use std::collections::VecDeque;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::names::Names;
+use super::rows::{self, Stored};
+use super::{head, session};
+use crate::model::fold::Entry;
+use crate::model::session::Source;
+use crate::model::{
+    Annotation, Body, Call, Eval, Event, EventNumber, HeadId, Invocation, Message, Restored, SessionError,
+    SessionStarted, SessionStatus, Snapshot, SnapshotNumber, Status, Timestamp, Turn, TurnNumber,
+};
+use crate::sqlite::row::{Columns, Dangling, EventType};
+
+const RANGE: &str =
+    "SELECT ev, type, at, n, ref, status FROM hw_event WHERE sid = ?1 AND ev > ?2 ORDER BY ev LIMIT ?3";
+const ONE: &str = "SELECT ev, type, at, n, ref, status FROM hw_event WHERE sid = ?1 AND ev = ?2";
+const STARTED_AT: &str = "SELECT started_at FROM hw_session WHERE sid = ?1";
+
+/// An event's own row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventRow {
+    pub(crate) ev: i64,
+    pub(crate) event_type: EventType,
+    /// Microseconds after the session's start.
+    pub(crate) at: i64,
+    pub(crate) n: Option<i64>,
+    pub(crate) reference: Option<i64>,
+    pub(crate) status: Option<Status>,
+}
+
+fn event(row: &Row) -> rusqlite::Result<EventRow> {
+    let mut c = Columns::new(row);
+    Ok(EventRow {
+        ev: c.get()?,
+        event_type: c.word()?,
+        at: c.get()?,
+        n: c.get()?,
+        reference: c.get()?,
+        status: c.some()?,
+    })
+}
+
+/// The row of event `ev` of `sid`.
+pub(crate) fn one(connection: &Connection, sid: i64, ev: i64) -> rusqlite::Result<Option<EventRow>> {
+    connection.prepare_cached(ONE)?.query_row([sid, ev], event).optional()
+}
+
+impl Columns<'_, '_> {
+    /// The next two columns, a session's start and an event's distance from it, as a time.
+    pub(crate) fn event_time(&mut self) -> rusqlite::Result<Timestamp> {
+        let (start, after): (i64, i64) = (self.get()?, self.get()?);
+        time(start, after)
+    }
+}
+
+fn time(start: i64, after: i64) -> rusqlite::Result<Timestamp> {
+    let at = start.checked_add(after).and_then(Timestamp::from_micros);
+    at.ok_or(rusqlite::Error::IntegralValueOutOfRange(2, after))
+}
+
+/// The rows of one kind that a run of events wrote, taken in their order.
+struct Queue<T>(VecDeque<Entry<T>>);
+
+impl<T: Stored> Queue<T> {
+    /// Reads them if the run has any of the kind: `codes` are its events' types.
+    fn fill(names: &mut Names, sid: i64, run: &[EventRow], codes: &[i64]) -> rusqlite::Result<Queue<T>> {
+        let mut of_kind = run.iter().filter(|row| matches!(&row.event_type, EventType::Own(code) if codes.contains(code)));
+        let mut entries = Vec::new();
+        if let Some(first) = of_kind.next() {
+            let last = of_kind.next_back().unwrap_or(first);
+            rows::range(names, sid, (first.ev, last.ev), &mut entries)?;
+        }
+        Ok(Queue(entries.into()))
+    }
+
+    fn take(&mut self, ev: i64) -> rusqlite::Result<T> {
+        while let Some(entry) = self.0.pop_front() {
+            if i64::try_from(entry.event.0) == Ok(ev) {
+                return Ok(entry.row);
+            }
+        }
+        Err(Dangling { what: "the row of event", id: ev }.into())
+    }
+}
+
+/// The events of `sid` after `since`, at most `limit`, as they were given.
+///
+/// Not in the rows, because they are read live: the first status, and the kind, origin and cache id as they were at the
+/// start, of `session/started`; the end of `session/status`, save that of the session as it stands.
+pub(crate) fn events(names: &mut Names, sid: i64, since: i64, limit: i64) -> rusqlite::Result<Vec<Event>> {
+    let connection = names.connection();
+    let run: Vec<EventRow> = connection.prepare_cached(RANGE)?.query_map([sid, since, limit], event)?.collect::<Result<_, _>>()?;
+    if run.is_empty() {
+        return Ok(Vec::new());
+    }
+    let started_at: i64 = connection.prepare_cached(STARTED_AT)?.query_row([sid], |row| row.get(0))?;
+    let id = names.session(sid)?;
+    let mut messages = Queue::<Message>::fill(names, sid, &run, &[6])?;
+    let mut turns = Queue::<Turn>::fill(names, sid, &run, &[7, 8])?;
+    let mut calls = Queue::<Call>::fill(names, sid, &run, &[9, 10])?;
+    let mut evals = Queue::<Eval>::fill(names, sid, &run, &[11])?;
+    let mut snapshots = Queue::<Snapshot>::fill(names, sid, &run, &[12])?;
+    let mut invocations = Queue::<Invocation>::fill(names, sid, &run, &[14, 15, 16, 17])?;
+    let mut events = Vec::with_capacity(run.len());
+    for row in run {
+        let ev = row.ev;
+        let number = EventNumber(u64::try_from(ev).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, ev))?);
+        let body = match row.event_type {
+            EventType::Annotation(kind) => Body::Annotation(Annotation {
+                kind,
+                turn: row.n.map(whole).transpose()?.map(TurnNumber),
+                payload: row.reference.map(|bid| names.digest(bid)).transpose()?,
+            }),
+            EventType::Own(code) => match code {
+                1 => Body::SessionStarted(started(names, sid)?),
+                2 => Body::SessionStatus(changed(names, sid, &row)?),
+                3 => Body::SessionError(SessionError {
+                    status: row.status.clone().ok_or(Dangling { what: "the status of event", id: ev })?,
+                    error: names.digest(reference(&row)?)?,
+                }),
+                4 => Body::SessionRestored(restored(names, &row)?),
+                5 => Body::RefUpdated(names.head(reference(&row)?)?),
+                6 => Body::MessageAdded(messages.take(ev)?),
+                7 => Body::TurnStarted(turns.take(ev)?),
+                8 => Body::TurnPut(turns.take(ev)?),
+                9 => Body::CallStarted(calls.take(ev)?),
+                10 => Body::CallPut(calls.take(ev)?),
+                11 => Body::EvalAdded(evals.take(ev)?),
+                12 => Body::SnapshotAdded(snapshots.take(ev)?),
+                13 => Body::HeadCreated(names.head(reference(&row)?)?),
+                14 => Body::InvocationStarted(invocations.take(ev)?),
+                15 => Body::InvocationCompleted(invocations.take(ev)?),
+                16 => Body::InvocationFailed(invocations.take(ev)?),
+                _ => Body::CallerHeadRecorded(invocations.take(ev)?),
+            },
+        };
+        events.push(Event { session: id.clone(), number, at: time(started_at, row.at)?, body });
+    }
+    Ok(events)
+}
+
+fn whole(number: i64) -> rusqlite::Result<u64> {
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(3, number))
+}
+
+fn reference(row: &EventRow) -> rusqlite::Result<i64> {
+    row.reference.ok_or_else(|| Dangling { what: "the reference of event", id: row.ev }.into())
+}
+
+fn live(names: &Names, sid: i64) -> rusqlite::Result<session::SessionRow> {
+    session::by_sid(names.connection(), sid)?.ok_or_else(|| Dangling { what: "session", id: sid }.into())
+}
+
+fn started(names: &mut Names, sid: i64) -> rusqlite::Result<SessionStarted> {
+    let connection = names.connection();
+    let row = live(names, sid)?;
+    // A session made from a head has it as `up` of its genesis, its first head.
+    let up = head::first_from(connection, sid, 0)?.map_or(row.base_up, |(up, _)| up);
+    let source = match up {
+        Some(up) => {
+            let place = head::named_place(connection, up)?;
+            let head = names.head(up)?;
+            // Events are not counted on: they begin anew in every session.
+            Some(Source { session: names.session(place.sid)?, head, counters: row.inherited })
+        }
+        None => None,
+    };
+    Ok(SessionStarted { kind: row.kind, status: row.status, origin: row.origin, cache_id: row.cache_id, source })
+}
+
+fn changed(names: &mut Names, sid: i64, row: &EventRow) -> rusqlite::Result<SessionStatus> {
+    let status = row.status.clone().ok_or(Dangling { what: "the status of event", id: row.ev })?;
+    let payload = row.reference.map(|bid| names.digest(bid)).transpose()?;
+    let ended_at = if status.ends_session() { live(names, sid)?.ended_at } else { None };
+    Ok(SessionStatus { status, ended_at, payload })
+}
+
+fn restored(names: &mut Names, row: &EventRow) -> rusqlite::Result<Restored> {
+    let hid = reference(row)?;
+    let place = head::named_place(names.connection(), hid)?;
+    Ok(Restored {
+        source_session: names.session(place.sid)?,
+        source_head: names.head(hid)?,
+        snapshot: row.n.map(whole).transpose()?.map(SnapshotNumber),
+    })
+}
+
+/// Where the head that `row` names stands.
+pub(crate) fn head_of(names: &Names, row: &EventRow) -> rusqlite::Result<(i64, head::Place)> {
+    let hid = reference(row)?;
+    Ok((hid, head::named_place(names.connection(), hid)?))
+}
+
+/// A head by its id.
+pub(crate) fn find_head(connection: &Connection, head: &HeadId) -> rusqlite::Result<Option<(i64, head::Place)>> {
+    let Some(blob) = super::blob::blob_row(connection, &head.0)? else { return Ok(None) };
+    Ok(head::place(connection, blob.bid)?.map(|place| (blob.bid, place)))
+}

@@ -1,0 +1,240 @@
+//! The rows that have numbers: messages, turns, calls, evals, snapshots, invocations. Each version lies under the
+//! event that wrote it, so a span of events is a range of each table.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::names::Names;
+use crate::model::fold::{Entry, Numbered};
+use crate::model::{
+    Call, CallNumber, Eval, EvalNumber, EventNumber, Invocation, InvocationNumber, Message, MessageNumber, SessionId,
+    Snapshot, SnapshotNumber, Turn, TurnNumber,
+};
+use crate::sqlite::row::Columns;
+
+/// A kind of row: its statements and the order of its columns.
+pub(crate) trait Stored: Numbered + Sized {
+    /// All versions in a range of events, in their order: sid, first, last.
+    const RANGE: &'static str;
+    /// The newest of them first: sid, first, last, limit.
+    const NEWEST: &'static str;
+    /// The oldest of them first, from a number on: sid, first, last, limit, number.
+    const FROM: &'static str;
+    /// The latest event that wrote number n, up to an event: sid, n, event.
+    const LATEST: &'static str;
+    /// The first event that wrote a number not below n: sid, n.
+    const FIRST: &'static str;
+
+    /// Takes the columns after the event.
+    fn read(columns: &mut Columns, names: &mut Names) -> rusqlite::Result<Self>;
+}
+
+macro_rules! stored {
+    ($row:ty, $table:literal, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+        impl Stored for $row {
+            const RANGE: &'static str = concat!(
+                "SELECT ev, ", $columns, " FROM ", $table, " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev"
+            );
+            const NEWEST: &'static str = concat!(
+                "SELECT ev, ", $columns, " FROM ", $table,
+                " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n <= ?5 ORDER BY ev DESC LIMIT ?4"
+            );
+            const FROM: &'static str = concat!(
+                "SELECT ev, ", $columns, " FROM ", $table,
+                " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n >= ?5 ORDER BY ev LIMIT ?4"
+            );
+            const LATEST: &'static str =
+                concat!("SELECT ev FROM ", $table, " WHERE sid = ?1 AND n = ?2 AND ev <= ?3 ORDER BY ev DESC LIMIT 1");
+            const FIRST: &'static str =
+                concat!("SELECT ev FROM ", $table, " WHERE sid = ?1 AND n >= ?2 ORDER BY n, ev LIMIT 1");
+
+            fn read($c: &mut Columns, $names: &mut Names) -> rusqlite::Result<Self> {
+                Ok($read)
+            }
+        }
+    };
+}
+
+// The fields of each literal are evaluated as they are written: in the order of the columns.
+stored!(Message, "hw_message", "n, role, content, chars, turn, call, extra", |c, names| Message {
+    message: MessageNumber(c.word()?),
+    role: c.word()?,
+    content: c.digest(names)?,
+    chars: c.word()?,
+    turn: c.some()?.map(TurnNumber),
+    call: c.some()?.map(CallNumber),
+    extra: c.some_digest(names)?,
+});
+
+stored!(
+    Turn,
+    "hw_turn",
+    "n, status, head_before, input, final, summary, started_at, ended_at, error, extra",
+    |c, names| Turn {
+        turn: TurnNumber(c.word()?),
+        status: c.word()?,
+        head_before: c.some_head(names)?,
+        input: c.some_digest(names)?,
+        final_value: c.some_digest(names)?,
+        summary: c.some_digest(names)?,
+        started_at: c.some()?,
+        ended_at: c.some()?,
+        error: c.some_digest(names)?,
+        extra: c.some_digest(names)?,
+    }
+);
+
+stored!(
+    Call,
+    "hw_call",
+    "n, type, status, turn, eval, input, request, response, result, error, provider, model, tokens_input, \
+     tokens_output, tokens_cached, tokens_reasoning, cost, batch, batch_index, child, started_at, ended_at, extra",
+    |c, names| Call {
+        call: CallNumber(c.word()?),
+        call_type: c.word()?,
+        status: c.word()?,
+        turn: c.some()?.map(TurnNumber),
+        eval: c.some()?.map(EvalNumber),
+        input: c.some_digest(names)?,
+        request: c.some_digest(names)?,
+        response: c.some_digest(names)?,
+        result: c.some_digest(names)?,
+        error: c.some_digest(names)?,
+        provider: c.get()?,
+        model: c.get()?,
+        tokens_input: c.some()?,
+        tokens_output: c.some()?,
+        tokens_cached: c.some()?,
+        tokens_reasoning: c.some()?,
+        cost: c.some()?,
+        batch: c.get()?,
+        batch_index: c.some()?,
+        child: c.some()?,
+        started_at: c.some()?,
+        ended_at: c.some()?,
+        extra: c.some_digest(names)?,
+    }
+);
+
+stored!(
+    Eval,
+    "hw_eval",
+    "n, name, status, turn, message, call, code, result, observation, error, started_at, ended_at, extra",
+    |c, names| Eval {
+        eval: EvalNumber(c.word()?),
+        name: c.get()?,
+        status: c.word()?,
+        turn: c.some()?.map(TurnNumber),
+        message: c.some()?.map(MessageNumber),
+        call: c.some()?.map(CallNumber),
+        code: c.some_digest(names)?,
+        result: c.some_digest(names)?,
+        observation: c.some_digest(names)?,
+        error: c.some_digest(names)?,
+        started_at: c.some()?,
+        ended_at: c.some()?,
+        extra: c.some_digest(names)?,
+    }
+);
+
+stored!(
+    Snapshot,
+    "hw_snapshot",
+    "n, kind, vars, restorable, unrestorable, turn, eval, extra",
+    |c, names| Snapshot {
+        snapshot: SnapshotNumber(c.word()?),
+        kind: c.word()?,
+        vars: c.some_digest(names)?,
+        restorable: c.word()?,
+        unrestorable: c.word()?,
+        turn: c.some()?.map(TurnNumber),
+        eval: c.some()?.map(EvalNumber),
+        extra: c.some_digest(names)?,
+    }
+);
+
+stored!(
+    Invocation,
+    "hw_invocation",
+    "n, id, type, status, call, label, input, final, error, caller_before, caller_after, callee, callee_before, \
+     callee_after, child, started_at, ended_at",
+    |c, names| Invocation {
+        invocation: InvocationNumber(c.word()?),
+        id: c.get()?,
+        invocation_type: c.word()?,
+        status: c.word()?,
+        call: c.some()?.map(CallNumber),
+        label: c.some_digest(names)?,
+        input: c.some_digest(names)?,
+        final_value: c.some_digest(names)?,
+        error: c.some_digest(names)?,
+        caller_before: c.some_head(names)?,
+        caller_after: c.some_head(names)?,
+        callee: c.some()?,
+        callee_before: c.some_head(names)?,
+        callee_after: c.some_head(names)?,
+        child: c.some()?,
+        started_at: c.some()?,
+        ended_at: c.some()?,
+    }
+);
+
+fn entry<T: Stored>(row: &Row, session: &SessionId, names: &mut Names) -> rusqlite::Result<Entry<T>> {
+    let mut columns = Columns::new(row);
+    let event = EventNumber(columns.word()?);
+    Ok(Entry { session: session.clone(), event, row: T::read(&mut columns, names)? })
+}
+
+/// Adds every version in events `from` to `to` of `sid` to `out`, in the order of events.
+pub(crate) fn range<T: Stored>(
+    names: &mut Names,
+    sid: i64,
+    (from, to): (i64, i64),
+    out: &mut Vec<Entry<T>>,
+) -> rusqlite::Result<()> {
+    let session = names.session(sid)?;
+    let mut statement = names.connection().prepare_cached(T::RANGE)?;
+    let mut rows = statement.query([sid, from, to])?;
+    while let Some(row) = rows.next()? {
+        out.push(entry(row, &session, names)?);
+    }
+    Ok(())
+}
+
+/// Adds at most `limit` versions in events `from` to `to` of `sid`, of numbers from `bound` on, to `out`: from the
+/// newest event down, or from the oldest up.
+pub(crate) fn page<T: Stored>(
+    names: &mut Names,
+    sid: i64,
+    (from, to): (i64, i64),
+    (limit, bound): (i64, i64),
+    newest_first: bool,
+    out: &mut Vec<Entry<T>>,
+) -> rusqlite::Result<()> {
+    let session = names.session(sid)?;
+    let mut statement = names.connection().prepare_cached(if newest_first { T::NEWEST } else { T::FROM })?;
+    let mut rows = statement.query([sid, from, to, limit, bound])?;
+    while let Some(row) = rows.next()? {
+        out.push(entry(row, &session, names)?);
+    }
+    Ok(())
+}
+
+/// The version that event `ev` of `sid` wrote.
+pub(crate) fn one<T: Stored>(names: &mut Names, sid: i64, ev: i64) -> rusqlite::Result<Option<T>> {
+    let mut statement = names.connection().prepare_cached(T::RANGE)?;
+    let mut rows = statement.query([sid, ev, ev])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let mut columns = Columns::new(row);
+    columns.get::<i64>()?;
+    T::read(&mut columns, names).map(Some)
+}
+
+/// The latest event of `sid`, up to `ev`, that wrote number `n` of the kind.
+pub(crate) fn latest<T: Stored>(connection: &Connection, sid: i64, n: i64, ev: i64) -> rusqlite::Result<Option<i64>> {
+    connection.prepare_cached(T::LATEST)?.query_row([sid, n, ev], |row| row.get(0)).optional()
+}
+
+/// The first event of `sid` that wrote a number of the kind not below `n`.
+pub(crate) fn first<T: Stored>(connection: &Connection, sid: i64, n: i64) -> rusqlite::Result<Option<i64>> {
+    connection.prepare_cached(T::FIRST)?.query_row([sid, n], |row| row.get(0)).optional()
+}

@@ -1,0 +1,33 @@
+//! The store as a whole: schema, journal, leases, maintenance.
+
+pub(crate) const HAS_MIGRATIONS: &str =
+    "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'refinery_schema_history'";
+pub(crate) const SCHEMA_VERSION: &str = "SELECT coalesce(max(version), 0) FROM refinery_schema_history";
+pub(crate) const CHECKPOINT_PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+pub(crate) const CHECKPOINT_TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+pub(crate) const INTEGRITY: &str = "PRAGMA integrity_check(20)";
+
+pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(crate) const BEGIN_READ: &str = "BEGIN";
+pub(crate) const COMMIT: &str = "COMMIT";
+pub(crate) const ROLLBACK: &str = "ROLLBACK";
+pub(crate) const SAVE: &str = "SAVEPOINT one_commit";
+pub(crate) const RELEASE: &str = "RELEASE one_commit";
+pub(crate) const UNDO: &str = "ROLLBACK TO one_commit";
+
+pub(crate) const READ: &str = "SELECT tx, digest, segment, offset FROM hw_meta WHERE id = 1";
+pub(crate) const WRITE: &str =
+    "INSERT INTO hw_meta (id, tx, digest, segment, offset, version) VALUES (1, ?1, ?2, ?3, ?4, ?5)
+     ON CONFLICT (id) DO UPDATE SET tx = ?1, digest = ?2, segment = ?3, offset = ?4, version = ?5";
+pub(crate) const ADD_TX: &str = "INSERT INTO hw_tx (tx, at) VALUES (?1, ?2)";
+
+pub(crate) const KEY: &str = "SELECT first_event, events, digest FROM hw_batch_key WHERE sid = ?1 AND key = ?2";
+pub(crate) const ADD_KEY: &str =
+    "INSERT INTO hw_batch_key (sid, key, tx, first_event, events, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+pub(crate) const LEASE: &str = "SELECT holder, fence, who FROM hw_lease WHERE sid = ?1";
+pub(crate) const TAKE_LEASE: &str = "INSERT INTO hw_lease (sid, holder, fence, who, at) VALUES (?1, ?2, ?3, ?4, ?5)
+     ON CONFLICT (sid) DO UPDATE SET holder = ?2, fence = ?3, who = ?4, at = ?5";
+/// A lease that is given back keeps its fence: the next one must be greater.
+pub(crate) const GIVE_LEASE_BACK: &str =
+    "UPDATE hw_lease SET holder = '', who = '' WHERE sid = ?1 AND holder = ?2 AND fence = ?3";

@@ -1,0 +1,223 @@
+//! Payloads by digest.
+
+use std::io::Read;
+
+use super::commit::Work;
+use super::error::{CommitError, ReadError};
+use super::{Inner, Store};
+use crate::blob::{self, Prepared, codec::Class};
+use crate::journal::Lines;
+use crate::model::canonical::canonicalize;
+use crate::model::{Digest, Record};
+use crate::segment::Position;
+use crate::sqlite::read::blob::{BlobRow, blob_row, parts};
+use crate::view;
+
+/// The payloads of a store.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let store = headwater::store::Store::open(folder.path().join("store"))?;
+/// let digest = store.blobs().put(b"some bytes")?;
+/// assert_eq!(store.blobs().get(&digest)?, b"some bytes");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Blobs {
+    store: Store,
+}
+
+impl Store {
+    /// The store's payloads.
+    pub fn blobs(&self) -> Blobs {
+        Blobs { store: self.clone() }
+    }
+}
+
+impl Blobs {
+    /// Puts a payload, which alone is a commit: durable when this returns. One that is there already costs a look-up.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; of a large payload, parts may then be in the log, which the next attempt finds.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, CommitError> {
+        let inner = &self.store.inner;
+        let digest = Digest::of(bytes);
+        if inner.has_payload(&digest)? {
+            return Ok(digest);
+        }
+        if bytes.len() > blob::PART {
+            let parts = inner.put_parts(bytes)?;
+            return self.list(digest, bytes.len() as u64, parts);
+        }
+        let prepared = Prepared::new(bytes, Class::Payload);
+        let mut lines = Lines::default();
+        lines.push_record(Record::PayloadAdded { hash: digest, size: prepared.size, media: None, parts: None });
+        lines.pack();
+        inner.commit(Work { guard: None, lines, payloads: vec![prepared] })?;
+        Ok(digest)
+    }
+
+    fn list(&self, hash: Digest, size: u64, parts: Vec<Digest>) -> Result<Digest, CommitError> {
+        let mut lines = Lines::default();
+        lines.push_record(Record::PayloadAdded { hash, size, media: None, parts: Some(parts) });
+        lines.pack();
+        self.store.inner.commit(Work { guard: None, lines, payloads: Vec::new() })?;
+        Ok(hash)
+    }
+
+    /// Puts what `input` gives, in memory bounded by one part (4 MiB) whatever its length.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`], also for an `input` that fails: nothing but parts is then in the log.
+    pub fn put_from(&self, mut input: impl Read) -> Result<Digest, CommitError> {
+        let failed = |source: std::io::Error| CommitError::Failed {
+            what: "the payload could not be read".to_owned(),
+            source: std::sync::Arc::new(source),
+        };
+        let (mut hasher, mut size, mut parts) = (blake3::Hasher::new(), 0_u64, Vec::new());
+        let mut part = Vec::new();
+        loop {
+            part.clear();
+            input.by_ref().take(blob::PART as u64).read_to_end(&mut part).map_err(failed)?;
+            if size == 0 && part.len() < blob::PART {
+                return self.put(&part);
+            }
+            if part.is_empty() {
+                break;
+            }
+            hasher.update(&part);
+            size += part.len() as u64;
+            parts.push(self.store.inner.put_part(&part)?);
+        }
+        let digest = Digest(*hasher.finalize().as_bytes());
+        if parts.len() == 1 || self.store.inner.has_payload(&digest)? {
+            // A payload of exactly one part is that part.
+            return Ok(digest);
+        }
+        self.list(digest, size, parts)
+    }
+
+    /// Puts a JSON value, canonicalized where that is possible: equal values are one payload.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blobs::put`].
+    pub fn put_value(&self, json: &[u8]) -> Result<Digest, CommitError> {
+        match canonicalize(json) {
+            Ok(canonical) => self.put(&canonical),
+            Err(_) => self.put(json),
+        }
+    }
+
+    /// The payload's bytes, verified against its digest.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`], [`ReadError::Erased`], [`ReadError::Damaged`].
+    pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, ReadError> {
+        self.store.inner.payload(digest)
+    }
+
+    /// The payload's size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`].
+    pub fn size(&self, digest: &Digest) -> Result<u64, ReadError> {
+        self.store.inner.blob_row(digest).map(|row| row.size)
+    }
+
+    /// Whether the payload is in the store.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Database`].
+    pub fn contains(&self, digest: &Digest) -> Result<bool, ReadError> {
+        match self.store.inner.blob_row(digest) {
+            Ok(_) => Ok(true),
+            Err(ReadError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the payload and compares it with its digest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blobs::get`].
+    pub fn verify(&self, digest: &Digest) -> Result<(), ReadError> {
+        self.copy_to(digest, &mut std::io::sink())
+    }
+
+    /// Writes the payload to `output`, part by part, each verified.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blobs::get`]; what was written before is good, the whole is verified at the end.
+    pub fn copy_to(&self, digest: &Digest, output: &mut dyn std::io::Write) -> Result<(), ReadError> {
+        let inner = &self.store.inner;
+        let mut hasher = blake3::Hasher::new();
+        for (part, row) in inner.parts(digest)? {
+            let bytes = inner.frame(&part, &row)?;
+            hasher.update(&bytes);
+            output.write_all(&bytes).map_err(|error| ReadError::Output(Box::new(error)))?;
+        }
+        if hasher.finalize().as_bytes() == &digest.0 { Ok(()) } else { Err(damaged(digest, None)) }
+    }
+
+    /// The payload of that ref, in full or by a unique prefix of at least four digits.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`], [`ReadError::Ambiguous`].
+    pub fn resolve(&self, text: &str) -> Result<Digest, ReadError> {
+        self.store.inner.read(|conn| view::sessions::resolve_digest(conn, text))
+    }
+}
+
+fn damaged(digest: &Digest, source: Option<super::error::Cause>) -> ReadError {
+    ReadError::Damaged { what: format!("payload {digest}"), source }
+}
+
+impl Inner {
+    fn blob_row(&self, digest: &Digest) -> Result<BlobRow, ReadError> {
+        let row = self.read(|conn| blob_row(conn, digest).map_err(|error| ReadError::Database(Box::new(error))))?;
+        row.ok_or_else(|| ReadError::NotFound { what: "payload", name: digest.to_string() })
+    }
+
+    /// The frames that hold the payload, in order: one, or its parts.
+    fn parts(&self, digest: &Digest) -> Result<Vec<(Digest, BlobRow)>, ReadError> {
+        let row = self.blob_row(digest)?;
+        match row.state {
+            0 => Ok(vec![(*digest, row)]),
+            1 => self.read(|conn| parts(conn, row.bid).map_err(|error| ReadError::Database(Box::new(error)))),
+            _ => Err(ReadError::Erased { digest: *digest }),
+        }
+    }
+
+    fn frame(&self, digest: &Digest, row: &BlobRow) -> Result<Vec<u8>, ReadError> {
+        let (Some(segment), Some(offset)) = (row.segment, row.offset) else {
+            return Err(damaged(digest, None));
+        };
+        let stored = u32::try_from(row.stored).unwrap_or(0);
+        blob::read(&self.log, Position::new(segment, offset), stored, row.size, digest)
+            .map_err(|error| damaged(digest, Some(Box::new(error))))
+    }
+
+    /// A payload's bytes, verified.
+    pub(crate) fn payload(&self, digest: &Digest) -> Result<Vec<u8>, ReadError> {
+        let frames = self.parts(digest)?;
+        if let [(part, row)] = frames.as_slice()
+            && part == digest
+        {
+            return self.frame(part, row);
+        }
+        let mut bytes = Vec::new();
+        for (part, row) in &frames {
+            bytes.extend(self.frame(part, row)?);
+        }
+        if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(damaged(digest, None)) }
+    }
+}

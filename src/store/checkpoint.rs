@@ -1,0 +1,128 @@
+//! WAL checkpoints, off the writer's path, and the note that follows a complete one.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+
+use super::commit::locked;
+use super::mark;
+use super::writer::Writer;
+use crate::sqlite::open::{self, Journal};
+
+/// Groups between two looks at the size of the WAL.
+const LOOK_EVERY: u32 = 16;
+/// A WAL this many times the size at which a background checkpoint starts is checkpointed by the writer itself: one
+/// that never pauses would let it grow for ever.
+const TOO_LARGE: u64 = 16;
+
+/// The thread that checkpoints, started when first needed.
+pub(super) struct Checkpointer {
+    root: PathBuf,
+    wal_size: u64,
+    journal: Journal,
+    signal: Arc<(Mutex<Signal>, Condvar)>,
+    thread: OnceLock<std::thread::JoinHandle<()>>,
+    looked: Mutex<u32>,
+}
+
+#[derive(Default)]
+struct Signal {
+    wanted: bool,
+    stop: bool,
+}
+
+/// The database's file.
+pub(super) fn database(root: &Path) -> PathBuf {
+    root.join("store.sqlite")
+}
+
+/// The bytes in SQLite's WAL. Only `stat` touches the file.
+pub(super) fn wal_len(root: &Path) -> u64 {
+    std::fs::metadata(root.join("store.sqlite-wal")).map_or(0, |meta| meta.len())
+}
+
+impl Checkpointer {
+    pub(super) fn new(root: &Path, wal_size: u64, journal: Journal) -> Checkpointer {
+        let signal = Arc::default();
+        Checkpointer { root: root.to_owned(), wal_size, journal, signal, thread: OnceLock::new(), looked: Mutex::new(0) }
+    }
+
+    /// After a group: asks for a checkpoint if the WAL has grown.
+    pub(super) fn look(&self, writer: &mut Writer) {
+        let mut looked = locked(&self.looked);
+        *looked += 1;
+        if *looked < LOOK_EVERY || self.journal != Journal::Wal {
+            return;
+        }
+        *looked = 0;
+        let len = wal_len(&self.root);
+        if len < self.wal_size {
+            return;
+        }
+        if len >= self.wal_size.saturating_mul(TOO_LARGE) {
+            if let Err(error) = run(&self.root, &writer.conn, false) {
+                tracing::warn!(error, "a WAL checkpoint failed");
+            }
+            return;
+        }
+        self.thread.get_or_init(|| {
+            let (root, signal) = (self.root.clone(), Arc::clone(&self.signal));
+            std::thread::spawn(move || attend(&root, &signal))
+        });
+        locked(&self.signal.0).wanted = true;
+        self.signal.1.notify_one();
+    }
+
+    /// Ends the thread, after the checkpoint under way.
+    pub(super) fn stop(&mut self) {
+        locked(&self.signal.0).stop = true;
+        self.signal.1.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A checkpoint that failed was logged; the WAL holds everything.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn attend(root: &Path, signal: &(Mutex<Signal>, Condvar)) {
+    let mut conn = None;
+    loop {
+        {
+            let mut state = locked(&signal.0);
+            while !state.wanted && !state.stop {
+                state = signal.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.stop {
+                return;
+            }
+            state.wanted = false;
+        }
+        if conn.is_none() {
+            conn = match open::reader(&database(root)).and_then(|conn| {
+                conn.pragma_update(None, "query_only", false)?;
+                Ok(conn)
+            }) {
+                Ok(conn) => Some(conn),
+                Err(error) => {
+                    tracing::warn!(%error, "no connection for WAL checkpoints");
+                    None
+                }
+            };
+        }
+        if let Some(conn) = &conn
+            && let Err(error) = run(root, conn, false)
+        {
+            tracing::warn!(error, "a WAL checkpoint failed");
+        }
+    }
+}
+
+/// Checkpoints, and notes the main file. A checkpoint that returns has moved whole transactions, up to the oldest one a
+/// reader needs: the main file is then, by itself, a state that the rows once had, and the log brings it level. The
+/// note's lock is held from before the first byte of the main file changes, so that an opening which finds another
+/// file than the noted one waits.
+pub(super) fn run(root: &Path, conn: &rusqlite::Connection, truncate: bool) -> Result<(), String> {
+    let mut lock = mark::lock(root).map_err(|error| super::error::chain(&error))?;
+    let held = lock.exclusive_blocking().map_err(|error| super::error::chain(&error))?;
+    open::checkpoint(conn, truncate).map_err(|error| super::error::chain(&error))?;
+    mark::note(root, &database(root), &held).map_err(|error| super::error::chain(&error))
+}

@@ -1,0 +1,301 @@
+//! Bringing SQLite level with the log: adopting a dead writer's commits, and rebuilding the rows from segments.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use std::path::Path;
+
+use crate::blob;
+use crate::journal::{self, Ended, ReplayError, Replayed};
+use crate::model::{Digest, Tx};
+use crate::segment::{self, AdoptError, End, EndMismatch, Log, Position, Readers, SegmentError, SegmentReader};
+use crate::sqlite::apply::{Applier, ApplyError, BlobPlace, Fetch, FramePlace};
+use crate::sqlite::stmt;
+
+/// Where the rows stand: the last commit applied, and the end of the log as they know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) tx: Tx,
+    pub(crate) digest: Digest,
+    pub(crate) end: Position,
+}
+
+impl Meta {
+    pub(crate) const EMPTY: Meta = Meta { tx: Tx(0), digest: Digest::ZERO, end: Position::START };
+
+    pub(crate) fn read(conn: &Connection) -> rusqlite::Result<Meta> {
+        let found = conn
+            .prepare_cached(stmt::meta::READ)?
+            .query_row([], |row| {
+                let digest: Vec<u8> = row.get(1)?;
+                Ok(Meta {
+                    tx: Tx(row.get(0)?),
+                    digest: Digest::from_slice(&digest).ok_or(rusqlite::Error::InvalidQuery)?,
+                    end: Position::new(row.get(2)?, row.get(3)?),
+                })
+            })
+            .optional()?;
+        Ok(found.unwrap_or(Meta::EMPTY))
+    }
+
+    pub(crate) fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
+        conn.prepare_cached(stmt::meta::WRITE)?.execute(params![
+            self.tx.0,
+            self.digest.0.as_slice(),
+            self.end.segment,
+            self.end.offset,
+            crate::journal::VERSION
+        ])?;
+        Ok(())
+    }
+}
+
+/// Why the rows cannot be brought level.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LevelError {
+    /// Log and rows disagree before the end of what was acknowledged.
+    #[error("{0}")]
+    Damaged(String),
+    #[error("the log cannot be read")]
+    Replay(#[from] ReplayError),
+    #[error("a dead writer's commits cannot be adopted")]
+    Adopt(#[from] AdoptError),
+    #[error("the log cannot be read")]
+    Segment(#[from] SegmentError),
+    #[error("the log cannot be read")]
+    Read(#[from] segment::ReadError),
+    #[error("a commit of the log makes no rows")]
+    Apply(#[from] ApplyError),
+    #[error("the database cannot be written")]
+    Sql(#[from] rusqlite::Error),
+}
+
+impl LevelError {
+    /// Whether the cause is a full disk.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            LevelError::Sql(error) | LevelError::Apply(ApplyError::Sql(error)) => crate::sqlite::fault::is_full(error),
+            LevelError::Adopt(AdoptError::Io { source, .. }) => segment::is_full(source),
+            _ => false,
+        }
+    }
+
+    /// Whether the log, or the rows against it, are damaged: as opposed to a passing failure.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            LevelError::Damaged(_) => true,
+            LevelError::Apply(ApplyError::Sql(error)) | LevelError::Sql(error) => {
+                crate::sqlite::fault::is_corrupt(error)
+            }
+            LevelError::Apply(_) => true,
+            LevelError::Replay(error) => !matches!(error, ReplayError::List(_)),
+            LevelError::Read(segment::ReadError::Bad { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Reads root and display payloads from the log.
+pub(crate) struct FromLog<'a>(pub(crate) &'a Readers);
+
+impl Fetch for FromLog<'_> {
+    fn fetch(&self, digest: &Digest, place: &BlobPlace) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        let at = place.at.ok_or("the payload is kept in parts or erased")?;
+        Ok(blob::read(self.0, at, u32::try_from(place.stored).unwrap_or(0), place.size, digest)?)
+    }
+}
+
+/// Makes the rows of one commit read from the log, after `meta`, and moves `meta` past it.
+fn apply(
+    conn: &Connection,
+    applier: &mut Applier,
+    readers: &Readers,
+    meta: &mut Meta,
+    found: &Replayed,
+) -> Result<(), LevelError> {
+    let head = &found.commit.head;
+    let digest = found.commit.digest();
+    if head.tx == meta.tx && digest == meta.digest {
+        // The same commit twice is one commit.
+        meta.end = found.end;
+        return Ok(());
+    }
+    if head.tx != meta.tx.next() || head.previous != meta.digest {
+        let (at, tx, last) = (found.frame.at, head.tx, meta.tx);
+        return Err(LevelError::Damaged(format!("commit {tx} at {at} does not follow commit {last}")));
+    }
+    let places: Vec<FramePlace> = found
+        .payloads
+        .iter()
+        .map(|p| FramePlace { at: p.at, stored: u64::from(p.header.body_len), codec: p.header.codec })
+        .collect();
+    applier.apply(conn, head, found.commit.key.as_ref(), &found.commit.lines, &places, &FromLog(readers))?;
+    *meta = Meta { tx: head.tx, digest, end: found.end };
+    Ok(())
+}
+
+/// Brings the rows level with the log, inside the caller's transaction and under `write`: frames beyond the rows' end
+/// are a dead writer's. Returns how many commits were adopted; `meta` is moved, not written.
+pub(crate) fn level(
+    conn: &Connection,
+    applier: &mut Applier,
+    log: &mut Log,
+    readers: &Readers,
+    meta: &mut Meta,
+) -> Result<u64, LevelError> {
+    let before = meta.tx;
+    loop {
+        let end = meta.end;
+        match log.end_mismatch(end)? {
+            None => break,
+            Some(EndMismatch::Short { length }) => {
+                return Err(LevelError::Damaged(format!("the log ends at {}:{length}, the rows know it to {end}", end.segment)));
+            }
+            Some(EndMismatch::InHeader) => {
+                return Err(LevelError::Damaged(format!("the rows say that the log ends at {end}, inside a header")));
+            }
+            Some(EndMismatch::Later { segment }) => pass_to(conn, applier, readers, meta, segment)?,
+            Some(EndMismatch::Bytes { .. }) => adopt(conn, applier, log, readers, meta)?,
+        }
+    }
+    Ok(meta.tx.0 - before.0)
+}
+
+/// Applies what is left of the segment the rows end in, up to where segment `next` takes over: that segment was made
+/// durable by a writer who knew the log to that point.
+fn pass_to(
+    conn: &Connection,
+    applier: &mut Applier,
+    readers: &Readers,
+    meta: &mut Meta,
+    next: u64,
+) -> Result<(), LevelError> {
+    let takes_over = SegmentReader::open(readers.dir(), next)?.header().predecessor_end;
+    let end = meta.end;
+    if takes_over.segment != end.segment || takes_over < end {
+        return Err(LevelError::Damaged(format!("segment {next} begins after {takes_over}, the rows know the log to {end}")));
+    }
+    if end.segment > 0 && takes_over > end {
+        let reader = SegmentReader::open(readers.dir(), end.segment)?;
+        let Ended { end, .. } = journal::replay(&reader, end.offset, Some(takes_over.offset), |found| {
+            apply(conn, applier, readers, meta, &found)
+        })?;
+        if end != End::Until(takes_over.offset) {
+            return Err(LevelError::Damaged(format!("segment {} is damaged: {end:?}", takes_over.segment)));
+        }
+    }
+    meta.end = Position::first_of(next);
+    Ok(())
+}
+
+/// Copies the whole commits beyond the rows' end in the last segment into a new one, and applies them. Bytes that only
+/// sit in a page cache, or failed a sync, are never trusted: the copy is synced before a row is made from it.
+fn adopt(
+    conn: &Connection,
+    applier: &mut Applier,
+    log: &mut Log,
+    readers: &Readers,
+    meta: &mut Meta,
+) -> Result<(), LevelError> {
+    let end = meta.end;
+    let reader = SegmentReader::open(readers.dir(), end.segment)?;
+    // Payload frames of a group stand before its commits, also those of a commit that is not whole: only what whole
+    // commits name is copied.
+    let (mut frames, mut commits) = (Vec::new(), 0);
+    let ended = journal::replay(&reader, end.offset, None, |found| {
+        commits += 1;
+        frames.extend(found.payloads);
+        frames.push(found.frame);
+        Ok::<(), LevelError>(())
+    })?;
+    refuse_damage(&reader, ended)?;
+    frames.sort_by_key(|placed| placed.at);
+    let appended = log.adopt(end, frames.iter().map(|placed| reader.read_frame(placed.at.offset)))?;
+    let copy = SegmentReader::open(readers.dir(), appended.end.segment)?;
+    journal::replay(&copy, 0, Some(appended.end.offset), |found| apply(conn, applier, readers, meta, &found))?;
+    tracing::warn!(commits, segment = end.segment, "a dead writer's frames were left for a new segment");
+    meta.end = appended.end;
+    Ok(())
+}
+
+/// A bad frame is a tear only if no valid frame of a later group follows: a writer waits for one group's sync before
+/// it writes the next.
+fn refuse_damage(reader: &SegmentReader, ended: Ended) -> Result<(), LevelError> {
+    let torn = match ended.end {
+        End::Bad { offset, .. } => Some(offset),
+        End::Zeros(offset) => reader.first_nonzero_after(offset)?,
+        End::Until(_) | End::Eof(_) => None,
+    };
+    if let Some(offset) = torn
+        && let Some(later) = reader.later_group_after(offset, ended.group)?
+    {
+        let number = reader.number();
+        return Err(LevelError::Damaged(format!(
+            "the frame at {number}:{offset} is bad, and a later group follows at {number}:{later}"
+        )));
+    }
+    Ok(())
+}
+
+/// What a rebuild did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Rebuilt {
+    /// Commits applied.
+    pub(crate) commits: u64,
+    /// Segments beyond a gap, which hold commits whose predecessors are missing.
+    pub(crate) beyond_gap: Vec<u64>,
+}
+
+/// Commits applied in one transaction of a rebuild.
+const REBUILD_STEP: u64 = 4_096;
+
+/// Makes all rows from the segments, in the order of tx, up to the first missing one. The store is the caller's alone.
+pub(crate) fn rebuild(conn: &Connection, dir: &Path) -> Result<(Meta, Rebuilt), LevelError> {
+    let readers = Readers::new(dir);
+    let mut applier = Applier::default();
+    let (mut meta, mut done) = (Meta::EMPTY, Rebuilt::default());
+    let numbers = segment::list(dir).map_err(ReplayError::List)?;
+    conn.execute_batch(stmt::meta::BEGIN)?;
+    for (at, number) in numbers.iter().copied().enumerate() {
+        if number != meta.end.segment + 1 {
+            done.beyond_gap = numbers[at..].to_vec();
+            break;
+        }
+        meta.end = Position::first_of(number);
+        let until = match numbers.get(at + 1) {
+            Some(next) if *next == number + 1 => {
+                let end = SegmentReader::open(dir, *next)?.header().predecessor_end;
+                if end.segment != number {
+                    return Err(LevelError::Damaged(format!("segment {next} begins after {end}, not in segment {number}")));
+                }
+                Some(end.offset)
+            }
+            _ => None,
+        };
+        if until.is_none() {
+            // What a dead writer left in the page cache may never have reached the disk.
+            journal::settle(dir, number).map_err(ReplayError::List)?;
+        }
+        let reader = SegmentReader::open(dir, number)?;
+        let ended = journal::replay(&reader, 0, until, |found| {
+            apply(conn, &mut applier, &readers, &mut meta, &found)?;
+            done.commits += 1;
+            if done.commits % REBUILD_STEP == 0 {
+                conn.execute_batch(stmt::meta::COMMIT)?;
+                conn.execute_batch(stmt::meta::BEGIN)?;
+            }
+            Ok::<(), LevelError>(())
+        })?;
+        refuse_damage(&reader, ended)?;
+        match until {
+            Some(until) if ended.end != End::Until(until) => {
+                // Copied while it grew: this segment is older than the next one.
+                done.beyond_gap = numbers[at + 1..].to_vec();
+                break;
+            }
+            Some(until) => meta.end = Position::new(number, until),
+            None => {}
+        }
+    }
+    meta.write(conn)?;
+    conn.execute_batch(stmt::meta::COMMIT)?;
+    Ok((meta, done))
+}

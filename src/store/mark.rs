@@ -1,0 +1,81 @@
+//! Which database file is known good: `mark` holds its inode and change time, noted after the last complete WAL
+//! checkpoint. A copy, a file put in its place or one torn by a crash has others, and is rebuilt from the log.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::segment::{LockError, LockFile, LockGuard};
+
+/// What is said of the database file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It is the one noted.
+    Trusted,
+    /// There is none.
+    Missing,
+    /// It is another, or was changed by someone else, for this reason.
+    Untrusted(&'static str),
+}
+
+fn path(root: &Path) -> PathBuf {
+    root.join("mark")
+}
+
+/// Held while the main file may be changing: by a WAL checkpoint until it is noted, by an opening that looks.
+pub(super) fn lock(root: &Path) -> Result<LockFile, LockError> {
+    LockFile::open(&path(root))
+}
+
+/// The note about the file as it is now. Only `stat` touches the database: opening and closing it in this process
+/// would drop SQLite's locks.
+fn describe(database: &Path) -> io::Result<String> {
+    let meta = fs::symlink_metadata(database)?;
+    let note = format!(
+        "headwater 1 inode {} device {} ctime {}.{:09} size {}",
+        meta.ino(),
+        meta.dev(),
+        meta.ctime(),
+        meta.ctime_nsec(),
+        meta.len()
+    );
+    Ok(format!("{note} crc {:08x}\n", crc32fast::hash(note.as_bytes())))
+}
+
+/// Notes that the main file, as it is now, holds everything that was in the WAL. The caller holds [`lock`]
+/// exclusively since before the WAL checkpoint began.
+pub(super) fn note(root: &Path, database: &Path, _held: &LockGuard) -> io::Result<()> {
+    let text = describe(database)?;
+    let file = open(root)?;
+    // One write of less than a sector: old or new, or torn and then not trusted.
+    file.write_all_at(text.as_bytes(), 0)?;
+    file.set_len(text.len() as u64)?;
+    file.sync_data()
+}
+
+/// Looks whether the database is the one noted.
+pub(super) fn trust(root: &Path, database: &Path) -> io::Result<Trust> {
+    match fs::symlink_metadata(database) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Trust::Missing),
+        Err(error) => return Err(error),
+        Ok(meta) if !meta.is_file() => return Ok(Trust::Untrusted("it is no regular file")),
+        Ok(meta) if meta.len() == 0 => return Ok(Trust::Untrusted("it is empty")),
+        Ok(_) => {}
+    }
+    let noted = match fs::read_to_string(path(root)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(match noted {
+        noted if noted.is_empty() => Trust::Untrusted("nothing says that it is whole"),
+        noted if noted == describe(database)? => Trust::Trusted,
+        _ => Trust::Untrusted("it is not the file noted after the last complete WAL checkpoint"),
+    })
+}
+
+fn open(root: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path(root))
+}

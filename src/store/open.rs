@@ -1,0 +1,466 @@
+//! Opening and closing, each in one fixed order.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, OpenFlags};
+
+use super::checkpoint::{self, Checkpointer, database};
+use super::commit::{Queue, locked};
+use super::error::{CommitError, OpenError, chain};
+use super::lease::Holder;
+use super::level::{self, LevelError, Meta};
+use super::mark::{self, Trust};
+use super::writer::Writer;
+use super::{Inner, OpenReport, Options, Store};
+use crate::segment::{
+    self, FileSystem, LockError, LockFile, LockGuard, Log, LogOptions, Readers, Turnstile, create_dir_private,
+    filesystem_kind,
+};
+use crate::sqlite::apply::Applier;
+use crate::sqlite::migrate::{self, MigrateError};
+use crate::sqlite::open::{self as sqlite, Journal};
+use crate::sqlite::{fault, stmt};
+
+/// How long an opening waits for the write lock to adopt what a dead writer left; then it reads at the rows' end.
+const ADOPTION: Duration = Duration::from_secs(5);
+
+fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
+    let what = what.into();
+    move |error| {
+        if segment::is_full(&error) { OpenError::Full(Box::new(error)) } else { OpenError::Io { what, source: Box::new(error) } }
+    }
+}
+
+fn lock(error: LockError) -> OpenError {
+    OpenError::Io { what: "a lock of the store cannot be taken".to_owned(), source: Box::new(error) }
+}
+
+fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    move |error| {
+        if fault::is_full(&error) {
+            return OpenError::Full(Box::new(error));
+        }
+        if fault::is_corrupt(&error) {
+            return OpenError::Damaged { path, what: format!("the database: {error}") };
+        }
+        OpenError::Io { what: "the database cannot be opened".to_owned(), source: Box::new(error) }
+    }
+}
+
+fn levelled(path: &Path, error: LevelError) -> OpenError {
+    if error.is_full() {
+        return OpenError::Full(Box::new(error));
+    }
+    if error.is_damage() {
+        return OpenError::Damaged { path: path.to_owned(), what: chain(&error) };
+    }
+    OpenError::Io { what: "the rows cannot be brought level with the log".to_owned(), source: Box::new(error) }
+}
+
+/// Opens the store at `root`.
+pub(super) fn open(root: &Path, options: Options) -> Result<Store, OpenError> {
+    let mut report = OpenReport::default();
+    sqlite::library_is_sound().map_err(|what| OpenError::Io { what, source: "the SQLite library is too old".into() })?;
+    let root = folder(root, &options, &mut report)?;
+    // From here on the store cannot be rebuilt, migrated or removed under us.
+    let mut lock_file = LockFile::open(&root.join("lock")).map_err(lock)?;
+    let held = shared_lock(&mut lock_file, options.patience, &root)?;
+    let (held, ready) = match is_ready(&root)? {
+        None => (held, true),
+        Some(_) => (make_ready(&root, &mut lock_file, held, &options, &mut report)?, false),
+    };
+    tracing::debug!(root = %root.display(), ready, "the store is ready");
+    let path = database(&root);
+    let conn = sqlite::writer(&path, options.journal).map_err(sql(&root))?;
+    let holder = Holder::enter(&root).map_err(lock)?;
+    let blobs = root.join("blobs");
+    let readers = Arc::new(Readers::new(&blobs));
+    let log_options = LogOptions { segment_size: options.segment_size, zero_fill: options.zero_fill };
+    let mut writer = Writer {
+        meta: Meta::read(&conn).map_err(sql(&root))?,
+        conn,
+        log: Log::open(&blobs, log_options).map_err(io("the folder of segments cannot be opened"))?,
+        turnstile: Turnstile::open(&root.join("turn"), &root.join("write")).map_err(lock)?,
+        applier: Applier::default(),
+        readers: Arc::clone(&readers),
+        holder,
+        clock: options.clock.clone(),
+        poison: None,
+    };
+    adopt(&root, &mut writer, &mut report)?;
+    let inner = Arc::new_cyclic(|me| Inner {
+        clock: options.clock.clone(),
+        report,
+        pool: pool(&path, options.readers),
+        log: readers,
+        queue: Arc::new(Queue::default()),
+        writer: Mutex::new(writer),
+        handles: Mutex::default(),
+        attendant: OnceLock::new(),
+        checkpointer: Checkpointer::new(&root, options.wal_size, options.journal),
+        me: me.clone(),
+        lock: Mutex::new(Some(held)),
+        root,
+    });
+    Ok(Store { inner })
+}
+
+/// The store's folder, made if wanted, on a file system that keeps the promises.
+fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<PathBuf, OpenError> {
+    let exists = match fs::symlink_metadata(root) {
+        Ok(meta) if meta.is_dir() => true,
+        Ok(meta) if meta.is_symlink() && root.is_dir() => true,
+        Ok(_) => return Err(io(format!("{} is no folder", root.display()))(std::io::ErrorKind::NotADirectory.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(io(format!("{} cannot be read", root.display()))(error)),
+    };
+    let blobs = root.join("blobs");
+    let holds_store = exists && (blobs.is_dir() || database(root).exists());
+    if !holds_store {
+        if !options.create {
+            return Err(OpenError::NotFound { path: root.to_owned() });
+        }
+        if !exists {
+            if let Some(parent) = root.parent().filter(|p| !p.as_os_str().is_empty()) {
+                fs::create_dir_all(parent).map_err(io(format!("{} cannot be made", parent.display())))?;
+            }
+            make_folder(root)?;
+        }
+        report.created = true;
+    }
+    let root = root.canonicalize().map_err(io("the store's folder cannot be resolved"))?;
+    if let FileSystem::Network(kind) =
+        filesystem_kind(&root).map_err(io("the file system of the store cannot be told"))?
+        && options.journal == Journal::Wal
+    {
+        return Err(OpenError::Network { path: root, kind: kind.to_owned() });
+    }
+    for name in ["blobs", "open", "index"] {
+        make_folder(&root.join(name))?;
+    }
+    segment::sync_dir(&root).map_err(io("the store's folder cannot be synced"))?;
+    Ok(root)
+}
+
+fn make_folder(path: &Path) -> Result<(), OpenError> {
+    match create_dir_private(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_dir() => Ok(()),
+            Ok(_) => Err(io(format!("{} is no folder", path.display()))(std::io::ErrorKind::NotADirectory.into())),
+            Err(error) => Err(io(format!("{} cannot be read", path.display()))(error)),
+        },
+        Err(error) => Err(io(format!("{} cannot be made", path.display()))(error)),
+    }
+}
+
+fn shared_lock(file: &mut LockFile, patience: Duration, root: &Path) -> Result<LockGuard, OpenError> {
+    file.shared(patience).map_err(|error| match error {
+        LockError::TimedOut { .. } => OpenError::InUse {
+            path: root.to_owned(),
+            why: "it is being rebuilt, migrated or repaired".to_owned(),
+        },
+        error => lock(error),
+    })
+}
+
+/// Why the store must be made, rebuilt or migrated before it can be used; none if it is ready.
+fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
+    let path = database(root);
+    let look = || mark::trust(root, &path).map_err(io("the database file cannot be looked at"));
+    let mut trust = look()?;
+    if matches!(trust, Trust::Untrusted(_)) {
+        // A WAL checkpoint of another process may be changing the file: it holds this lock until it has noted it.
+        let mut file = mark::lock(root).map_err(lock)?;
+        let _quiet = file.shared_blocking().map_err(lock)?;
+        trust = look()?;
+    }
+    match trust {
+        Trust::Missing => return Ok(Some("there is no database".to_owned())),
+        Trust::Untrusted(why) => return Ok(Some(format!("the database is not trusted: {why}"))),
+        Trust::Trusted => {}
+    }
+    let conn = sqlite::reader(&path).map_err(sql(root))?;
+    match migrate::version(&conn).map_err(|error| migration(root, error))? {
+        found if found > migrate::KNOWN => {
+            Err(migration(root, MigrateError::Newer { found, known: migrate::KNOWN }))
+        }
+        found if found < migrate::KNOWN => Ok(Some(format!("its schema has version {found}"))),
+        _ => Ok(None),
+    }
+}
+
+fn migration(root: &Path, error: MigrateError) -> OpenError {
+    match error {
+        error @ MigrateError::Newer { .. } => {
+            OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() }
+        }
+        error => OpenError::Io { what: "the database's schema cannot be brought up to date".to_owned(), source: Box::new(error) },
+    }
+}
+
+/// Makes, rebuilds or migrates the database, alone; gives the lock back shared.
+fn make_ready(
+    root: &Path,
+    file: &mut LockFile,
+    held: LockGuard,
+    options: &Options,
+    report: &mut OpenReport,
+) -> Result<LockGuard, OpenError> {
+    let mut held = Some(held);
+    let start = Instant::now();
+    // Several processes may meet at a new store: one makes it, the others wait and find it made. A process that
+    // uses the store keeps its shared lock, so that waiting for it would be in vain.
+    let brief = options.patience.min(Duration::from_millis(500));
+    loop {
+        held = None;
+        match file.try_exclusive().map_err(lock)? {
+            Some(alone) => {
+                if let Some(why) = is_ready(root)? {
+                    build(root, &why, options, report)?;
+                }
+                drop(alone);
+            }
+            None => {
+                held = Some(shared_lock(file, options.patience, root)?);
+                let Some(why) = is_ready(root)? else { break };
+                if start.elapsed() > brief {
+                    return Err(OpenError::InUse { path: root.to_owned(), why });
+                }
+            }
+        }
+        if held.is_none() {
+            let shared = shared_lock(file, options.patience, root)?;
+            if is_ready(root)?.is_none() {
+                held = Some(shared);
+                break;
+            }
+        }
+    }
+    match held {
+        Some(held) => Ok(held),
+        None => shared_lock(file, options.patience, root),
+    }
+}
+
+/// Makes a database from what is there: a new schema, a migration, or all rows from the log. The store is ours alone.
+fn build(root: &Path, why: &str, options: &Options, report: &mut OpenReport) -> Result<(), OpenError> {
+    let (path, blobs) = (database(root), root.join("blobs"));
+    let mut mark_file = mark::lock(root).map_err(lock)?;
+    let noting = mark_file.exclusive_blocking().map_err(lock)?;
+    segment::remove_temporaries(&blobs).map_err(io("left-over files cannot be removed"))?;
+    let trusted = mark::trust(root, &path).map_err(io("the database file cannot be looked at"))?;
+    if trusted == Trust::Trusted {
+        let mut conn = sqlite::writer(&path, options.journal).map_err(sql(root))?;
+        migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
+        sqlite::checkpoint(&conn, true).map_err(sql(root))?;
+        drop(conn);
+        return mark::note(root, &path, &noting).map_err(io("the database cannot be noted as whole"));
+    }
+    let empty = segment::list(&blobs).map_err(io("the folder of segments cannot be read"))?.is_empty();
+    if let Some(aside) = set_aside(root, &path)? {
+        report.notes.push(format!("{why}; the file was set aside as {}", aside.display()));
+    }
+    let fresh = root.join("store.sqlite.new");
+    remove(&fresh)?;
+    let done = {
+        let mut conn = Connection::open_with_flags(
+            &fresh,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(sql(root))?;
+        // Nobody sees this file before it is whole and synced: no journal, no sync on the way.
+        for (name, value) in [("page_size", "4096"), ("journal_mode", "off"), ("synchronous", "off"), ("temp_store", "memory")] {
+            conn.pragma_update(None, name, value).map_err(sql(root))?;
+        }
+        conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;
+        conn.set_prepared_statement_cache_capacity(256);
+        migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
+        level::rebuild(&conn, &blobs).map_err(|error| levelled(root, error))?
+    };
+    if !done.1.beyond_gap.is_empty() {
+        let folder = aside_folder(root)?;
+        for number in &done.1.beyond_gap {
+            let from = segment::segment_path(&blobs, *number);
+            let to = folder.join(format!("{number:010}.seg"));
+            fs::rename(&from, &to).map_err(io("a segment beyond a gap cannot be set aside"))?;
+        }
+        segment::sync_dir(&blobs).map_err(io("the folder of segments cannot be synced"))?;
+        let numbers = &done.1.beyond_gap;
+        report.notes.push(format!(
+            "commits after {} are missing from the log: segments {numbers:?} beyond the gap were set aside in {}",
+            done.0.tx,
+            folder.display()
+        ));
+    }
+    let file = fs::File::open(&fresh).map_err(io("the new database cannot be synced"))?;
+    file.sync_all().map_err(io("the new database cannot be synced"))?;
+    drop(file);
+    fs::rename(&fresh, &path).map_err(io("the new database cannot be named"))?;
+    segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
+    // Its first opening writes the journal mode into the file: only then is it as it will be.
+    drop(sqlite::writer(&path, options.journal).map_err(sql(root))?);
+    if !empty {
+        report.rebuilt = Some((why.to_owned(), done.1.commits));
+    }
+    mark::note(root, &path, &noting).map_err(io("the database cannot be noted as whole"))
+}
+
+/// Moves an untrusted database, with its WAL, out of the way; never deletes it.
+fn set_aside(root: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
+    let mut aside = None;
+    for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm", "store.sqlite-journal"] {
+        let from = root.join(name);
+        match fs::symlink_metadata(&from) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(io("the database file cannot be looked at")(error)),
+            Ok(meta) if meta.len() == 0 && from != path => {
+                remove(&from)?;
+                continue;
+            }
+            Ok(_) => {}
+        }
+        let folder = match &aside {
+            Some(folder) => PathBuf::clone(folder),
+            None => aside.insert(aside_folder(root)?).clone(),
+        };
+        fs::rename(&from, folder.join(name)).map_err(io("an untrusted database cannot be set aside"))?;
+    }
+    Ok(aside)
+}
+
+/// A new folder for what is set aside.
+fn aside_folder(root: &Path) -> Result<PathBuf, OpenError> {
+    let folder = root.join("set-aside");
+    make_folder(&folder)?;
+    for n in 1_u64.. {
+        let path = folder.join(n.to_string());
+        match create_dir_private(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io("a folder for what is set aside cannot be made")(error)),
+        }
+    }
+    Ok(folder)
+}
+
+fn remove(path: &Path) -> Result<(), OpenError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(io(format!("{} cannot be removed", path.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Adopts the commits of dead writers, if there are any.
+fn adopt(root: &Path, writer: &mut Writer, report: &mut OpenReport) -> Result<(), OpenError> {
+    let beyond = writer.log.end_mismatch(writer.meta.end);
+    if matches!(beyond, Ok(None)) {
+        return Ok(());
+    }
+    let before = writer.meta.tx;
+    match writer.alone(Some(ADOPTION), |_| Ok(())) {
+        Ok(()) => report.adopted = writer.meta.tx.0.saturating_sub(before.0),
+        Err(CommitError::Damaged(what)) => return Err(OpenError::Damaged { path: root.to_owned(), what }),
+        // It can be read: as far as the rows go.
+        Err(error) => report.notes.push(format!(
+            "frames beyond the rows' end could not be adopted ({}); reading ends at commit {}",
+            chain(&error),
+            writer.meta.tx
+        )),
+    }
+    Ok(())
+}
+
+/// Readers' connections, opened when first needed.
+fn pool(path: &Path, most: u32) -> Pool<SqliteConnectionManager> {
+    let manager = SqliteConnectionManager::file(path)
+        .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
+        .with_init(|conn| sqlite::prepare_reader(conn));
+    Pool::builder()
+        .max_size(most.max(1))
+        .min_idle(Some(0))
+        .test_on_check_out(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // Above SQLite's own patience, so that the error which comes first is the one that says more.
+        .connection_timeout(sqlite::BUSY + Duration::from_secs(5))
+        .build_unchecked(manager)
+}
+
+/// Closes the store: with nobody else in it, moves the WAL into the main file and cuts the zeros off the log.
+pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError> {
+    let root = inner.root.clone();
+    drop(held);
+    let mut file = LockFile::open(&root.join("lock")).map_err(lock)?;
+    // Another open store will do it when it closes.
+    let Some(_alone) = file.try_exclusive().map_err(lock)? else { return Ok(()) };
+    let mut writer = locked(&inner.writer);
+    if writer.poison.is_some() {
+        return Ok(());
+    }
+    let failed = |what: String| OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: what.into() };
+    if checkpoint::wal_len(&root) > 0 {
+        checkpoint::run(&root, &writer.conn, true).map_err(failed)?;
+    }
+    let _write = writer.turnstile.acquire().map_err(lock)?;
+    writer.holder.sweep();
+    let end = Meta::read(&writer.conn).map_err(sql(&root))?.end;
+    if end != segment::Position::START {
+        // What is not zero is a dead writer's, for the next opening to adopt.
+        let _ = writer.log.trim(end);
+    }
+    Ok(())
+}
+
+impl Writer {
+    /// Runs `f` in a write transaction, level with the log, while no other process writes.
+    pub(super) fn alone<T>(
+        &mut self,
+        patience: Option<Duration>,
+        f: impl FnOnce(&mut Writer) -> Result<T, CommitError>,
+    ) -> Result<T, CommitError> {
+        if let Some(why) = &self.poison {
+            return Err(CommitError::Poisoned(why.clone()));
+        }
+        let _write = match patience {
+            Some(patience) => self.turnstile.acquire_within(patience),
+            None => self.turnstile.acquire(),
+        }
+        .map_err(super::writer::lock_error)?;
+        self.conn.execute_batch(stmt::meta::BEGIN).map_err(super::writer::sql_error)?;
+        let result = self.level_now().and_then(|()| f(self)).and_then(|value| {
+            self.conn.execute_batch(stmt::meta::COMMIT).map_err(super::writer::sql_error)?;
+            Ok(value)
+        });
+        if result.is_err() {
+            self.undo();
+            if let Ok(meta) = Meta::read(&self.conn) {
+                self.meta = meta;
+            }
+        }
+        result
+    }
+
+    fn level_now(&mut self) -> Result<(), CommitError> {
+        let mut meta = Meta::read(&self.conn).map_err(super::writer::sql_error)?;
+        if meta != self.meta {
+            self.applier.forget();
+        }
+        let before = meta.clone();
+        level::level(&self.conn, &mut self.applier, &mut self.log, &self.readers, &mut meta)
+            .map_err(super::writer::level_error)?;
+        if meta != before {
+            meta.write(&self.conn).map_err(super::writer::sql_error)?;
+        }
+        self.meta = meta;
+        Ok(())
+    }
+}

@@ -1,0 +1,389 @@
+//! The write path, top to bottom: rows applied, frames appended, one sync, commit, then publish.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::commit::{Claim, Guard, Pending, Work};
+use super::error::CommitError;
+use super::level::{self, FromLog, LevelError, Meta};
+use super::lease::Holder;
+use crate::clock::Clock;
+use crate::journal::TxHeader;
+use crate::model::{Digest, Tx};
+use crate::segment::{AppendError, FRAME_HEADER_LEN, FrameRef, Kind, LockError, Log, Position, Readers, Turnstile, is_full};
+use crate::sqlite::apply::{Applier, ApplyError, BlobPlace, Fetch, FramePlace};
+use crate::sqlite::{fault, stmt};
+
+/// Whoever holds it writes: the one connection that does, the log, the lock across processes.
+pub(super) struct Writer {
+    pub(super) conn: Connection,
+    pub(super) log: Log,
+    pub(super) turnstile: Turnstile,
+    pub(super) applier: Applier,
+    pub(super) readers: Arc<Readers>,
+    /// As this process last left or found it: another process may have gone on since.
+    pub(super) meta: Meta,
+    pub(super) holder: Holder,
+    pub(super) clock: Clock,
+    /// Why nothing is written any more.
+    pub(super) poison: Option<String>,
+}
+
+/// A commit whose rows are applied, and what the log is to hold of it.
+struct Member {
+    pending: Arc<Pending>,
+    tx: Tx,
+    body: Vec<u8>,
+}
+
+/// How a group failed, for all its members.
+enum Fault {
+    /// Nothing was changed.
+    Plain(CommitError),
+    /// The log decides.
+    Unknown { what: &'static str, source: Arc<dyn std::error::Error + Send + Sync> },
+}
+
+impl Writer {
+    /// Writes one group from the front of `queue`; what does not fit stays there. Every commit taken is answered.
+    pub(super) fn group(&mut self, queue: &mut VecDeque<Arc<Pending>>) {
+        let mut members = Vec::new();
+        let mut refused = Vec::new();
+        let outcome = self.try_group(queue, &mut members, &mut refused);
+        // The locks are free from here on: now callers are told.
+        if let Err(fault) = outcome {
+            if members.is_empty() {
+                // It failed before the first was taken, and would for each.
+                let all = std::mem::take(queue);
+                for pending in all {
+                    pending.complete(Err(self.answer(&fault, &pending)));
+                }
+            }
+            for member in members {
+                member.pending.complete(Err(self.answer(&fault, &member.pending)));
+            }
+        } else {
+            for member in members {
+                member.pending.complete(Ok(member.tx));
+            }
+        }
+        for (pending, error) in refused {
+            pending.complete(Err(error));
+        }
+    }
+
+    fn answer(&self, fault: &Fault, pending: &Pending) -> CommitError {
+        match fault {
+            Fault::Plain(error) => error.clone(),
+            Fault::Unknown { what, source } => {
+                let guard = pending.work.guard.as_ref();
+                CommitError::Unknown {
+                    what: (*what).to_owned(),
+                    session: guard.map(|g| g.session.clone()),
+                    first_event: guard.map(|g| g.first_event),
+                    digest: guard.map(|g| g.after),
+                    source: Arc::clone(source),
+                }
+            }
+        }
+    }
+
+    fn try_group(
+        &mut self,
+        queue: &mut VecDeque<Arc<Pending>>,
+        members: &mut Vec<Member>,
+        refused: &mut Vec<(Arc<Pending>, CommitError)>,
+    ) -> Result<(), Fault> {
+        if let Some(why) = &self.poison {
+            return Err(Fault::Plain(CommitError::Poisoned(why.clone())));
+        }
+        let _write = self.turnstile.acquire().map_err(lock_fault)?;
+        self.conn.execute_batch(stmt::meta::BEGIN).map_err(sql_fault)?;
+        let result = self.fill(queue, members, refused).and_then(|state| self.finish(state, members));
+        if result.is_err() {
+            self.undo();
+        }
+        result
+    }
+
+    /// Rolls the transaction back, whatever is left of it.
+    pub(super) fn undo(&mut self) {
+        self.applier.forget();
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch(stmt::meta::ROLLBACK)
+        {
+            self.poison = Some(format!("a transaction could not be rolled back: {error}"));
+        }
+    }
+
+    /// Brings the rows level, then applies commits until no more fit.
+    fn fill(
+        &mut self,
+        queue: &mut VecDeque<Arc<Pending>>,
+        members: &mut Vec<Member>,
+        refused: &mut Vec<(Arc<Pending>, CommitError)>,
+    ) -> Result<Filled, Fault> {
+        let mut meta = Meta::read(&self.conn).map_err(sql_fault)?;
+        if meta != self.meta {
+            // Another process wrote since.
+            self.applier.forget();
+        }
+        let adopted = level::level(&self.conn, &mut self.applier, &mut self.log, &self.readers, &mut meta)
+            .map_err(level_fault)?;
+        let mut filled = Filled { adopted: adopted > 0 || meta.end != self.meta.end, start: meta.end, meta };
+        let mut room = 0;
+        // Display text and roots of this group are not in the log yet.
+        let mut small: HashMap<Digest, Vec<u8>> = HashMap::new();
+        while let Some(pending) = queue.front().cloned() {
+            let bytes = pending.work.bytes();
+            if members.is_empty() {
+                (filled.start, room) = self.log.make_room(filled.meta.end, bytes).map_err(append_fault)?;
+            } else if bytes > room {
+                break;
+            }
+            queue.pop_front();
+            let payload_start = filled.payload_end(members);
+            for payload in &pending.work.payloads {
+                if let Some(bytes) = &payload.bytes {
+                    small.insert(payload.digest, bytes.clone());
+                }
+            }
+            self.conn.execute_batch(stmt::meta::SAVE).map_err(sql_fault)?;
+            match self.one(&pending.work, &filled.meta, payload_start, &small) {
+                Ok((head, digest)) => {
+                    self.conn.execute_batch(stmt::meta::RELEASE).map_err(sql_fault)?;
+                    filled.meta.tx = head.tx;
+                    filled.meta.digest = digest;
+                    room = room.saturating_sub(bytes);
+                    let body = pending.work.lines.body(&head);
+                    members.push(Member { pending, tx: head.tx, body });
+                }
+                Err(error) => {
+                    self.applier.forget();
+                    if self.conn.is_autocommit() {
+                        // SQLite rolled everything back: the whole group fails, this commit too.
+                        refused.push((pending, error.clone()));
+                        return Err(Fault::Plain(error));
+                    }
+                    self.conn.execute_batch(stmt::meta::UNDO).map_err(sql_fault)?;
+                    self.conn.execute_batch(stmt::meta::RELEASE).map_err(sql_fault)?;
+                    refused.push((pending, error));
+                }
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Applies one commit after `meta`; its payload frames will begin at `start`.
+    fn one(
+        &mut self,
+        work: &Work,
+        meta: &Meta,
+        start: Position,
+        small: &HashMap<Digest, Vec<u8>>,
+    ) -> Result<(TxHeader, Digest), CommitError> {
+        if let Some(guard) = &work.guard {
+            self.may_write(guard, work)?;
+        }
+        let head = TxHeader { tx: meta.tx.next(), at: self.clock.now(), previous: meta.digest };
+        let mut offset = start.offset;
+        let places: Vec<FramePlace> = work
+            .payloads
+            .iter()
+            .map(|payload| {
+                let stored = payload.body.len() as u64;
+                let at = Position::new(start.segment, offset);
+                offset += FRAME_HEADER_LEN + stored;
+                FramePlace { at, stored, codec: payload.codec.0 }
+            })
+            .collect();
+        let fetch = Live { small, log: FromLog(&self.readers) };
+        self.applier
+            .apply(&self.conn, &head, work.lines.key.as_ref(), &work.lines.lines, &places, &fetch)
+            .map_err(apply_error)?;
+        if let Some(Guard { session, claim: Claim::New, .. }) = &work.guard
+            && let Some(row) = self.applier.session(&self.conn, session).map_err(sql_error)?
+        {
+            self.holder.write(&self.conn, row.sid, 1, head.at).map_err(sql_error)?;
+        }
+        let digest = work.lines.digest(&head);
+        Ok((head, digest))
+    }
+
+    /// Lease, place in the session's log, batch key.
+    fn may_write(&mut self, guard: &Guard, work: &Work) -> Result<(), CommitError> {
+        let session = &guard.session;
+        let row = self.applier.session(&self.conn, session).map_err(sql_error)?;
+        let (fence, row) = match (&guard.claim, row) {
+            (Claim::New, None) => return Ok(()),
+            (Claim::New, Some(_)) => return Err(CommitError::Conflict(format!("session {session} exists already"))),
+            (Claim::Lease(_), None) => return Err(CommitError::Missing { what: format!("session {session}") }),
+            (Claim::Lease(fence), Some(row)) => (*fence, row),
+        };
+        let lease = self.holder.read(&self.conn, row.sid).map_err(sql_error)?;
+        if lease.as_ref().is_none_or(|lease| lease.holder != self.holder.id() || lease.fence != fence) {
+            let holder = lease.map(|lease| lease.who).filter(|who| !who.is_empty());
+            return Err(CommitError::LeaseLost {
+                session: session.clone(),
+                holder: holder.unwrap_or_else(|| "nobody".to_owned()),
+            });
+        }
+        if let Some(key) = &work.lines.key {
+            let found: Option<(u64, u64, Vec<u8>)> = self
+                .conn
+                .prepare_cached(stmt::meta::KEY)
+                .and_then(|mut s| {
+                    s.query_row(params![row.sid, key.key], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()
+                })
+                .map_err(sql_error)?;
+            if let Some((first, events, content)) = found {
+                let (session, key_text) = (session.clone(), key.key.clone());
+                return Err(if content == key.content.0 {
+                    CommitError::Repeated { session, key: key_text, first_event: first, events }
+                } else {
+                    CommitError::KeyConflict { session, key: key_text }
+                });
+            }
+        }
+        if row.last_event + 1 != guard.first_event.0 || row.digest != guard.before {
+            return Err(CommitError::Behind { session: session.clone() });
+        }
+        Ok(())
+    }
+
+    /// Appends the group's frames, syncs them once, and commits the rows.
+    fn finish(&mut self, filled: Filled, members: &[Member]) -> Result<(), Fault> {
+        let Filled { adopted, start, mut meta, .. } = filled;
+        if members.is_empty() {
+            if !adopted {
+                return self.conn.execute_batch(stmt::meta::ROLLBACK).map_err(sql_fault);
+            }
+            meta.write(&self.conn).map_err(sql_fault)?;
+            self.conn.execute_batch(stmt::meta::COMMIT).map_err(sql_fault)?;
+            self.meta = meta;
+            return Ok(());
+        }
+        let payloads = members.iter().flat_map(|m| &m.pending.work.payloads);
+        let mut frames: Vec<FrameRef<'_>> =
+            payloads.map(|p| FrameRef { kind: Kind::Payload, codec: p.codec.0, body: &p.body }).collect();
+        frames.extend(members.iter().map(|m| FrameRef { kind: Kind::Commit, codec: 0, body: &m.body }));
+        let bytes: u64 = frames.iter().map(|f| FRAME_HEADER_LEN + f.body.len() as u64).sum();
+        meta.end = Position::new(start.segment, start.offset + bytes);
+        meta.write(&self.conn).map_err(sql_fault)?;
+        // The first tx of the group names it.
+        let group = members.first().map_or(0, |m| m.tx.0);
+        let appended = self.log.append(start, group, &frames).map_err(|error| match error {
+            AppendError::Unknown { source } => {
+                self.poison = Some(format!("a sync failed: {source}"));
+                Fault::Unknown { what: "the log could not be synced", source: Arc::new(source) }
+            }
+            error => append_fault(error),
+        })?;
+        if appended.end != meta.end {
+            self.poison = Some(format!("the log ends at {}, not {}", appended.end, meta.end));
+            let source = std::io::Error::other("the group was appended elsewhere");
+            return Err(Fault::Unknown { what: "the log grew unexpectedly", source: Arc::new(source) });
+        }
+        if let Err(error) = self.conn.execute_batch(stmt::meta::COMMIT) {
+            // Durable, and not visible until the next writer or opening adopts it.
+            self.poison = Some(format!("the database could not commit: {error}"));
+            return Err(Fault::Unknown { what: "the database could not commit", source: Arc::new(error) });
+        }
+        self.meta = meta;
+        Ok(())
+    }
+}
+
+/// A group being filled.
+struct Filled {
+    adopted: bool,
+    /// Where the group's first frame goes.
+    start: Position,
+    meta: Meta,
+}
+
+impl Filled {
+    /// Where the next commit's payload frames go: all payload frames of a group stand before its commits.
+    fn payload_end(&self, members: &[Member]) -> Position {
+        let before: u64 = members
+            .iter()
+            .flat_map(|m| &m.pending.work.payloads)
+            .map(|p| FRAME_HEADER_LEN + p.body.len() as u64)
+            .sum();
+        Position::new(self.start.segment, self.start.offset + before)
+    }
+}
+
+/// Payloads of the group under way, then those in the log.
+struct Live<'a> {
+    small: &'a HashMap<Digest, Vec<u8>>,
+    log: FromLog<'a>,
+}
+
+impl Fetch for Live<'_> {
+    fn fetch(&self, digest: &Digest, place: &BlobPlace) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        match self.small.get(digest) {
+            Some(bytes) => Ok(bytes.clone()),
+            None => self.log.fetch(digest, place),
+        }
+    }
+}
+
+fn sql_fault(error: rusqlite::Error) -> Fault {
+    Fault::Plain(sql_error(error))
+}
+
+pub(super) fn sql_error(error: rusqlite::Error) -> CommitError {
+    if fault::is_full(&error) {
+        return CommitError::Full(Arc::new(error));
+    }
+    if fault::is_corrupt(&error) {
+        return CommitError::Damaged(error.to_string());
+    }
+    CommitError::Failed { what: "the database could not be written".to_owned(), source: Arc::new(error) }
+}
+
+fn apply_error(error: ApplyError) -> CommitError {
+    match error {
+        ApplyError::Conflict(why) => CommitError::Conflict(why),
+        ApplyError::Missing(what) => CommitError::Missing { what },
+        ApplyError::Contradicts(what) => CommitError::Damaged(what),
+        ApplyError::Sql(error) => sql_error(error),
+        ApplyError::Payload(error) => CommitError::Damaged(error.to_string()),
+    }
+}
+
+pub(super) fn lock_error(error: LockError) -> CommitError {
+    CommitError::Failed { what: "the write lock could not be taken".to_owned(), source: Arc::new(error) }
+}
+
+fn lock_fault(error: LockError) -> Fault {
+    Fault::Plain(lock_error(error))
+}
+
+pub(super) fn level_error(error: LevelError) -> CommitError {
+    if error.is_full() {
+        return CommitError::Full(Arc::new(error));
+    }
+    if error.is_damage() {
+        return CommitError::Damaged(super::error::chain(&error));
+    }
+    CommitError::Failed { what: "the rows could not be brought level with the log".to_owned(), source: Arc::new(error) }
+}
+
+fn level_fault(error: LevelError) -> Fault {
+    Fault::Plain(level_error(error))
+}
+
+fn append_fault(error: AppendError) -> Fault {
+    Fault::Plain(match error {
+        AppendError::Plain { source } if is_full(&source) => CommitError::Full(Arc::new(source)),
+        AppendError::GroupTooLarge { bytes, limit } => {
+            CommitError::Invalid(format!("the batch takes {bytes} bytes, {limit} is the limit"))
+        }
+        AppendError::NotAtEnd { .. } => CommitError::Damaged(super::error::chain(&error)),
+        error => CommitError::Failed { what: "the log could not be written".to_owned(), source: Arc::new(error) },
+    })
+}

@@ -1,0 +1,168 @@
+//! What people type, as what they mean.
+//!
+//! An exact name wins over a prefix, so that a pin or alias can be relied on whatever else appears later.
+
+use std::collections::HashSet;
+
+use rusqlite::Connection;
+
+use super::heads::{find_head, live};
+use super::{Answer, damaged, not_found};
+use crate::model::id::BadId;
+use crate::model::{Digest, HeadId, HeadKind, SessionId};
+use crate::sqlite::read::names::Names;
+use crate::sqlite::read::{blob, head, session};
+use crate::store::error::ReadError;
+
+/// How many candidates an ambiguity names.
+const SHOWN: usize = 8;
+/// Fewer digits than these are no prefix: they fit too many things, or mean a word.
+const LEAST_DIGITS: usize = 4;
+
+/// The session named by its id, an alias, or a prefix of either that fits no other session.
+pub(crate) fn resolve_session(conn: &Connection, text: &str) -> Result<(i64, SessionId), ReadError> {
+    // Every prefix of an id keeps to the rule for ids.
+    text.parse::<SessionId>()?;
+    let exact = match session::find(conn, text).answer()? {
+        Some(sid) => Some(sid),
+        None => session::find_alias(conn, text).answer()?,
+    };
+    let sid = match exact {
+        Some(sid) => sid,
+        None => {
+            let first = session::beginning_with(conn, text, 0, 1).answer()?;
+            let Some((name, sid)) = first.into_iter().next() else { return Err(not_found("session", text)) };
+            let others = session::beginning_with(conn, text, sid, SHOWN as i64 - 1).answer()?;
+            if !others.is_empty() {
+                let mut candidates: Vec<String> = others.into_iter().map(|(name, _)| name).collect();
+                candidates.push(name);
+                return Err(ambiguous("session", text, candidates));
+            }
+            sid
+        }
+    };
+    Ok((sid, Names::new(conn).answer()?.session(sid).answer()?))
+}
+
+fn ambiguous(what: &'static str, name: &str, mut candidates: Vec<String>) -> ReadError {
+    candidates.sort_unstable();
+    candidates.truncate(SHOWN);
+    ReadError::Ambiguous { what, name: name.to_owned(), candidates }
+}
+
+/// The head named by its id, a pin, `SESSION@N`, or a prefix of its id that fits no other: at least four digits, with
+/// or without `head-`.
+///
+/// `SESSION@0` is the session's current head. `SESSION@N` is the head on which the N-th turn from the end was built: it
+/// goes from the current head from basis to basis and leaves N heads that end a turn (`turn-final`, `turn-aborted`)
+/// behind. So a compaction after the last turn is no turn of its own, and what a fork inherits counts on.
+pub(crate) fn resolve_head(conn: &Connection, text: &str) -> Result<HeadId, ReadError> {
+    if let Ok(head) = text.parse::<HeadId>() {
+        return match find_head(conn, &head)? {
+            Some(_) => Ok(head),
+            None => Err(not_found("head", text)),
+        };
+    }
+    if let Some((session, turns)) = text.rsplit_once('@') {
+        let turns = turns
+            .parse::<u64>()
+            .map_err(|_| BadId::new("head", text, "after `@`, how many turns back: a whole number"))?;
+        return turns_back(conn, session, turns, text);
+    }
+    if let Some((digest, true)) = blob::pin(conn, text).answer()? {
+        return Ok(HeadId(digest));
+    }
+    let Some(prefix) = Prefix::parse(text, "head-") else {
+        let rule = "`head-` and at least four lower-case hexadecimal digits, a pin, or `SESSION@N`";
+        // A well-formed name may just not be there; anything else can name nothing.
+        return Err(match text.parse::<SessionId>() {
+            Ok(_) => not_found("head", text),
+            Err(_) => BadId::new("head", text, rule).into(),
+        });
+    };
+    one(conn, &prefix, true, "head", text, |digest| HeadId(*digest).to_string()).map(HeadId)
+}
+
+/// The payload named by its digest, a pin, a head's id, or a prefix of its digest that fits no other: at least four
+/// digits, with or without `b3:`.
+pub(crate) fn resolve_digest(conn: &Connection, text: &str) -> Result<Digest, ReadError> {
+    let exact = text.parse::<Digest>().ok().or_else(|| text.parse::<HeadId>().ok().map(|head| head.0));
+    if let Some(digest) = exact {
+        return match blob::blob_row(conn, &digest).answer()? {
+            Some(_) => Ok(digest),
+            None => Err(not_found("payload", text)),
+        };
+    }
+    if let Some((digest, _)) = blob::pin(conn, text).answer()? {
+        return Ok(digest);
+    }
+    if text.starts_with("head-") || text.contains('@') {
+        return resolve_head(conn, text).map(|head| head.0);
+    }
+    let Some(prefix) = Prefix::parse(text, "b3:") else {
+        return Err(not_found("payload", text));
+    };
+    one(conn, &prefix, false, "payload", text, Digest::to_string)
+}
+
+fn one(
+    conn: &Connection,
+    prefix: &Prefix,
+    heads: bool,
+    what: &'static str,
+    text: &str,
+    print: impl Fn(&Digest) -> String,
+) -> Result<Digest, ReadError> {
+    let found = blob::by_prefix(conn, heads, prefix.range(), SHOWN, |digest| prefix.fits(digest)).answer()?;
+    match found.as_slice() {
+        [] => Err(not_found(what, text)),
+        [digest] => Ok(*digest),
+        several => Err(ambiguous(what, text, several.iter().map(print).collect())),
+    }
+}
+
+/// The first digits of a digest.
+struct Prefix<'t> {
+    digits: &'t str,
+}
+
+impl<'t> Prefix<'t> {
+    fn parse(text: &'t str, tag: &str) -> Option<Prefix<'t>> {
+        let digits = text.strip_prefix(tag).unwrap_or(text);
+        let hex = digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        (hex && (LEAST_DIGITS..=64).contains(&digits.len())).then_some(Prefix { digits })
+    }
+
+    /// The least and greatest short keys of digests with these digits. One digit at least is given, so both have the
+    /// same sign, and the range is one in signed numbers too.
+    fn range(&self) -> (i64, i64) {
+        let known = self.digits.get(..16).unwrap_or(self.digits);
+        let bits = 64 - 4 * known.len() as u32;
+        let digits = u64::from_str_radix(known, 16).unwrap_or_default();
+        let low = digits.checked_shl(bits).unwrap_or_default();
+        let high = low | u64::MAX.checked_shr(64 - bits).unwrap_or_default();
+        (low.cast_signed(), high.cast_signed())
+    }
+
+    /// The range does not tell digits beyond the sixteenth.
+    fn fits(&self, digest: &Digest) -> bool {
+        self.digits.len() <= 16 || digest.to_string().get(3..).is_some_and(|hex| hex.starts_with(self.digits))
+    }
+}
+
+fn turns_back(conn: &Connection, session: &str, turns: u64, text: &str) -> Result<HeadId, ReadError> {
+    let (sid, _) = resolve_session(conn, session)?;
+    let missing = || not_found("head", text);
+    let mut hid = live(conn, sid)?.current.ok_or_else(missing)?;
+    let mut left = 0;
+    let mut seen = HashSet::new();
+    while left < turns {
+        let place = head::named_place(conn, hid).answer()?;
+        if !seen.insert(hid) {
+            return Err(damaged(format!("the basis of head {hid}")));
+        }
+        left += u64::from(matches!(place.kind, HeadKind::TurnFinal | HeadKind::TurnAborted));
+        hid = place.basis.or(place.up).ok_or_else(missing)?;
+    }
+    Names::new(conn).answer()?.head(hid).answer()
+}

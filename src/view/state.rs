@@ -1,0 +1,160 @@
+//! The rows visible somewhere: at a head, on the working branch, in a whole log.
+
+use rusqlite::Connection;
+
+use super::heads::{Run, Upwards, head_info, live, spans, working_spans};
+use super::sessions::session_info;
+use super::types::StateView;
+use super::{Answer, not_found};
+use crate::model::fold::{Entry, View};
+use crate::model::{EventNumber, Message, MessageNumber, Span};
+use crate::sqlite::read::names::Names;
+use crate::sqlite::read::rows::{self, Stored};
+use crate::sqlite::row::bound;
+use crate::store::error::ReadError;
+
+/// The rows of the events in `spans`, as [`fold`](crate::model::fold::fold) over these events gives them.
+pub(crate) fn rows_at(conn: &Connection, spans: &[Run]) -> Result<View, ReadError> {
+    let mut names = Names::new(conn).answer()?;
+    Ok(View {
+        messages: kind(&mut names, spans)?,
+        turns: kind(&mut names, spans)?,
+        calls: kind(&mut names, spans)?,
+        evals: kind(&mut names, spans)?,
+        snapshots: kind(&mut names, spans)?,
+        invocations: kind(&mut names, spans)?,
+    })
+}
+
+/// The rows of session `sid`'s own events, abandoned branches included.
+pub(crate) fn rows_of_log(conn: &Connection, sid: i64) -> Result<View, ReadError> {
+    rows_at(conn, &[log(conn, sid)?])
+}
+
+fn log(conn: &Connection, sid: i64) -> Result<Run, ReadError> {
+    let row = live(conn, sid)?;
+    Ok((sid, Span { session: row.id, from: EventNumber(1), to: EventNumber(row.last_event) }))
+}
+
+/// One kind of row, by number; of several versions the last in the order of `spans`, then of events.
+pub(crate) fn kind<T: Stored>(names: &mut Names, spans: &[Run]) -> Result<Vec<Entry<T>>, ReadError> {
+    let mut entries = Vec::new();
+    for (sid, span) in spans {
+        rows::range(names, *sid, (bound(span.from.0), bound(span.to.0)), &mut entries).answer()?;
+    }
+    Ok(last_versions(entries, |entry| entry.row.number()))
+}
+
+/// Of entries in the order of their making, the last of each number, in the order of numbers.
+pub(super) fn last_versions<E>(mut entries: Vec<E>, number: impl Fn(&E) -> u64) -> Vec<E> {
+    if entries.windows(2).all(|pair| number(&pair[0]) < number(&pair[1])) {
+        return entries;
+    }
+    // Stable, and fast on what is sorted but for a few: the latest made comes last among its equals.
+    entries.sort_by_key(&number);
+    let mut kept: Vec<E> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match kept.last_mut() {
+            Some(last) if number(last) == number(&entry) => *last = entry,
+            _ => kept.push(entry),
+        }
+    }
+    kept
+}
+
+/// The last `limit` messages at session `sid`'s current head, the newest first.
+///
+/// It goes up from the head, so the number of spans behind it does not matter, tabled or not.
+pub(crate) fn last_messages(conn: &Connection, sid: i64, limit: usize) -> Result<Vec<Entry<Message>>, ReadError> {
+    let mut names = Names::new(conn).answer()?;
+    let mut found = Vec::new();
+    for place in Upwards::from(conn, live(conn, sid)?.current) {
+        let place = place?;
+        let wanted = (i64::try_from(limit).unwrap_or(i64::MAX), i64::MAX);
+        page(&mut names, place.sid, (place.from, place.to), wanted, true, &mut found)?;
+        if found.len() >= limit {
+            break;
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// At most `limit` messages of `spans`, from number `from` on upwards, or from it down where the newest are wanted
+/// first; from either end without a number.
+pub(crate) fn messages(
+    conn: &Connection,
+    spans: &[Run],
+    from: Option<MessageNumber>,
+    limit: usize,
+    newest_first: bool,
+) -> Result<Vec<Entry<Message>>, ReadError> {
+    let mut names = Names::new(conn).answer()?;
+    let mut found = Vec::new();
+    let ends = if newest_first { i64::MAX } else { 0 };
+    let number = from.map_or(ends, |number| bound(number.0));
+    let mut runs: Vec<&Run> = spans.iter().collect();
+    if newest_first {
+        runs.reverse();
+    }
+    for (sid, span) in runs {
+        let (mut first, mut last) = (bound(span.from.0), bound(span.to.0));
+        // Message numbers grow with events within a session: the number's own event bounds the range, so that a page
+        // from the middle of a long span does not begin at its end.
+        if from.is_some() {
+            let above = if newest_first { number.saturating_add(1) } else { number };
+            match (rows::first::<Message>(conn, *sid, above).answer()?, newest_first) {
+                (Some(ev), false) => first = first.max(ev),
+                (Some(ev), true) => last = last.min(ev - 1),
+                (None, false) => continue,
+                (None, true) => {}
+            }
+        }
+        let wanted = i64::try_from(limit.saturating_sub(found.len())).unwrap_or(i64::MAX);
+        page(&mut names, *sid, (first, last), (wanted, number), newest_first, &mut found)?;
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn page(
+    names: &mut Names,
+    sid: i64,
+    events: (i64, i64),
+    wanted: (i64, i64),
+    newest_first: bool,
+    found: &mut Vec<Entry<Message>>,
+) -> Result<(), ReadError> {
+    rows::page(names, sid, events, wanted, newest_first, found).answer()
+}
+
+/// The state at head `hid`, which must be one of session `sid`.
+pub(crate) fn view_at(conn: &Connection, sid: i64, hid: i64) -> Result<StateView, ReadError> {
+    let (session, head) = (session_info(conn, sid)?, head_info(conn, hid)?);
+    if head.session != session.session {
+        return Err(not_found("head of this session", head.head.to_string()));
+    }
+    Ok(StateView { session, head: Some(head), rows: rows_at(conn, &spans(conn, hid)?)? })
+}
+
+/// The state at session `sid`'s current head; with none, that of its event log.
+pub(crate) fn view(conn: &Connection, sid: i64) -> Result<StateView, ReadError> {
+    match live(conn, sid)?.current {
+        Some(hid) => view_at(conn, sid, hid),
+        None => event_view(conn, sid),
+    }
+}
+
+/// All rows of session `sid`'s own events.
+pub(crate) fn event_view(conn: &Connection, sid: i64) -> Result<StateView, ReadError> {
+    Ok(StateView { session: session_info(conn, sid)?, head: None, rows: rows_of_log(conn, sid)? })
+}
+
+/// What session `sid`'s writer works on: its branch with what is not sealed yet.
+pub(crate) fn working_view(conn: &Connection, sid: i64) -> Result<StateView, ReadError> {
+    let rows = rows_at(conn, &working_spans(conn, sid)?)?;
+    let head = live(conn, sid)?.current.map(|hid| head_info(conn, hid)).transpose()?;
+    Ok(StateView { session: session_info(conn, sid)?, head, rows })
+}

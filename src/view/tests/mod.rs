@@ -1,0 +1,6 @@
+//! Random histories with branches, forks and adopted heads, each answer against a naive one.
+
+mod examples;
+mod measure;
+mod naive;
+mod world;
