@@ -4,6 +4,7 @@
 
 pub mod blob;
 pub mod clock;
+pub mod exchange;
 pub mod journal;
 pub mod model;
 pub mod segment;

@@ -1,0 +1,32 @@
+//! `alias`: a name for a session.
+
+use std::io::Write;
+
+use headwater::model::SessionId;
+
+use super::{Context, Failure};
+
+/// Give a session a name
+#[derive(clap::Args)]
+#[command(after_help = "Example:  headwater alias 0193 release-notes")]
+pub struct Args {
+    /// Id, unique prefix or alias
+    session: String,
+    /// The name: letters, digits, `_`, `-` and `.`
+    name: SessionId,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
+    let store = context.open_store(false)?;
+    let session = store.resolve_session(&args.session)?;
+    store.set_alias(&args.name, &session)?;
+    if context.json {
+        context.print_json(&serde_json::json!({ "alias": args.name, "session": session }))?;
+    } else {
+        let mut out = context.text();
+        writeln!(out, "{} is {session}", args.name)?;
+        out.flush()?;
+    }
+    store.close()?;
+    Ok(0)
+}

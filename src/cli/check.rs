@@ -1,0 +1,126 @@
+//! `check`: the store proves itself, or says what is wrong.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use headwater::view::types::CheckReport;
+use serde::Serialize;
+
+use super::{Context, Failure};
+
+/// Compare the rows with the log, and every payload with its hash
+#[derive(clap::Args)]
+#[command(
+    after_help = "Exits with 4 when it finds something.\n\nExample:  headwater check --json | jq -r '.issues[] | .where'"
+)]
+pub struct Args {
+    /// Leave out what takes long: reading every payload
+    #[arg(long, conflicts_with = "head")]
+    quick: bool,
+    /// Prove one head by hash
+    #[arg(long, value_name = "HEAD")]
+    head: Option<String>,
+}
+
+/// What the exit code says of damage.
+const FOUND: u8 = 4;
+
+#[derive(Serialize)]
+struct Report {
+    #[serde(rename = "check/mode")]
+    mode: &'static str,
+    status: &'static str,
+    counts: BTreeMap<&'static str, u64>,
+    #[serde(rename = "issue-count")]
+    issue_count: usize,
+    issues: Vec<Issue>,
+    trusted: bool,
+}
+
+#[derive(Serialize)]
+struct Issue {
+    code: &'static str,
+    #[serde(rename = "where")]
+    place: String,
+    advice: String,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
+    let report = match check(args, context) {
+        Ok(report) => report,
+        // A store too damaged to be opened or read through is what a check is there to find.
+        Err(failure) if failure.kind == "damaged" => CheckReport {
+            mode: mode(args),
+            counts: BTreeMap::new(),
+            issues: vec![headwater::view::types::Issue {
+                code: "damaged",
+                place: failure.message,
+                advice: failure.hint.unwrap_or_default(),
+            }],
+            trusted: false,
+        },
+        Err(failure) => return Err(failure),
+    };
+    let code = if report.issues.is_empty() { 0 } else { FOUND };
+    if context.json {
+        let issues = report.issues.into_iter();
+        let issues = issues.map(|issue| Issue { code: issue.code, place: issue.place, advice: issue.advice });
+        let issues: Vec<_> = issues.collect();
+        context.print_json(&Report {
+            mode: report.mode,
+            status: if issues.is_empty() { "ok" } else { "issues" },
+            counts: report.counts,
+            issue_count: issues.len(),
+            issues,
+            trusted: report.trusted,
+        })?;
+    } else {
+        print(&report, context)?;
+    }
+    Ok(code)
+}
+
+fn mode(args: &Args) -> &'static str {
+    if args.head.is_some() {
+        "head"
+    } else if args.quick {
+        "quick"
+    } else {
+        "deep"
+    }
+}
+
+fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
+    let store = context.open_store(false)?;
+    Ok(match &args.head {
+        Some(head) => store.check_head(&store.resolve_head(head)?)?,
+        None => store.check(!args.quick)?,
+    })
+}
+
+fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {
+    let mut out = context.text();
+    let (colour, verdict) = match report.issues.len() {
+        0 => (anstyle::AnsiColor::Green, "ok".to_owned()),
+        1 => (anstyle::AnsiColor::Red, "1 issue".to_owned()),
+        many => (anstyle::AnsiColor::Red, format!("{many} issues")),
+    };
+    let style = colour.on_default().bold();
+    writeln!(out, "check {} - {style}{verdict}{style:#}", report.mode)?;
+    if !report.counts.is_empty() {
+        let counts: Vec<_> = report.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        writeln!(out, "  {}", counts.join(" - "))?;
+    }
+    if !report.trusted {
+        writeln!(
+            out,
+            "  the database is not the one noted at the last checkpoint; it was compared with the log all the same"
+        )?;
+    }
+    for issue in &report.issues {
+        writeln!(out, "\n  {}  {}", issue.code, issue.place)?;
+        writeln!(out, "    {}", issue.advice)?;
+    }
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Payloads as output shows them: whole up to a limit, else by ref; and a preview for people.
+
+use headwater::model::Digest;
+use headwater::store::error::ReadError;
+use headwater::store::{Blobs, Store};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::Failure;
+
+/// The greatest payload that JSON output holds whole.
+pub const WHOLE: u64 = 64 * 1024;
+
+/// A payload in JSON output.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Content {
+    /// JSON text, its numbers as they were written.
+    Json(Box<RawValue>),
+    Text(String),
+    /// Too large, or not text.
+    Ref {
+        #[serde(rename = "ref")]
+        digest: Digest,
+        size: u64,
+    },
+    /// Its bytes were erased.
+    Erased {
+        #[serde(rename = "ref")]
+        digest: Digest,
+        erased: bool,
+    },
+}
+
+/// The payload as a text, or by ref where it is too large or no text.
+pub fn text(blobs: &Blobs, digest: Digest) -> Result<Content, Failure> {
+    let size = match blobs.size(&digest) {
+        Ok(size) if size > WHOLE => return Ok(Content::Ref { digest, size }),
+        Ok(size) => size,
+        Err(ReadError::Erased { digest }) => return Ok(Content::Erased { digest, erased: true }),
+        Err(error) => return Err(error.into()),
+    };
+    match blobs.get(&digest) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).map_or(Content::Ref { digest, size }, Content::Text)),
+        Err(ReadError::Erased { digest }) => Ok(Content::Erased { digest, erased: true }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The payload as a value: parsed where it is JSON, else as [`text`].
+pub fn value(store: &Store, digest: Digest) -> Result<Content, Failure> {
+    Ok(match text(&store.blobs(), digest)? {
+        Content::Text(text) => match serde_json::from_str::<Box<RawValue>>(&text) {
+            Ok(json) => Content::Json(json),
+            Err(_) => Content::Text(text),
+        },
+        other => other,
+    })
+}
+
+/// The start of a payload on one line, for people.
+pub fn preview(blobs: &Blobs, digest: Digest, width: usize) -> Result<String, Failure> {
+    Ok(text(blobs, digest)?.one_line(width))
+}
+
+impl Content {
+    /// The start of it on one line, for people.
+    pub fn one_line(&self, width: usize) -> String {
+        match self {
+            Content::Json(json) => one_line(json.get(), width),
+            Content::Text(text) => one_line(text, width),
+            Content::Ref { digest, size } => format!("({size} bytes: headwater cat {})", short(*digest)),
+            Content::Erased { .. } => "(erased)".to_owned(),
+        }
+    }
+}
+
+/// `b3:` and 12 digits: enough for people.
+pub fn short(digest: Digest) -> String {
+    digest.to_string().chars().take(15).collect()
+}
+
+/// `text` on one line of at most `width` characters, and harmless on a terminal: what models write may hold escape
+/// codes.
+pub fn one_line(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut count = 0;
+    let mut gap = false;
+    for c in text.trim().chars() {
+        if c.is_whitespace() {
+            gap = true;
+            continue;
+        }
+        if count + usize::from(gap) + 1 > width {
+            out.pop();
+            out.push('…');
+            break;
+        }
+        if std::mem::take(&mut gap) {
+            out.push(' ');
+            count += 1;
+        }
+        out.push(if unseen(c) { '\u{fffd}' } else { c });
+        count += 1;
+    }
+    out
+}
+
+/// Control codes, and the codes that turn the direction of writing.
+fn unseen(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preview_is_short_and_harmless() {
+        assert_eq!(one_line("  a\n\n b\tc ", 10), "a b c");
+        assert_eq!(one_line("\u{1b}[31mred", 10), "\u{fffd}[31mred");
+        assert_eq!(one_line("abcdef", 6), "abcdef");
+        assert_eq!(one_line("abcdefg", 6), "abcde…");
+        assert_eq!(one_line("", 6), "");
+    }
+}

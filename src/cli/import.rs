@@ -1,0 +1,134 @@
+//! `import`: session logs of other programs, read in.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use headwater::exchange::{self, ImportError, Imported};
+use serde::Serialize;
+
+use super::{Context, Failure, content, text};
+
+/// Reads in session logs of other programs: Pi, version 1
+#[derive(clap::Args)]
+#[command(after_help = "Importing a log again adds what is new in it, and nothing else.
+
+Examples:
+  headwater import session.jsonl
+  headwater import ~/.pi/agent/sessions --json")]
+pub struct Args {
+    /// Files, and folders in which every *.jsonl is read
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    imported: Vec<Imported>,
+    failed: Vec<Failed>,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    source: PathBuf,
+    kind: &'static str,
+    message: String,
+    #[serde(skip)]
+    hint: Option<String>,
+}
+
+/// Imports every file; 0 when all were read.
+pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
+    let store = context.open_store(true)?;
+    let mut report = Report { imported: Vec::new(), failed: Vec::new() };
+    for path in &args.paths {
+        let files = match exchange::files(path) {
+            Ok(files) => files,
+            Err(error) => {
+                report.failed.push(failed(path, error));
+                continue;
+            }
+        };
+        if files.is_empty() {
+            let message = format!("there is no *.jsonl file below {}", path.display());
+            report.failed.push(Failed { source: path.clone(), kind: "not-found", message, hint: None });
+        }
+        for file in files {
+            match exchange::import(&store, &file) {
+                Ok(imported) => report.imported.push(imported),
+                Err(error) => report.failed.push(failed(&file, error)),
+            }
+        }
+    }
+    store.close()?;
+    let code = u8::from(!report.failed.is_empty());
+    if context.json {
+        context.print_json(&report)?;
+    } else {
+        print(&report, context)?;
+    }
+    Ok(code)
+}
+
+fn failed(path: &Path, error: ImportError) -> Failed {
+    let source = path.to_owned();
+    let Some(kind) = error.kind() else {
+        let failure = match error {
+            ImportError::Open(error) => error.into(),
+            ImportError::Commit(error) => error.into(),
+            ImportError::Read(error) => error.into(),
+            other => Failure::new("error", other.to_string()),
+        };
+        return Failed { source, kind: failure.kind, message: failure.message, hint: failure.hint };
+    };
+    let hint = match error {
+        ImportError::UnknownFormat { .. } | ImportError::UnsupportedVersion { .. } => {
+            let formats: Vec<_> = exchange::FORMATS.iter().map(|format| format.about).collect();
+            Some(format!("what can be read: {}", formats.join(", ")))
+        }
+        ImportError::NotAFile { .. } => Some("give the file itself; folders are searched for *.jsonl".to_owned()),
+        ImportError::Diverged { .. } => Some("nothing was changed; another --store takes the file as it is".to_owned()),
+        _ => None,
+    };
+    let mut message = error.to_string();
+    if let Some(cause) = error.source() {
+        message = format!("{message}: {cause}");
+    }
+    Failed { source, kind, message, hint }
+}
+
+fn print(report: &Report, context: &Context) -> Result<(), Failure> {
+    let mut out = context.text();
+    for one in &report.imported {
+        writeln!(out, "{}  from {}", one.session, content::one_line(&one.source.display().to_string(), 300))?;
+        writeln!(
+            out,
+            "  {} events ({} new)  {} turns  {} messages  {} calls  {} evals  {} heads",
+            one.events, one.new_events, one.turns, one.messages, one.calls, one.evals, one.heads
+        )?;
+        for odd in one.diagnostics.iter().take(SHOWN) {
+            writeln!(out, "  line {}: {}", odd.line, content::one_line(&odd.message, 200))?;
+        }
+        if one.diagnostics.len() > SHOWN {
+            writeln!(out, "  and {} more: --json shows all", one.diagnostics.len() - SHOWN)?;
+        }
+    }
+    for one in &report.failed {
+        writeln!(out, "not imported: {}", content::one_line(&one.message, 400))?;
+        if let Some(hint) = &one.hint {
+            writeln!(out, "  hint: {hint}")?;
+        }
+    }
+    if let Some(one) = report.imported.last() {
+        let commands = [
+            (format!("events {}", one.session), "what happened, and why"),
+            (format!("show {}", one.session), "the state at the current checkpoint"),
+            ("ls".to_owned(), "all sessions"),
+        ];
+        text::next(&mut out, context, &commands)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// How many diagnostics of a file are printed for people.
+const SHOWN: usize = 10;

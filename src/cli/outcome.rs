@@ -1,0 +1,162 @@
+//! How a session stands: its last turn, its status, its final value. What `run` and `resume` print, and what the exit
+//! codes of `run`, `resume` and `show` mean.
+
+use std::io::Write;
+
+use headwater::model::line::Compact;
+use headwater::model::{Digest, EventNumber, HeadId, SessionId, TurnNumber};
+use headwater::store::Store;
+use headwater::view::types::{HeadInfo, SessionInfo};
+use serde::Serialize;
+
+use super::content::{self, Content};
+use super::{Context, Failure, text};
+
+/// The last turn at a head.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    pub turn: Option<TurnNumber>,
+    /// The turn's status; the session's where it is the worse one, or there is no turn.
+    pub status: String,
+    pub final_value: Option<Digest>,
+}
+
+impl Outcome {
+    /// 0 final value, 2 none, 3 timeout, 1 error.
+    pub fn code(&self) -> u8 {
+        match self.status.as_str() {
+            "error" => 1,
+            "timeout" => 3,
+            _ if self.final_value.is_some() => 0,
+            _ => 2,
+        }
+    }
+}
+
+/// What `run` and `resume` print with `--json`.
+#[derive(Serialize)]
+pub struct Report {
+    pub session: SessionId,
+    pub alias: Option<SessionId>,
+    pub turn: Option<TurnNumber>,
+    pub status: String,
+    pub head: Option<HeadId>,
+    #[serde(rename = "final")]
+    pub final_value: Option<Content>,
+}
+
+/// How `session` stands at its current head, and the exit code that says so.
+pub fn report(store: &Store, session: &SessionId) -> Result<(Report, u8), Failure> {
+    let info = store.session(session)?;
+    let head = info.current_head.map(|head| store.head(&head)).transpose()?;
+    let outcome = of(store, &info, head.as_ref())?;
+    let code = outcome.code();
+    let final_value = outcome.final_value.map(|digest| content::value(store, digest)).transpose()?;
+    let report = Report {
+        session: info.session,
+        alias: info.aliases.into_iter().next(),
+        turn: outcome.turn,
+        status: outcome.status,
+        head: info.current_head,
+        final_value,
+    };
+    Ok((report, code))
+}
+
+/// Prints how `session` stands, as text or JSON; the exit code says so too.
+pub fn print(context: &Context, store: &Store, session: &SessionId) -> Result<u8, Failure> {
+    let (report, code) = report(store, session)?;
+    if context.json {
+        context.print_json(&report)?;
+        return Ok(code);
+    }
+    let mut out = context.text();
+    let name = report.alias.as_ref().unwrap_or(&report.session);
+    writeln!(out, "{name} - {}", report.status)?;
+    if let Some(turn) = report.turn {
+        writeln!(out, "  turn        {turn}")?;
+    }
+    if let Some(head) = &report.head {
+        writeln!(out, "  checkpoint  {}", head.short())?;
+    }
+    if let Some(value) = &report.final_value {
+        writeln!(out, "  final       {}", value.one_line(100))?;
+    }
+    let commands = [
+        (format!("show {name}"), "inspect current checkpoint"),
+        (format!("events {name}"), "what happened, and why"),
+        (format!("resume {name} \"TASK\""), "go on with it"),
+        (format!("fork {name} --name {name}-2"), "start another from here"),
+    ];
+    text::next(&mut out, context, &commands)?;
+    out.flush()?;
+    Ok(code)
+}
+
+/// The last turn at `head`, without reading the rows before it.
+pub fn of(store: &Store, info: &SessionInfo, head: Option<&HeadInfo>) -> Result<Outcome, Failure> {
+    // A turn that failed or was cut off leaves the current head where it was: then the session's status tells.
+    let at_current = head.is_none_or(|head| head.current);
+    if at_current && matches!(info.status.as_str(), "error" | "timeout" | "aborted") {
+        let last = last_put(store, &info.session, EventNumber(info.events), None)?;
+        return Ok(Outcome {
+            turn: last.and_then(|put| put.turn_id).map(TurnNumber),
+            status: info.status.to_string(),
+            final_value: None,
+        });
+    }
+    let mut at = head.cloned();
+    // Genesis of a fork and compaction heads end no turn: the last one is further back.
+    while let Some(head) = at {
+        if let Some(turn) = head.turn {
+            let status = last_put(store, &head.session, head.event, Some(turn))?.and_then(|put| put.status);
+            let status = status.unwrap_or_else(|| info.status.to_string());
+            return Ok(Outcome { turn: Some(turn), status, final_value: head.final_value });
+        }
+        at = head.basis.or(head.up).map(|head| store.head(&head)).transpose()?;
+    }
+    Ok(Outcome { turn: None, status: info.status.to_string(), final_value: None })
+}
+
+/// The last `turn/put` (of `turn`) before `event`: nearly always a few events back.
+fn last_put(
+    store: &Store,
+    session: &SessionId,
+    event: EventNumber,
+    turn: Option<TurnNumber>,
+) -> Result<Option<Compact>, Failure> {
+    let mut end = event.0;
+    let mut step = 16;
+    while end > 0 {
+        let since = end.saturating_sub(step);
+        let limit = usize::try_from(end - since).unwrap_or(usize::MAX);
+        let events = store.events_since(session, EventNumber(since), limit)?;
+        let mut puts = events.into_iter().rev().filter(|event| event.kind == "turn/put");
+        let found = puts.find(|put| turn.is_none_or(|turn| put.turn_id == Some(turn.0)));
+        if found.is_some() {
+            return Ok(found);
+        }
+        end = since;
+        step = 4_096.min(step * 4);
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_say_how_a_turn_ended() {
+        let outcome = |status: &str, final_value: bool| Outcome {
+            turn: None,
+            status: status.to_owned(),
+            final_value: final_value.then_some(Digest::ZERO),
+        };
+        assert_eq!(outcome("final", true).code(), 0);
+        assert_eq!(outcome("ok", false).code(), 2);
+        assert_eq!(outcome("timeout", true).code(), 3);
+        assert_eq!(outcome("error", false).code(), 1);
+        assert_eq!(outcome("aborted", false).code(), 2);
+    }
+}

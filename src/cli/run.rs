@@ -1,0 +1,37 @@
+//! `run`: a new session, played from a script by the reference engine. What it prints, `resume TASK` prints too.
+
+use headwater::model::SessionId;
+
+use super::engine::{self, Script};
+use super::{Context, Failure, outcome};
+
+/// Records a new session, played from a script
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  headwater run \"add two numbers\" --script simple --name demo
+  headwater run \"sum the parts\" --script map-rlm --json
+  headwater run \"try this\" --script ./replies.json")]
+pub struct Args {
+    /// What the session is asked
+    task: String,
+    /// simple, lm, map-lm, rlm (children), map-rlm, attach, abort, compact, or a JSON file (docs/SCRIPTS.md)
+    #[arg(long, visible_alias = "fake-script", value_name = "SCRIPT", default_value = "simple")]
+    script: String,
+    /// The new session's id; one is made where it is not given
+    #[arg(long)]
+    name: Option<SessionId>,
+}
+
+/// Plays the script; the exit code says how the last turn ended.
+pub fn run(args: Args, context: &Context) -> Result<u8, Failure> {
+    // A script that cannot be played makes no store.
+    let script = Script::load(&args.script)?;
+    let store = context.open_store(true)?;
+    let session = store.create_session(context.new_session(args.name.as_ref()))?;
+    let id = session.id().clone();
+    engine::play(&session, &args.task, &script)?;
+    session.close()?;
+    let code = outcome::print(context, &store, &id)?;
+    store.close()?;
+    Ok(code)
+}

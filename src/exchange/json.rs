@@ -1,0 +1,98 @@
+//! Small steps on JSON text that leave it as it is written: where a value lies, what a string says, a decimal exactly.
+
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+/// Where `value` lies in `text`, of which it must be a part.
+pub fn range_in(text: &[u8], value: &RawValue) -> Option<Range<usize>> {
+    let start = value.get().as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    let range = start..start.checked_add(value.get().len())?;
+    (text.get(range.clone())? == value.get().as_bytes()).then_some(range)
+}
+
+/// What a JSON string says; none for other values and lone surrogates.
+pub fn text(value: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(value?.get()).ok()
+}
+
+/// A JSON number that is a whole number of that size.
+pub fn whole<T: std::str::FromStr>(value: Option<&RawValue>) -> Option<T> {
+    value?.get().parse().ok()
+}
+
+/// A JSON number times 10^`digits`, rounded to the nearest whole number, from its text: no binary fraction is involved.
+/// None for what is negative or too large.
+pub fn scaled(number: &str, digits: i64) -> Option<u64> {
+    let (mantissa, exponent) = match number.find(['e', 'E']) {
+        Some(at) => (&number[..at], number[at + 1..].parse::<i64>().ok()?),
+        None => (number, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+    if all.is_empty() || !all.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let fraction = i64::try_from(fraction.len()).ok()?;
+    // How many of the digits lie before the point of the scaled number; there may be more than there are.
+    let point = i64::try_from(all.len()).ok()?.checked_add(exponent)?.checked_add(digits)?.checked_sub(fraction)?;
+    let mut value = 0_u64;
+    let digit =
+        |at: i64| usize::try_from(at).ok().and_then(|at| all.get(at)).map_or(0, |digit| u64::from(digit - b'0'));
+    let zero = all.iter().all(|digit| *digit == b'0');
+    if zero {
+        return Some(0);
+    }
+    let mut at = 0;
+    while at < point {
+        value = value.checked_mul(10)?.checked_add(digit(at))?;
+        at += 1;
+        // Leading zeros are few; beyond the digits the value grows until it is too large.
+    }
+    if point >= 0 && digit(point) >= 5 { value.checked_add(1) } else { Some(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_scaled_exactly() {
+        for (text, value) in [
+            ("0", Some(0)),
+            ("0.0", Some(0)),
+            ("0e999999999", Some(0)),
+            ("0.029977500000000004", Some(29_977_500)),
+            ("0.015040000000000001", Some(15_040_000)),
+            ("1", Some(1_000_000_000)),
+            ("12.5e-1", Some(1_250_000_000)),
+            ("1.5E3", Some(1_500_000_000_000)),
+            ("1e-9", Some(1)),
+            ("4.9e-10", Some(0)),
+            ("5e-10", Some(1)),
+            ("5e-11", Some(0)),
+            ("5e-999999999", Some(0)),
+            ("0.0000000004999999", Some(0)),
+            ("18446744073.709551615", Some(u64::MAX)),
+            ("18446744073.709551616", None),
+            ("18446744073.7095516155", None),
+            ("1e400", None),
+            ("1e99999999999999999999", None),
+            ("-1", None),
+            ("-0.0", None),
+            ("", None),
+            (".", None),
+            ("\"1\"", None),
+        ] {
+            assert_eq!(scaled(text, 9), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_in_its_text() {
+        let text = br#"{"a": [1, "x"]}"#;
+        let parts: std::collections::BTreeMap<&str, &RawValue> = serde_json::from_slice(text).unwrap();
+        assert_eq!(range_in(text, parts["a"]), Some(6..14));
+        assert_eq!(range_in(b"elsewhere", parts["a"]), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! `resume`, `fork`, `diff`.
+
+use crate::{Home, is_head, items, keys};
+
+#[test]
+fn resume_goes_on_from_the_current_head() {
+    let home = Home::demo();
+    let first = home.json(&["show", "demo"]);
+    let resumed = home.json(&["resume", "demo", "again"]);
+    assert_eq!(keys(&resumed), ["alias", "final", "head", "session", "status", "turn"]);
+    assert_eq!((&resumed["session"], &resumed["turn"], &resumed["final"]), (&"demo".into(), &2.into(), &4.into()));
+    assert_ne!(resumed["head"], first["head"]["head"]);
+    let second = home.json(&["show", "demo"]);
+    assert_eq!(second["head"]["basis"], first["head"]["head"]);
+    let (before, after) = (items(&first["messages"]), items(&second["messages"]));
+    assert_eq!(&after[..before.len()], before);
+}
+
+#[test]
+fn resume_without_a_task_changes_nothing_at_the_current_head() {
+    let home = Home::demo();
+    let before = home.ok(&["stream", "demo"]);
+    let resumed = home.json(&["resume", "demo"]);
+    assert_eq!((&resumed["turn"], &resumed["status"]), (&1.into(), &"final".into()));
+    assert_eq!(home.ok(&["stream", "demo"]), before);
+}
+
+#[test]
+fn resume_from_an_earlier_turn_restores_it_and_leaves_the_other_branch() {
+    let home = Home::demo();
+    let first = home.json(&["show", "demo"]);
+    home.ok(&["resume", "demo", "one way"]);
+    let abandoned = home.json(&["show", "demo"]);
+    home.ok(&["resume", "demo", "another way", "--turn", "1"]);
+    let show = home.json(&["show", "demo"]);
+    let said = show["messages"].to_string();
+    assert!(said.contains("another way") && !said.contains("one way"), "{said}");
+    assert_eq!(items(&show["turns"]).iter().map(|turn| turn["turn"].clone()).collect::<Vec<_>>(), [1, 3]);
+    let head = abandoned["head"]["head"].as_str().unwrap();
+    assert_eq!(home.json(&["show", "demo", "--head", head])["messages"], abandoned["messages"]);
+    let titles = home.ok(&["events", "demo"]);
+    assert!(titles.contains("state restored"), "{titles}");
+    let diff = home.json(&["diff", head, "demo"]);
+    assert_eq!(keys(&diff), ["common", "left", "right"]);
+    assert_eq!(diff["left"]["head"], head);
+    assert_eq!((&diff["left"]["counts"]["turns"], &diff["right"]["counts"]["turns"]), (&1.into(), &1.into()));
+    let shared: u64 = items(&first["messages"]).len() as u64;
+    assert!(diff["common"]["events"].as_u64().unwrap() >= shared);
+}
+
+#[test]
+fn fork_starts_a_session_that_sees_its_source_and_leaves_it_alone() {
+    let home = Home::demo();
+    let before = home.ok(&["stream", "demo"]);
+    let source = home.json(&["show", "demo"]);
+    let fork = home.json(&["fork", "demo", "--name", "branch"]);
+    assert_eq!(keys(&fork), ["alias", "head", "session", "source-head", "source-session"]);
+    assert_eq!((&fork["session"], &fork["source-session"]), (&"branch".into(), &"demo".into()));
+    assert_eq!(fork["source-head"], source["head"]["head"]);
+    assert!(is_head(&fork["head"]));
+    assert_eq!(home.ok(&["stream", "demo"]), before);
+    let show = home.json(&["show", "branch"]);
+    assert_eq!(show["messages"], source["messages"]);
+    assert_eq!(show["session"]["source-session"], "demo");
+    assert_eq!(show["outcome"], source["outcome"], "the last turn is the source's");
+    home.ok(&["resume", "branch", "go on"]);
+    let turns = home.json(&["show", "branch"])["turns"].clone();
+    assert_eq!(items(&turns).iter().map(|turn| turn["turn"].clone()).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(home.ok(&["stream", "demo"]), before);
+}
+
+#[test]
+fn fork_with_a_task_plays_it() {
+    let home = Home::demo();
+    home.ok(&["resume", "demo", "again"]);
+    let fork = home.json(&["fork", "demo", "another way", "--name", "branch", "--turn", "1"]);
+    let show = home.json(&["show", "branch"]);
+    assert_eq!(show["head"]["head"], fork["head"]);
+    assert_eq!(show["outcome"]["final"], 4);
+    assert!(show["messages"].to_string().contains("another way"));
+    assert!(!show["messages"].to_string().contains("again"));
+    assert_eq!(home.error(&["fork", "demo", "--name", "branch"])["kind"], "exists");
+    assert_eq!(home.error(&["fork", "demo", "--name", "b2", "--turn", "99"])["kind"], "not-found");
+}
+
+#[test]
+fn a_head_differs_from_itself_in_nothing() {
+    let home = Home::demo();
+    let diff = home.json(&["diff", "demo@0", "demo"]);
+    assert_eq!((&diff["left"]["events"], &diff["right"]["events"]), (&0.into(), &0.into()));
+    assert!(diff["common"]["events"].as_u64().unwrap() > 0);
+    assert!(home.ok(&["diff", "demo", "demo@0"]).starts_with("diff - head-"));
+}

@@ -1,0 +1,114 @@
+//! Wrong usage, help, and a store that is not there.
+
+use crate::{Home, keys};
+
+#[test]
+fn a_missing_store_is_an_error_of_every_reading_verb_and_none_is_made() {
+    let home = Home::new();
+    for args in [
+        &["ls"][..],
+        &["list"],
+        &["show"],
+        &["events", "demo"],
+        &["stream", "demo"],
+        &["inspect", "demo"],
+        &["resume", "demo"],
+        &["fork", "demo", "--name", "x"],
+        &["diff", "a", "b"],
+        &["cat", "b3:0000"],
+        &["check"],
+        &["alias", "demo", "x"],
+    ] {
+        let error = home.error(args);
+        assert_eq!(error["kind"], "not-found", "{args:?}");
+        assert!(error["hint"].as_str().unwrap().contains("headwater run"), "{args:?}");
+    }
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    assert_eq!(home.error(&["ls", "--store", "elsewhere"])["kind"], "not-found");
+    assert!(!home.path().join("elsewhere").exists());
+}
+
+#[test]
+fn the_store_is_found_upwards_and_named_by_option() {
+    let home = Home::demo();
+    let deep = home.path().join("a/b");
+    std::fs::create_dir_all(&deep).unwrap();
+    let found = home.command(&["ls", "--json"]).current_dir(&deep).output().unwrap();
+    assert!(String::from_utf8(found.stdout).unwrap().contains("\"demo\""));
+    let store = home.path().join(".headwater");
+    let named = home.command(&["--store", store.to_str().unwrap(), "ls"]).current_dir("/").output().unwrap();
+    assert!(String::from_utf8(named.stdout).unwrap().contains("demo"));
+    let run = home.ok(&["run", "x", "--name", "other", "--store", "my store"]);
+    assert!(home.path().join("my store").is_dir());
+    assert!(run.contains("headwater show other --store 'my store'"), "{run}");
+}
+
+#[test]
+fn wrong_usage_exits_with_1() {
+    let home = Home::new();
+    for args in [&["bogus"][..], &["events"], &["ls", "--nope"], &["stream", "x", "--since", "-1"], &[]] {
+        let ran = home.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{args:?}");
+        assert!(!ran.err.is_empty(), "{args:?}");
+    }
+    for args in [&["bogus"][..], &["events"], &["resume", "x", "--head", "a", "--turn", "1"]] {
+        let error = home.error(args);
+        assert_eq!(error["kind"], "usage", "{args:?}");
+        assert!(!error["message"].as_str().unwrap().contains('\n'));
+        assert_eq!(keys(&error["details"]), ["text"]);
+    }
+}
+
+#[test]
+fn help_names_every_verb_and_every_verb_has_an_example() {
+    let home = Home::new();
+    let help = home.ok(&["--help"]);
+    for verb in [
+        "run",
+        "ls",
+        "show",
+        "events",
+        "stream",
+        "inspect",
+        "resume",
+        "fork",
+        "diff",
+        "cat",
+        "check",
+        "alias",
+        "completions",
+    ] {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))), "{verb}");
+        let help = home.ok(&[verb, "--help"]);
+        assert!(help.contains("Example"), "{verb}");
+        assert!(help.lines().all(|line| line.chars().count() <= 120), "{verb}");
+    }
+    assert!(home.ok(&["--version"]).starts_with("headwater "));
+}
+
+#[test]
+fn completions_are_printed_for_each_shell() {
+    let home = Home::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        assert!(home.ok(&["completions", shell]).contains("headwater"), "{shell}");
+    }
+    assert_eq!(home.run(&["completions", "csh"]).code, 1);
+}
+
+#[test]
+fn names_that_fit_nothing_or_several_say_so() {
+    let home = Home::demo();
+    home.ok(&["run", "x", "--name", "demo-2"]);
+    home.ok(&["run", "x", "--name", "demo-3"]);
+    let missing = home.error(&["events", "nobody"]);
+    assert_eq!((&missing["kind"], &missing["details"]["name"]), (&"not-found".into(), &"nobody".into()));
+    assert!(missing["hint"].as_str().unwrap().contains("headwater ls"));
+    let several = home.error(&["events", "demo-"]);
+    assert_eq!(several["kind"], "ambiguous");
+    assert!(several["details"]["candidates"].as_array().unwrap().len() >= 2);
+    // A whole id is never ambiguous.
+    home.ok(&["events", "demo"]);
+    let text = home.run(&["events", "nobody"]);
+    assert_eq!((text.code, text.out.as_str()), (1, ""));
+    assert!(text.err.starts_with("error: ") && text.err.contains("\nhint: "), "{}", text.err);
+}
