@@ -1,0 +1,3 @@
+//! The behaviour of the library, one module for each part of it.
+
+mod exchange;
