@@ -66,7 +66,7 @@ CREATE TABLE hw_event (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL,
   type   NOT NULL,                    -- code, or an annotation's text
   at     INTEGER NOT NULL,            -- after the session's started_at
-  n      INTEGER,                     -- the row's number where it has one; the turn of an annotation
+  n      INTEGER,                     -- the row's number where it has one; an annotation's turn, a restored head's snapshot
   ref    INTEGER,                     -- bid of an annotation's or error's payload; hid of head/created, ref-updated, restored
   status TEXT,                        -- of session/status and session/error
   PRIMARY KEY (sid, ev)
@@ -137,6 +137,7 @@ CREATE TABLE hw_invocation (
 ) WITHOUT ROWID;
 CREATE INDEX hw_invocation_n ON hw_invocation (sid, n);
 CREATE INDEX hw_invocation_callee ON hw_invocation (callee) WHERE callee IS NOT NULL;
+CREATE INDEX hw_invocation_child ON hw_invocation (sid, child) WHERE child IS NOT NULL;
 CREATE INDEX hw_invocation_inherited ON hw_invocation (n, sid) WHERE inherited = 1;
 
 CREATE TABLE hw_head (

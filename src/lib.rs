@@ -3,6 +3,7 @@
 #![deny(missing_docs)]
 
 pub mod blob;
+pub mod care;
 pub mod clock;
 pub mod exchange;
 pub mod journal;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use headwater::care::Mode;
 use headwater::view::types::CheckReport;
 use serde::Serialize;
 
@@ -91,11 +92,16 @@ fn mode(args: &Args) -> &'static str {
 }
 
 fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
-    let store = context.open_store(false)?;
-    Ok(match &args.head {
-        Some(head) => store.check_head(&store.resolve_head(head)?)?,
-        None => store.check(!args.quick)?,
-    })
+    // Never through an opening that could mend: an untrusted database would be rebuilt before it was looked at.
+    let mode = match &args.head {
+        Some(head) => match head.parse() {
+            Ok(head) => Mode::Head(head),
+            Err(_) => Mode::Head(context.open_store(false)?.resolve_head(head)?),
+        },
+        None if args.quick => Mode::Quick,
+        None => Mode::Deep,
+    };
+    Ok(headwater::care::check(&context.root(false)?, mode)?)
 }
 
 fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {

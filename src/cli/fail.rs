@@ -227,6 +227,17 @@ impl From<CommitError> for Failure {
     }
 }
 
+impl From<CheckError> for Failure {
+    fn from(error: CheckError) -> Failure {
+        match &error {
+            CheckError::NotFound(root) => no_store(format!("at {}", root.display())),
+            CheckError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
+            CheckError::NoHead(_) => Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads"),
+            _ => Failure::new("io", chain(&error)),
+        }
+    }
+}
+
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Failure {
         let message = error.to_string();

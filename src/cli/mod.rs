@@ -109,17 +109,22 @@ impl Context {
     /// Opens the store; `create` makes it, at `--store` or `./.headwater`, where there is none.
     ///
     /// Says on stderr, in one line, if the store had to be rebuilt or something was set aside.
-    pub fn open_store(&self, create: bool) -> Result<Store, Failure> {
+    pub fn root(&self, create: bool) -> Result<PathBuf, Failure> {
         let here = std::env::current_dir()
             .map_err(|error| Failure::new("io", format!("the current folder cannot be read: {error}")))?;
-        let root = match &self.store {
-            Some(root) => root.clone(),
+        match &self.store {
+            Some(root) => Ok(root.clone()),
             None => match Store::find(&here) {
-                Some(root) => root,
-                None if create => here.join(".headwater"),
-                None => return Err(fail::no_store(format!("or above {}", here.display()))),
+                Some(root) => Ok(root),
+                None if create => Ok(here.join(".headwater")),
+                None => Err(fail::no_store(format!("or above {}", here.display()))),
             },
-        };
+        }
+    }
+
+    /// Opens the store, and makes it if wanted; says on stderr what else opening did.
+    pub fn open_store(&self, create: bool) -> Result<Store, Failure> {
+        let root = self.root(create)?;
         let store = Store::open_with(&root, Options { create, ..Options::default() })?;
         let report = store.report();
         let mut said: Vec<String> = Vec::new();

@@ -256,6 +256,7 @@ impl Step<'_> {
             Body::SessionRestored(restored) => {
                 let hid = self.head(&restored.source_head)?;
                 (row.base_up, row.base_from, row.basis) = (Some(hid), ev, Some(hid));
+                n = restored.snapshot.map(|n| n.0);
                 reference = Some(hid);
             }
             Body::RefUpdated(head) => {

@@ -31,7 +31,7 @@ struct Signal {
 }
 
 /// The database's file.
-pub(super) fn database(root: &Path) -> PathBuf {
+pub(crate) fn database(root: &Path) -> PathBuf {
     root.join("store.sqlite")
 }
 

@@ -252,14 +252,22 @@ pub(crate) struct Rebuilt {
 /// Commits applied in one transaction of a rebuild.
 const REBUILD_STEP: u64 = 4_096;
 
-/// Makes all rows from the segments, in the order of tx, up to the first missing one. The store is the caller's alone.
-pub(crate) fn rebuild(conn: &Connection, dir: &Path) -> Result<(Meta, Rebuilt), LevelError> {
+/// Makes all rows from the segments, in the order of tx, up to the first missing one. The store is the caller's alone;
+/// with `stop`, only what stands before that place is read, and others may write beyond it.
+pub(crate) fn rebuild(
+    conn: &Connection,
+    dir: &Path,
+    stop: Option<Position>,
+) -> Result<(Meta, Rebuilt), LevelError> {
     let readers = Readers::new(dir);
     let mut applier = Applier::default();
     let (mut meta, mut done) = (Meta::EMPTY, Rebuilt::default());
     let numbers = segment::list(dir).map_err(ReplayError::List)?;
     conn.execute_batch(stmt::meta::BEGIN)?;
     for (at, number) in numbers.iter().copied().enumerate() {
+        if stop.is_some_and(|stop| number > stop.segment) {
+            break;
+        }
         if number != meta.end.segment + 1 {
             done.beyond_gap = numbers[at..].to_vec();
             break;
@@ -276,6 +284,10 @@ pub(crate) fn rebuild(conn: &Connection, dir: &Path) -> Result<(Meta, Rebuilt), 
                 Some(end.offset)
             }
             _ => None,
+        };
+        let until = match stop {
+            Some(stop) if stop.segment == number => Some(stop.offset),
+            _ => until,
         };
         if until.is_none() {
             // What a dead writer left in the page cache may never have reached the disk.

@@ -10,7 +10,7 @@ use crate::segment::{LockError, LockFile, LockGuard};
 
 /// What is said of the database file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(crate) enum Trust {
     /// It is the one noted.
     Trusted,
     /// There is none.
@@ -55,7 +55,7 @@ pub(super) fn note(root: &Path, database: &Path, _held: &LockGuard) -> io::Resul
 }
 
 /// Looks whether the database is the one noted.
-pub(super) fn trust(root: &Path, database: &Path) -> io::Result<Trust> {
+pub(crate) fn trust(root: &Path, database: &Path) -> io::Result<Trust> {
     match fs::symlink_metadata(database) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Trust::Missing),
         Err(error) => return Err(error),

@@ -9,7 +9,8 @@ use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 
-use super::checkpoint::{self, Checkpointer, database};
+use super::checkpoint::{self, Checkpointer};
+pub(crate) use super::checkpoint::database;
 use super::commit::{Queue, locked};
 use super::error::{CommitError, OpenError, chain};
 use super::lease::Holder;
@@ -274,7 +275,7 @@ fn build(root: &Path, why: &str, options: &Options, report: &mut OpenReport) -> 
         conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;
         conn.set_prepared_statement_cache_capacity(256);
         migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
-        level::rebuild(&conn, &blobs).map_err(|error| levelled(root, error))?
+        level::rebuild(&conn, &blobs, None).map_err(|error| levelled(root, error))?
     };
     if !done.1.beyond_gap.is_empty() {
         let folder = aside_folder(root)?;

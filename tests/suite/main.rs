@@ -1,4 +1,5 @@
 //! What the library promises, one small module for each behaviour.
 
+mod exchange;
 mod life;
 mod tools;
