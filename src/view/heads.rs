@@ -69,8 +69,10 @@ pub(crate) fn head_of_turn(conn: &Connection, sid: i64, turn: TurnNumber) -> Res
     let id = names.session(sid).answer()?;
     let pick = |sid: i64, last: i64| -> Result<Option<i64>, ReadError> {
         let found = head::of_turn(conn, sid, bound(turn.0), last).answer()?;
-        let best = found.iter().find(|(_, _, kind)| *kind == HeadKind::TurnFinal).or(found.first());
-        Ok(best.map(|(hid, _, _)| *hid))
+        let ends =
+            |wanted: &[HeadKind]| found.iter().find(|(_, _, kind)| wanted.contains(kind)).map(|(hid, _, _)| *hid);
+        // A genesis ends no turn, even where its row names the one it was made after.
+        Ok(ends(&[HeadKind::TurnFinal]).or_else(|| ends(&[HeadKind::Compaction, HeadKind::TurnAborted])))
     };
     let mut found = pick(sid, i64::MAX)?;
     if found.is_none() {
@@ -165,11 +167,7 @@ pub(crate) fn working_spans(conn: &Connection, sid: i64) -> Result<Vec<Run>, Rea
 pub(crate) fn compare(conn: &Connection, left: i64, right: i64) -> Result<Comparison, ReadError> {
     let plain = |runs: Vec<Run>| runs.into_iter().map(|(_, span)| span).collect::<Vec<_>>();
     let (left, right) = (plain(spans(conn, left)?), plain(spans(conn, right)?));
-    Ok(Comparison {
-        common: intersect(&left, &right),
-        left: subtract(&left, &right),
-        right: subtract(&right, &left),
-    })
+    Ok(Comparison { common: intersect(&left, &right), left: subtract(&left, &right), right: subtract(&right, &left) })
 }
 
 /// The current head of session `sid` and how it came to be; none before the first.

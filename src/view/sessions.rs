@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
+use super::Answer;
 use super::heads::live;
 use super::types::SessionInfo;
-use super::Answer;
 use crate::model::{Counters, SessionId};
 use crate::sqlite::read::head;
 use crate::sqlite::read::names::Names;

@@ -13,7 +13,7 @@ use super::events::event_compact;
 use super::heads::live;
 use super::types::Link;
 use super::{Answer, damaged, not_found};
-use crate::model::{Call, Eval, EventNumber, Message, SessionId, Snapshot, Turn, Invocation};
+use crate::model::{Call, Eval, EventNumber, Invocation, Message, SessionId, Snapshot, Turn};
 use crate::sqlite::read::cause::{self, Named};
 use crate::sqlite::read::event;
 use crate::sqlite::read::head::{self, Place};
@@ -97,7 +97,7 @@ impl Trace<'_> {
             Some(branch) => branch,
             None => head::last_before(self.conn, sid, ev).answer()?.unwrap_or((None, 1)),
         };
-        Ok(Branch { own: Run { sid, from, to: ev - 1 }, up })
+        Ok(Branch { own: Run { sid, from, to: ev.saturating_sub(1) }, up })
     }
 
     /// Goes through the runs of a branch from the last to the first.
@@ -162,7 +162,13 @@ impl Trace<'_> {
 
     /// What event `ev` of `sid` names.
     fn named(&mut self, (sid, ev): Fact) -> Result<Vec<Cause>, ReadError> {
-        let row = event::one(self.conn, sid, ev).answer()?.ok_or_else(|| not_found("event", format!("{sid}#{ev}")))?;
+        let row = match event::one(self.conn, sid, ev).answer()? {
+            Some(row) => row,
+            None => {
+                let id = Names::new(self.conn).answer()?.session(sid).answer()?;
+                return Err(not_found("event", format!("{id}#{ev}")));
+            }
+        };
         let EventType::Own(code) = row.event_type else { return Ok(Vec::new()) };
         let own = |statement: &str| -> Result<Named, ReadError> {
             let named = cause::named(self.conn, statement, sid, ev).answer()?;
@@ -238,13 +244,11 @@ impl Trace<'_> {
                 Cause::Session(sid) => Some((sid, 1)),
             };
             // A cause comes before its effect, whatever a damaged row says.
-            match event.filter(|(sid, ev)| *sid != fact.0 || *ev < fact.1) {
-                Some(event) => match found.iter_mut().find(|(known, _)| *known == event) {
-                    // A row reached both ways is gone through.
-                    Some((_, known)) => *known &= stops,
-                    None => found.push((event, stops)),
-                },
-                None => {}
+            let Some(event) = event.filter(|(sid, ev)| *sid != fact.0 || *ev < fact.1) else { continue };
+            match found.iter_mut().find(|(known, _)| *known == event) {
+                // A row reached both ways is gone through.
+                Some((_, known)) => *known &= stops,
+                None => found.push((event, stops)),
             }
         }
         found.sort_by_key(|((sid, ev), _)| (*sid != fact.0, std::cmp::Reverse(*ev)));
@@ -262,11 +266,7 @@ fn named(names: &mut Names, (sid, ev): Fact) -> Result<(SessionId, EventNumber),
 }
 
 /// The causes of event `ev` of session `sid`, the latest first; those in other sessions come last.
-pub(crate) fn causes(
-    conn: &Connection,
-    sid: i64,
-    ev: EventNumber,
-) -> Result<Vec<(SessionId, EventNumber)>, ReadError> {
+pub(crate) fn causes(conn: &Connection, sid: i64, ev: EventNumber) -> Result<Vec<(SessionId, EventNumber)>, ReadError> {
     let mut names = Names::new(conn).answer()?;
     let found = trace(conn).causes((sid, bound(ev.0)))?;
     found.into_iter().map(|(fact, _)| named(&mut names, fact)).collect()

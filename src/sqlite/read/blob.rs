@@ -7,8 +7,7 @@ use crate::sqlite::row::{Columns, Word};
 
 const BY_DIGEST: &str =
     "SELECT bid, size, segment, offset, stored, codec, state, media FROM hw_blob WHERE prefix = ?1 AND hash = ?2";
-const PARTS: &str =
-    "SELECT b.hash, b.bid, b.size, b.segment, b.offset, b.stored, b.codec, b.state, b.media
+const PARTS: &str = "SELECT b.hash, b.bid, b.size, b.segment, b.offset, b.stored, b.codec, b.state, b.media
      FROM hw_part p CROSS JOIN hw_blob b ON b.bid = p.part WHERE p.bid = ?1 ORDER BY p.ord";
 const BY_PREFIX: &str = "SELECT hash FROM hw_blob WHERE prefix BETWEEN ?1 AND ?2 ORDER BY prefix";
 const HEADS_BY_PREFIX: &str =

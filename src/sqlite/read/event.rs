@@ -15,8 +15,7 @@ use crate::model::{
 };
 use crate::sqlite::row::{Columns, Dangling, EventType};
 
-const RANGE: &str =
-    "SELECT ev, type, at, n, ref, status FROM hw_event WHERE sid = ?1 AND ev > ?2 ORDER BY ev LIMIT ?3";
+const RANGE: &str = "SELECT ev, type, at, n, ref, status FROM hw_event WHERE sid = ?1 AND ev > ?2 ORDER BY ev LIMIT ?3";
 const ONE: &str = "SELECT ev, type, at, n, ref, status FROM hw_event WHERE sid = ?1 AND ev = ?2";
 const STARTED_AT: &str = "SELECT started_at FROM hw_session WHERE sid = ?1";
 
@@ -68,7 +67,8 @@ struct Queue<T>(VecDeque<Entry<T>>);
 impl<T: Stored> Queue<T> {
     /// Reads them if the run has any of the kind: `codes` are its events' types.
     fn fill(names: &mut Names, sid: i64, run: &[EventRow], codes: &[i64]) -> rusqlite::Result<Queue<T>> {
-        let mut of_kind = run.iter().filter(|row| matches!(&row.event_type, EventType::Own(code) if codes.contains(code)));
+        let mut of_kind =
+            run.iter().filter(|row| matches!(&row.event_type, EventType::Own(code) if codes.contains(code)));
         let mut entries = Vec::new();
         if let Some(first) = of_kind.next() {
             let last = of_kind.next_back().unwrap_or(first);
@@ -93,7 +93,8 @@ impl<T: Stored> Queue<T> {
 /// start, of `session/started`; the end of `session/status`, save that of the session as it stands.
 pub(crate) fn events(names: &mut Names, sid: i64, since: i64, limit: i64) -> rusqlite::Result<Vec<Event>> {
     let connection = names.connection();
-    let run: Vec<EventRow> = connection.prepare_cached(RANGE)?.query_map([sid, since, limit], event)?.collect::<Result<_, _>>()?;
+    let run: Vec<EventRow> =
+        connection.prepare_cached(RANGE)?.query_map([sid, since, limit], event)?.collect::<Result<_, _>>()?;
     if run.is_empty() {
         return Ok(Vec::new());
     }

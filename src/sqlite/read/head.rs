@@ -6,7 +6,8 @@ use super::names::Names;
 use crate::model::{Digest, EventNumber, HeadId, HeadKind, SnapshotNumber, Timestamp, TurnNumber};
 use crate::sqlite::row::{Columns, Dangling};
 
-const PLACE: &str = "SELECT sid, ev, kind, basis, up, span_from, span_to, depth, turn, snapshot FROM hw_head WHERE hid = ?1";
+const PLACE: &str =
+    "SELECT sid, ev, kind, basis, up, span_from, span_to, depth, turn, snapshot FROM hw_head WHERE hid = ?1";
 macro_rules! head_columns {
     ($rest:literal) => {
         concat!(
@@ -23,8 +24,7 @@ const OF_SESSION: &str = head_columns!("WHERE h.sid = ?1 ORDER BY h.ev");
 const OF_TURN: &str = "SELECT hid, ev, kind FROM hw_head WHERE sid = ?1 AND turn = ?2 AND ev <= ?3 ORDER BY ev DESC";
 const FIRST_FROM: &str = "SELECT up, span_from FROM hw_head WHERE sid = ?1 AND ev >= ?2 ORDER BY ev LIMIT 1";
 const LAST_BEFORE: &str = "SELECT up, span_from FROM hw_head WHERE sid = ?1 AND ev < ?2 ORDER BY ev DESC LIMIT 1";
-const REFS: &str =
-    "SELECT r.ev, r.hid, s.started_at, e.at FROM hw_ref r CROSS JOIN hw_session s ON s.sid = r.sid
+const REFS: &str = "SELECT r.ev, r.hid, s.started_at, e.at FROM hw_ref r CROSS JOIN hw_session s ON s.sid = r.sid
      CROSS JOIN hw_event e ON e.sid = r.sid AND e.ev = r.ev
      WHERE r.sid = ?1 ORDER BY r.ev DESC LIMIT ?2";
 const REF_TO: &str =
@@ -161,7 +161,11 @@ pub(crate) fn last_before(connection: &Connection, sid: i64, ev: i64) -> rusqlit
 }
 
 /// The last `limit` moves of session `sid`'s current head, the latest first: event, head, time.
-pub(crate) fn refs(connection: &Connection, sid: i64, limit: i64) -> rusqlite::Result<Vec<(EventNumber, i64, Timestamp)>> {
+pub(crate) fn refs(
+    connection: &Connection,
+    sid: i64,
+    limit: i64,
+) -> rusqlite::Result<Vec<(EventNumber, i64, Timestamp)>> {
     let mut statement = connection.prepare_cached(REFS)?;
     let rows = statement.query_map([sid, limit], |row| {
         let mut columns = Columns::new(row);

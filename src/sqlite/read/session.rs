@@ -21,7 +21,8 @@ const FIND: &str = "SELECT sid FROM hw_session WHERE id = ?1";
 const FIND_ALIAS: &str = "SELECT sid FROM hw_alias WHERE name = ?1";
 /// Names from one text up to another: ids, aliases. `?3` is a session already found, whose other names do not count.
 const NAMED: &str = "SELECT id, sid FROM hw_session WHERE id >= ?1 AND id < ?2 AND sid <> ?3 ORDER BY id LIMIT ?4";
-const ALIASED: &str = "SELECT name, sid FROM hw_alias WHERE name >= ?1 AND name < ?2 AND sid <> ?3 ORDER BY name LIMIT ?4";
+const ALIASED: &str =
+    "SELECT name, sid FROM hw_alias WHERE name >= ?1 AND name < ?2 AND sid <> ?3 ORDER BY name LIMIT ?4";
 const ALIASES: &str = "SELECT sid, name FROM hw_alias ORDER BY name";
 const ALIASES_OF: &str = "SELECT sid, name FROM hw_alias WHERE sid = ?1 ORDER BY name";
 /// The last of each kind, each from its index; the kinds in the order of the counters.

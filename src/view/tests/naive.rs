@@ -151,7 +151,11 @@ pub(super) fn play(world: &mut World, steps: &[Step]) {
             _ => {
                 let own: Vec<usize> = (0..world.heads.len()).filter(|h| world.heads[*h].session == s).collect();
                 let Some(head) = pick(&own, b).copied() else { continue };
-                if kind % 22 == 20 { world.restore(s, head) } else { world.advance(s, head) }
+                if kind % 22 == 20 {
+                    world.restore(s, head)
+                } else {
+                    world.advance(s, head)
+                }
                 continue;
             }
         };
@@ -260,7 +264,10 @@ fn check(world: &World) {
         assert_eq!(events::events(conn, session.sid).unwrap(), session.events);
         let lines: Vec<Compact> = session.events.iter().map(Compact::of).collect();
         assert_eq!(events::events_compact(conn, session.sid, EventNumber(0), usize::MAX).unwrap(), lines);
-        assert_eq!(events::events_compact(conn, session.sid, EventNumber(2), 3).unwrap(), lines[2..].iter().take(3).cloned().collect::<Vec<_>>());
+        assert_eq!(
+            events::events_compact(conn, session.sid, EventNumber(2), 3).unwrap(),
+            lines[2..].iter().take(3).cloned().collect::<Vec<_>>()
+        );
         let counters = Counters { event: session.events.len() as u64, ..session.counters };
         assert_eq!(sessions::counters(conn, session.sid).unwrap(), counters);
         let info = sessions::session_info(conn, session.sid).unwrap();

@@ -93,8 +93,21 @@ impl World {
         self.run(
             stmt::session::ADD,
             params![
-                name, "session", None::<i64>, None::<i64>, "open", self.clock, up, [0u8; 32], i.message as i64,
-                i.turn as i64, i.call as i64, i.eval as i64, i.snapshot as i64, i.head as i64, i.invocation as i64,
+                name,
+                "session",
+                None::<i64>,
+                None::<i64>,
+                "open",
+                self.clock,
+                up,
+                [0u8; 32],
+                i.message as i64,
+                i.turn as i64,
+                i.call as i64,
+                i.eval as i64,
+                i.snapshot as i64,
+                i.head as i64,
+                i.invocation as i64,
                 i.child as i64
             ],
         );
@@ -171,9 +184,21 @@ impl World {
         let hids = [basis, up].map(|head| head.map(|head| self.heads[head].hid));
         let vars = self.opt(vars);
         let values = params![
-            hid, sid, to as i64 + 1, kind.as_str(), hids[0], hids[1], from as i64, to as i64, depth,
-            (kind == HeadKind::Compaction).then_some(hid), ordinal as i64, turn.map(|n| n as i64), None::<i64>,
-            snapshot.map(|n| n as i64), vars
+            hid,
+            sid,
+            to as i64 + 1,
+            kind.as_str(),
+            hids[0],
+            hids[1],
+            from as i64,
+            to as i64,
+            depth,
+            (kind == HeadKind::Compaction).then_some(hid),
+            ordinal as i64,
+            turn.map(|n| n as i64),
+            None::<i64>,
+            snapshot.map(|n| n as i64),
+            vars
         ];
         self.run(stmt::head::ADD, values);
         self.add(s, Body::HeadCreated(id));
@@ -242,8 +267,17 @@ impl World {
         let session = &self.sessions[s];
         let hid = |head: Option<usize>| head.map(|head| self.heads[head].hid);
         let values = params![
-            session.sid, "open", self.clock, None::<i64>, hid(session.current), hid(session.up), session.from as i64,
-            hid(session.basis), session.events.len() as i64, [0u8; 32], 0
+            session.sid,
+            "open",
+            self.clock,
+            None::<i64>,
+            hid(session.current),
+            hid(session.up),
+            session.from as i64,
+            hid(session.basis),
+            session.events.len() as i64,
+            [0u8; 32],
+            0
         ];
         self.run(stmt::session::UPDATE, values);
     }
@@ -275,9 +309,20 @@ impl World {
             Body::TurnStarted(t) | Body::TurnPut(t) => {
                 n = Some(num(t.turn.0));
                 let values = params![
-                    sid, ev, n, t.status.as_str(), self.hid(t.head_before), self.opt(t.input), self.opt(t.final_value),
-                    self.opt(t.summary), None::<i64>, t.started_at.map(Timestamp::micros),
-                    t.ended_at.map(Timestamp::micros), self.opt(t.error), self.opt(t.extra), t.turn.0 <= inherited.turn
+                    sid,
+                    ev,
+                    n,
+                    t.status.as_str(),
+                    self.hid(t.head_before),
+                    self.opt(t.input),
+                    self.opt(t.final_value),
+                    self.opt(t.summary),
+                    None::<i64>,
+                    t.started_at.map(Timestamp::micros),
+                    t.ended_at.map(Timestamp::micros),
+                    self.opt(t.error),
+                    self.opt(t.extra),
+                    t.turn.0 <= inherited.turn
                 ];
                 self.run(stmt::event::ADD_TURN, values);
             }
@@ -286,12 +331,32 @@ impl World {
                 let refs = [c.input, c.request, c.response, c.result, c.error].map(|digest| self.opt(digest));
                 let extra = self.opt(c.extra);
                 let values = params![
-                    sid, ev, n, CallTypeSql(&c.call_type), c.status.as_str(), c.turn.map(|n| num(n.0)),
-                    c.eval.map(|n| num(n.0)), refs[0], refs[1], refs[2], refs[3], refs[4], c.provider, c.model,
-                    c.tokens_input.map(num), c.tokens_output.map(num), c.tokens_cached.map(num),
-                    c.tokens_reasoning.map(num), c.cost.map(num), c.batch, c.batch_index.map(num),
-                    c.child.as_ref().map(SessionId::as_str), c.started_at.map(Timestamp::micros),
-                    c.ended_at.map(Timestamp::micros), extra, c.call.0 <= inherited.call
+                    sid,
+                    ev,
+                    n,
+                    CallTypeSql(&c.call_type),
+                    c.status.as_str(),
+                    c.turn.map(|n| num(n.0)),
+                    c.eval.map(|n| num(n.0)),
+                    refs[0],
+                    refs[1],
+                    refs[2],
+                    refs[3],
+                    refs[4],
+                    c.provider,
+                    c.model,
+                    c.tokens_input.map(num),
+                    c.tokens_output.map(num),
+                    c.tokens_cached.map(num),
+                    c.tokens_reasoning.map(num),
+                    c.cost.map(num),
+                    c.batch,
+                    c.batch_index.map(num),
+                    c.child.as_ref().map(SessionId::as_str),
+                    c.started_at.map(Timestamp::micros),
+                    c.ended_at.map(Timestamp::micros),
+                    extra,
+                    c.call.0 <= inherited.call
                 ];
                 self.run(stmt::event::ADD_CALL, values);
             }
@@ -300,9 +365,21 @@ impl World {
                 let refs = [e.code, e.result, e.observation, e.error].map(|digest| self.opt(digest));
                 let extra = self.opt(e.extra);
                 let values = params![
-                    sid, ev, n, e.name, e.status.as_str(), e.turn.map(|n| num(n.0)), e.message.map(|n| num(n.0)),
-                    e.call.map(|n| num(n.0)), refs[0], refs[1], refs[2], refs[3], e.started_at.map(Timestamp::micros),
-                    e.ended_at.map(Timestamp::micros), extra
+                    sid,
+                    ev,
+                    n,
+                    e.name,
+                    e.status.as_str(),
+                    e.turn.map(|n| num(n.0)),
+                    e.message.map(|n| num(n.0)),
+                    e.call.map(|n| num(n.0)),
+                    refs[0],
+                    refs[1],
+                    refs[2],
+                    refs[3],
+                    e.started_at.map(Timestamp::micros),
+                    e.ended_at.map(Timestamp::micros),
+                    extra
                 ];
                 self.run(stmt::event::ADD_EVAL, values);
             }
@@ -310,8 +387,16 @@ impl World {
                 n = Some(num(x.snapshot.0));
                 let (vars, extra) = (self.opt(x.vars), self.opt(x.extra));
                 let values = params![
-                    sid, ev, n, x.kind.as_str(), vars, num(x.restorable), num(x.unrestorable),
-                    x.turn.map(|n| num(n.0)), x.eval.map(|n| num(n.0)), extra
+                    sid,
+                    ev,
+                    n,
+                    x.kind.as_str(),
+                    vars,
+                    num(x.restorable),
+                    num(x.unrestorable),
+                    x.turn.map(|n| num(n.0)),
+                    x.eval.map(|n| num(n.0)),
+                    extra
                 ];
                 self.run(stmt::event::ADD_SNAPSHOT, values);
             }
@@ -321,12 +406,29 @@ impl World {
             | Body::CallerHeadRecorded(i) => {
                 n = Some(num(i.invocation.0));
                 let refs = [i.label, i.input, i.final_value, i.error].map(|digest| self.opt(digest));
-                let heads = [i.caller_before, i.caller_after, i.callee_before, i.callee_after].map(|head| self.hid(head));
+                let heads =
+                    [i.caller_before, i.caller_after, i.callee_before, i.callee_after].map(|head| self.hid(head));
                 let values = params![
-                    sid, ev, n, i.id, i.invocation_type.as_str(), i.status.as_str(), i.call.map(|n| num(n.0)), refs[0],
-                    None::<i64>, refs[1], refs[2], refs[3], heads[0], heads[1],
-                    i.callee.as_ref().map(SessionId::as_str), heads[2], heads[3], i.child.map(num),
-                    i.started_at.map(Timestamp::micros), i.ended_at.map(Timestamp::micros),
+                    sid,
+                    ev,
+                    n,
+                    i.id,
+                    i.invocation_type.as_str(),
+                    i.status.as_str(),
+                    i.call.map(|n| num(n.0)),
+                    refs[0],
+                    None::<i64>,
+                    refs[1],
+                    refs[2],
+                    refs[3],
+                    heads[0],
+                    heads[1],
+                    i.callee.as_ref().map(SessionId::as_str),
+                    heads[2],
+                    heads[3],
+                    i.child.map(num),
+                    i.started_at.map(Timestamp::micros),
+                    i.ended_at.map(Timestamp::micros),
                     i.invocation.0 <= inherited.invocation
                 ];
                 self.run(stmt::event::ADD_INVOCATION, values);
