@@ -4,7 +4,7 @@ use super::world::World;
 use crate::model::*;
 use crate::store::error::ReadError;
 use crate::view::types::{Sum, Used};
-use crate::view::{heads, history, resolve, sessions, state, trace, usage};
+use crate::view::{blobs, heads, history, resolve, sessions, state, trace, usage};
 
 fn turn(world: &mut World, s: usize, n: u64) {
     let mut row = Turn::new(TurnNumber(n));
@@ -144,6 +144,11 @@ fn names_are_found_and_ambiguities_list_what_they_fit() {
     let hello = Digest::of(b"hello");
     assert_eq!(resolve::resolve_digest(conn, &hello.to_string()[..12]).unwrap(), hello);
     assert_eq!(resolve::resolve_digest(conn, &hello.to_string()[3..12]).unwrap(), hello);
+
+    let row = blobs::blob_row(conn, &hello).unwrap().unwrap();
+    assert_eq!((row.state, row.size), (blobs::BlobState::Present, 1));
+    assert_eq!(blobs::blob_row(conn, &Digest::ZERO).unwrap(), None);
+    assert_eq!(blobs::parts(conn, row.bid).unwrap(), []);
 
     assert_eq!(heads::head_of_turn(conn, world.sessions[0].sid, TurnNumber(1)).unwrap(), id(h1));
     assert_eq!(heads::head_of_turn(conn, world.sessions[f].sid, TurnNumber(3)).unwrap(), id(h3));
