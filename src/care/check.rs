@@ -74,8 +74,7 @@ impl Findings {
     }
 }
 
-pub(super) const FROM_LOG: &str =
-    "the log has it: close every process that uses the store, remove store.sqlite with its -wal and -shm, and open the store to rebuild the rows";
+pub(super) const FROM_LOG: &str = "the log has it: close every process that uses the store, remove store.sqlite with its -wal and -shm, and open the store to rebuild the rows";
 pub(super) const FROM_BACKUP: &str = "bring this segment back from a backup; the rows still show what it held";
 
 /// Checks the store at `root`, open elsewhere or not, and changes nothing in it.
@@ -97,7 +96,11 @@ pub fn check(root: &Path, mode: Mode) -> Result<CheckReport, CheckError> {
     let trust = mark::trust(root, &path).map_err(io("the database file cannot be looked at"))?;
     let mut found = Findings::default();
     if trust == Trust::Missing {
-        found.issue("database-missing", path.display().to_string(), "open the store: the rows are rebuilt from the log");
+        found.issue(
+            "database-missing",
+            path.display().to_string(),
+            "open the store: the rows are rebuilt from the log",
+        );
         log::go_through(&root.join("blobs"), None, &mut found);
     } else {
         match look(&path, root, mode, &mut found) {

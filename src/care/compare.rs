@@ -109,7 +109,8 @@ fn compare(
             (Some(row), _) | (None, Some(row)) => {
                 let (first, second) = (row.first(), row.get(1));
                 found.issue("row-differs", format!("{table} at {}", key(first, second)), FROM_LOG);
-                if ours.is_none() || theirs.is_none() || ours.as_ref().map(|r| &r[0]) != theirs.as_ref().map(|r| &r[0]) {
+                if ours.is_none() || theirs.is_none() || ours.as_ref().map(|r| &r[0]) != theirs.as_ref().map(|r| &r[0])
+                {
                     // Out of step: each row that follows would differ.
                     break;
                 }
@@ -131,16 +132,48 @@ fn key(first: Option<&Value>, second: Option<&Value>) -> String {
 
 /// What rows refer to: cheap questions, each naming what it finds.
 const QUESTIONS: [(&str, &str, &str); 10] = [
-    ("current-head", "session", "SELECT s.id FROM hw_session s LEFT JOIN hw_head h ON h.hid = s.current WHERE s.current IS NOT NULL AND (h.hid IS NULL OR h.sid <> s.sid)"),
+    (
+        "current-head",
+        "session",
+        "SELECT s.id FROM hw_session s LEFT JOIN hw_head h ON h.hid = s.current WHERE s.current IS NOT NULL AND (h.hid IS NULL OR h.sid <> s.sid)",
+    ),
     ("head-session", "head", "SELECT h.hid FROM hw_head h LEFT JOIN hw_session s USING (sid) WHERE s.sid IS NULL"),
-    ("head-basis", "head", "SELECT h.hid FROM hw_head h LEFT JOIN hw_head b ON b.hid = h.basis WHERE h.basis IS NOT NULL AND b.hid IS NULL"),
-    ("head-up", "head", "SELECT h.hid FROM hw_head h LEFT JOIN hw_head u ON u.hid = h.up WHERE h.up IS NOT NULL AND (u.hid IS NULL OR u.depth <> h.depth - 1)"),
-    ("derivation-end", "derivation", "SELECT d.did FROM hw_derivation d LEFT JOIN hw_session s ON s.sid = d.target LEFT JOIN hw_head h ON h.hid = d.source_head WHERE s.sid IS NULL OR h.hid IS NULL"),
-    ("invocation-callee", "invocation", "SELECT i.id FROM hw_invocation i LEFT JOIN hw_session s ON s.id = i.callee WHERE i.callee IS NOT NULL AND s.sid IS NULL AND i.callee_before IS NOT NULL"),
+    (
+        "head-basis",
+        "head",
+        "SELECT h.hid FROM hw_head h LEFT JOIN hw_head b ON b.hid = h.basis WHERE h.basis IS NOT NULL AND b.hid IS NULL",
+    ),
+    (
+        "head-up",
+        "head",
+        "SELECT h.hid FROM hw_head h LEFT JOIN hw_head u ON u.hid = h.up WHERE h.up IS NOT NULL AND (u.hid IS NULL OR u.depth <> h.depth - 1)",
+    ),
+    (
+        "derivation-end",
+        "derivation",
+        "SELECT d.did FROM hw_derivation d LEFT JOIN hw_session s ON s.sid = d.target LEFT JOIN hw_head h ON h.hid = d.source_head WHERE s.sid IS NULL OR h.hid IS NULL",
+    ),
+    (
+        "invocation-callee",
+        "invocation",
+        "SELECT i.id FROM hw_invocation i LEFT JOIN hw_session s ON s.id = i.callee WHERE i.callee IS NOT NULL AND s.sid IS NULL AND i.callee_before IS NOT NULL",
+    ),
     ("alias-target", "alias", "SELECT a.name FROM hw_alias a LEFT JOIN hw_session s USING (sid) WHERE s.sid IS NULL"),
-    ("head-snapshot", "head", "SELECT h.hid FROM hw_head h WHERE h.snapshot IS NOT NULL AND h.vars IS NOT NULL AND NOT EXISTS (SELECT 1 FROM hw_blob b WHERE b.bid = h.vars)"),
-    ("last-event", "session", "SELECT s.id FROM hw_session s WHERE s.last_event <> (SELECT coalesce(max(ev), 0) FROM hw_event e WHERE e.sid = s.sid)"),
-    ("tabled-spans", "session", "SELECT s.id FROM hw_session s JOIN hw_head h ON h.hid = s.current WHERE s.deep = 0 AND NOT EXISTS (SELECT 1 FROM hw_span p WHERE p.sid = s.sid AND p.ord = h.depth AND p.source = h.sid AND p.span_from = h.span_from AND p.span_to = h.span_to)"),
+    (
+        "head-snapshot",
+        "head",
+        "SELECT h.hid FROM hw_head h WHERE h.snapshot IS NOT NULL AND h.vars IS NOT NULL AND NOT EXISTS (SELECT 1 FROM hw_blob b WHERE b.bid = h.vars)",
+    ),
+    (
+        "last-event",
+        "session",
+        "SELECT s.id FROM hw_session s WHERE s.last_event <> (SELECT coalesce(max(ev), 0) FROM hw_event e WHERE e.sid = s.sid)",
+    ),
+    (
+        "tabled-spans",
+        "session",
+        "SELECT s.id FROM hw_session s JOIN hw_head h ON h.hid = s.current WHERE s.deep = 0 AND NOT EXISTS (SELECT 1 FROM hw_span p WHERE p.sid = s.sid AND p.ord = h.depth AND p.source = h.sid AND p.span_from = h.span_from AND p.span_to = h.span_to)",
+    ),
 ];
 
 /// Whether what rows refer to is there.
@@ -153,7 +186,9 @@ pub(super) fn structure(conn: &Connection, found: &mut Findings) -> rusqlite::Re
             found.issue(code, format!("{what} {}", key(Some(&value), None)), FROM_LOG);
         }
     }
-    for (what, table) in [("sessions", "hw_session"), ("events", "hw_event"), ("heads", "hw_head"), ("payloads", "hw_blob")] {
+    for (what, table) in
+        [("sessions", "hw_session"), ("events", "hw_event"), ("heads", "hw_head"), ("payloads", "hw_blob")]
+    {
         let count: u64 = conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
         found.count(what, count);
     }

@@ -25,14 +25,16 @@ pub(super) fn go_through(blobs: &Path, meta: Option<&Meta>, found: &mut Findings
         }
     };
     let readers = Readers::new(blobs);
-    let mut walk = Walk { readers: &readers, found, last: Tx(0), digest: Digest::ZERO, sessions: HashMap::new(), sound: true };
+    let mut walk =
+        Walk { readers: &readers, found, last: Tx(0), digest: Digest::ZERO, sessions: HashMap::new(), sound: true };
     for (at, number) in numbers.iter().copied().enumerate() {
         let expected = at as u64 + 1;
         if number != expected {
             walk.found.issue("segment-missing", format!("segment {expected}"), FROM_BACKUP);
             return false;
         }
-        let takes_over = numbers.get(at + 1).map(|next| SegmentReader::open(blobs, *next).map(|r| r.header().predecessor_end));
+        let takes_over =
+            numbers.get(at + 1).map(|next| SegmentReader::open(blobs, *next).map(|r| r.header().predecessor_end));
         let until = match takes_over {
             Some(Ok(end)) if end.segment == number => Some(end.offset),
             Some(Ok(end)) => {
@@ -118,7 +120,9 @@ impl Walk<'_> {
         let mut roots: HashMap<Digest, Vec<u8>> = HashMap::new();
         for line in &found.commit.lines {
             match &line.item {
-                Item::Record(Record::PayloadAdded { hash, size, parts: None, .. } | Record::PayloadPart { hash, size }) => {
+                Item::Record(
+                    Record::PayloadAdded { hash, size, parts: None, .. } | Record::PayloadPart { hash, size },
+                ) => {
                     let Some(frame) = frames.next() else { continue };
                     match blob::read(self.readers, frame.at, frame.header.body_len, *size, hash) {
                         Ok(bytes) if bytes.len() as u64 == *size => {
@@ -141,7 +145,8 @@ impl Walk<'_> {
                         self.found.issue("event-order", place, FROM_BACKUP);
                     }
                     if let Body::HeadCreated(head) = &event.body {
-                        let root = roots.get(head.digest()).and_then(|bytes| serde_json::from_slice::<Root>(bytes).ok());
+                        let root =
+                            roots.get(head.digest()).and_then(|bytes| serde_json::from_slice::<Root>(bytes).ok());
                         let holds = root.is_some_and(|root| root.digest == *chain && root.span.1.0 == *number);
                         if !holds {
                             self.found.issue("head-root", head.to_string(), FROM_BACKUP);
@@ -239,7 +244,11 @@ pub(super) fn head(
         }
     }
     for (boundary, _, head) in claims.into_values().flatten() {
-        found.issue("head-digest", format!("{head}: the events up to {boundary} are not those it was sealed over"), FROM_BACKUP);
+        found.issue(
+            "head-digest",
+            format!("{head}: the events up to {boundary} are not those it was sealed over"),
+            FROM_BACKUP,
+        );
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
+use headwater::care::CheckError;
 use headwater::model::id::BadId;
 use headwater::store::error::{CommitError, OpenError, ReadError, SessionOpenError};
 use serde::Serialize;
@@ -230,10 +231,12 @@ impl From<CommitError> for Failure {
 impl From<CheckError> for Failure {
     fn from(error: CheckError) -> Failure {
         match &error {
-            CheckError::NotFound(root) => no_store(format!("at {}", root.display())),
+            CheckError::NotFound(root) => no_store(root.display().to_string()),
             CheckError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
-            CheckError::NoHead(_) => Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads"),
-            _ => Failure::new("io", chain(&error)),
+            CheckError::NoHead(_) => {
+                Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads")
+            }
+            _ => Failure::caused("io", &error),
         }
     }
 }

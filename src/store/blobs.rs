@@ -10,8 +10,8 @@ use crate::journal::Lines;
 use crate::model::canonical::canonicalize;
 use crate::model::{Digest, Record};
 use crate::segment::Position;
-use crate::sqlite::read::blob::{BlobRow, BlobState, blob_row, parts};
 use crate::view;
+use crate::view::blobs::{BlobRow, BlobState};
 
 /// The payloads of a store.
 ///
@@ -183,7 +183,7 @@ fn damaged(digest: &Digest, source: Option<super::error::Cause>) -> ReadError {
 
 impl Inner {
     fn blob_row(&self, digest: &Digest) -> Result<BlobRow, ReadError> {
-        let row = self.read(|conn| blob_row(conn, digest).map_err(|error| ReadError::Database(Box::new(error))))?;
+        let row = self.read(|conn| view::blobs::blob_row(conn, digest))?;
         row.ok_or_else(|| ReadError::NotFound { what: "payload", name: digest.to_string() })
     }
 
@@ -193,7 +193,7 @@ impl Inner {
         match row.state {
             BlobState::Present => Ok(vec![(*digest, row)]),
             BlobState::Parts => {
-                self.read(|conn| parts(conn, row.bid).map_err(|error| ReadError::Database(Box::new(error))))
+                self.read(|conn| view::blobs::parts(conn, row.bid))
             }
             BlobState::Erased => Err(ReadError::Erased { digest: *digest }),
         }

@@ -254,11 +254,7 @@ const REBUILD_STEP: u64 = 4_096;
 
 /// Makes all rows from the segments, in the order of tx, up to the first missing one. The store is the caller's alone;
 /// with `stop`, only what stands before that place is read, and others may write beyond it.
-pub(crate) fn rebuild(
-    conn: &Connection,
-    dir: &Path,
-    stop: Option<Position>,
-) -> Result<(Meta, Rebuilt), LevelError> {
+pub(crate) fn rebuild(conn: &Connection, dir: &Path, stop: Option<Position>) -> Result<(Meta, Rebuilt), LevelError> {
     let readers = Readers::new(dir);
     let mut applier = Applier::default();
     let (mut meta, mut done) = (Meta::EMPTY, Rebuilt::default());

@@ -9,8 +9,8 @@ use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 
-use super::checkpoint::{self, Checkpointer};
 pub(crate) use super::checkpoint::database;
+use super::checkpoint::{self, Checkpointer};
 use super::commit::{Queue, locked};
 use super::error::{CommitError, OpenError, chain};
 use super::lease::Holder;

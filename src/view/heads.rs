@@ -74,8 +74,10 @@ pub(crate) fn head_of_turn(conn: &Connection, sid: i64, turn: TurnNumber) -> Res
     let id = names.session(sid).answer()?;
     let pick = |sid: i64, last: i64| -> Result<Option<i64>, ReadError> {
         let found = head::of_turn(conn, sid, bound(turn.0), last).answer()?;
-        let best = found.iter().find(|(_, _, kind)| *kind == HeadKind::TurnFinal).or(found.first());
-        Ok(best.map(|(hid, _, _)| *hid))
+        let ends =
+            |wanted: &[HeadKind]| found.iter().find(|(_, _, kind)| wanted.contains(kind)).map(|(hid, _, _)| *hid);
+        // A genesis ends no turn, even where its row names the one it was made after.
+        Ok(ends(&[HeadKind::TurnFinal]).or_else(|| ends(&[HeadKind::Compaction, HeadKind::TurnAborted])))
     };
     let mut found = pick(sid, i64::MAX)?;
     if found.is_none() {

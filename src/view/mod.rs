@@ -4,6 +4,7 @@
 //! costs more because a history is long: rows are found by range and by number, never by going through all. The
 //! floor above opens a read transaction around each answer, so that all of it is of one point.
 
+pub(crate) mod blobs;
 pub(crate) mod events;
 pub(crate) mod heads;
 pub(crate) mod history;

@@ -86,7 +86,7 @@ pub(crate) fn messages(
             let above = if newest_first { number.saturating_add(1) } else { number };
             match (rows::first::<Message>(conn, *sid, above).answer()?, newest_first) {
                 (Some(ev), false) => first = first.max(ev),
-                (Some(ev), true) => last = last.min(ev - 1),
+                (Some(ev), true) => last = last.min(ev.saturating_sub(1)),
                 (None, false) => continue,
                 (None, true) => {}
             }

@@ -97,7 +97,7 @@ impl Trace<'_> {
             Some(branch) => branch,
             None => head::last_before(self.conn, sid, ev).answer()?.unwrap_or((None, 1)),
         };
-        Ok(Branch { own: Run { sid, from, to: ev - 1 }, up })
+        Ok(Branch { own: Run { sid, from, to: ev.saturating_sub(1) }, up })
     }
 
     /// Goes through the runs of a branch from the last to the first.
@@ -162,7 +162,13 @@ impl Trace<'_> {
 
     /// What event `ev` of `sid` names.
     fn named(&mut self, (sid, ev): Fact) -> Result<Vec<Cause>, ReadError> {
-        let row = event::one(self.conn, sid, ev).answer()?.ok_or_else(|| not_found("event", format!("{sid}#{ev}")))?;
+        let row = match event::one(self.conn, sid, ev).answer()? {
+            Some(row) => row,
+            None => {
+                let id = Names::new(self.conn).answer()?.session(sid).answer()?;
+                return Err(not_found("event", format!("{id}#{ev}")));
+            }
+        };
         let EventType::Own(code) = row.event_type else { return Ok(Vec::new()) };
         let own = |statement: &str| -> Result<Named, ReadError> {
             let named = cause::named(self.conn, statement, sid, ev).answer()?;
@@ -238,13 +244,11 @@ impl Trace<'_> {
                 Cause::Session(sid) => Some((sid, 1)),
             };
             // A cause comes before its effect, whatever a damaged row says.
-            match event.filter(|(sid, ev)| *sid != fact.0 || *ev < fact.1) {
-                Some(event) => match found.iter_mut().find(|(known, _)| *known == event) {
-                    // A row reached both ways is gone through.
-                    Some((_, known)) => *known &= stops,
-                    None => found.push((event, stops)),
-                },
-                None => {}
+            let Some(event) = event.filter(|(sid, ev)| *sid != fact.0 || *ev < fact.1) else { continue };
+            match found.iter_mut().find(|(known, _)| *known == event) {
+                // A row reached both ways is gone through.
+                Some((_, known)) => *known &= stops,
+                None => found.push((event, stops)),
             }
         }
         found.sort_by_key(|((sid, ev), _)| (*sid != fact.0, std::cmp::Reverse(*ev)));

@@ -328,7 +328,7 @@ fn hostile_records_are_kept_and_stop_nothing() {
     assert_eq!(place.source(&imported.session), text);
     assert_eq!(counts(&imported), [9, 3, 3, 3, 0]);
     assert_eq!(place.import(&text).unwrap(), Imported { new_events: 0, ..imported.clone() });
-    assert_eq!(place.store.check(true).unwrap().issues, []);
+    assert_eq!(headwater::care::check(place.store.root(), headwater::care::Mode::Deep).unwrap().issues, []);
 }
 
 #[test]

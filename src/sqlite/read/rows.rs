@@ -36,17 +36,27 @@ macro_rules! stored {
     ($row:ty, $table:literal, $versioned:literal, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
         impl Stored for $row {
             const RANGE: &'static str = concat!(
-                "SELECT ev, ", $columns, " FROM ", $table, " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev"
+                "SELECT ev, ",
+                $columns,
+                " FROM ",
+                $table,
+                " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev"
             );
             const NUMBERS: &'static str =
                 concat!("SELECT n FROM ", $table, " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev");
             const VERSIONED: bool = $versioned;
             const NEWEST: &'static str = concat!(
-                "SELECT ev, ", $columns, " FROM ", $table,
+                "SELECT ev, ",
+                $columns,
+                " FROM ",
+                $table,
                 " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n <= ?5 ORDER BY ev DESC LIMIT ?4"
             );
             const FROM: &'static str = concat!(
-                "SELECT ev, ", $columns, " FROM ", $table,
+                "SELECT ev, ",
+                $columns,
+                " FROM ",
+                $table,
                 " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n >= ?5 ORDER BY ev LIMIT ?4"
             );
             const LATEST: &'static str =
@@ -146,12 +156,8 @@ stored!(
     }
 );
 
-stored!(
-    Snapshot,
-    "hw_snapshot",
-    false,
-    "n, kind, vars, restorable, unrestorable, turn, eval, extra",
-    |c, names| Snapshot {
+stored!(Snapshot, "hw_snapshot", false, "n, kind, vars, restorable, unrestorable, turn, eval, extra", |c, names| {
+    Snapshot {
         snapshot: SnapshotNumber(c.word()?),
         kind: c.word()?,
         vars: c.some_digest(names)?,
@@ -161,7 +167,7 @@ stored!(
         eval: c.some()?.map(EvalNumber),
         extra: c.some_digest(names)?,
     }
-);
+});
 
 stored!(
     Invocation,

@@ -55,7 +55,8 @@ fn measure_state() {
         world.add(s, Body::CallStarted(call.clone()));
         call.response = Some(Digest::of(format!("response {n}").as_bytes()));
         (call.tokens_input, call.tokens_output, call.cost) = (Some(1_000), Some(100), Some(5_000));
-        (call.started_at, call.ended_at, call.status) = (Timestamp::from_micros(1), Timestamp::from_micros(2), Status::OK);
+        (call.started_at, call.ended_at, call.status) =
+            (Timestamp::from_micros(1), Timestamp::from_micros(2), Status::OK);
         world.add(s, Body::CallPut(call));
     }
     let (sid, conn) = (world.sessions[s].sid, &world.conn);
