@@ -2,4 +2,5 @@
 
 mod exchange;
 mod life;
+mod model;
 mod tools;
