@@ -120,15 +120,7 @@ impl Session {
     ) -> Result<(T, Option<(Arc<Pending>, bool)>), CommitError> {
         let inner = &self.shared.store.inner;
         let mut track = locked(&self.shared.track);
-        track.forget_done();
-        if track.stale {
-            // Those queued behind the failed one fail with it; only then is the state what the store says.
-            for pending in std::mem::take(&mut track.in_flight) {
-                let _ = pending.wait();
-            }
-            track.state = inner.load_state(&self.shared.id)?;
-            track.stale = false;
-        }
+        self.refresh(&mut track)?;
         let mut batch = Batch::new(inner, track.state.clone(), inner.clock.now());
         batch.in_flight(&track.in_flight);
         let value = fill(&mut batch)?;
@@ -140,6 +132,30 @@ impl Session {
         // Queued under the session's lock: the queue's order is the order of the numbers.
         let lead = inner.queue.push(Arc::clone(&pending));
         Ok((value, Some((pending, lead))))
+    }
+
+    /// After a failed commit, reads the state again: the failed one is in it.
+    fn refresh(&self, track: &mut Track) -> Result<(), ReadError> {
+        track.forget_done();
+        if track.stale {
+            // Those queued behind the failed one fail with it; only then is the state what the store says.
+            for pending in std::mem::take(&mut track.in_flight) {
+                let _ = pending.wait();
+            }
+            track.state = self.shared.store.inner.load_state(&self.shared.id)?;
+            track.stale = false;
+        }
+        Ok(())
+    }
+
+    /// The state with commits under way, without those that failed.
+    fn state<T>(&self, of: impl FnOnce(&State) -> T) -> T {
+        let mut track = locked(&self.shared.track);
+        if let Err(error) = self.refresh(&mut track) {
+            // Still what was asked of the store; the next batch reports why it cannot be read.
+            tracing::warn!(error = super::error::chain(&error), "the state after a failed commit cannot be read");
+        }
+        of(&track.state)
     }
 
     fn settle(&self, pending: &Arc<Pending>, failed: bool) {
@@ -297,12 +313,12 @@ impl Session {
 
     /// The current head, commits under way included.
     pub fn current_head(&self) -> Option<HeadId> {
-        locked(&self.shared.track).state.current
+        self.state(|state| state.current)
     }
 
     /// The greatest numbers so far, commits under way included.
     pub fn counters(&self) -> Counters {
-        locked(&self.shared.track).state.counters
+        self.state(|state| state.counters)
     }
 
     /// The rows of the working branch, those not sealed yet included. Waits for commits under way.
