@@ -15,7 +15,7 @@ use crate::model::event::EPHEMERAL;
 use crate::model::line::Item;
 use crate::model::{
     Annotation, Body, Call, CallNumber, CallType, Counters, Digest, Eval, EvalNumber, Event, EventNumber, HeadId,
-    Invocation, InvocationNumber, Message, MessageNumber, Record, SessionError, SessionId, SessionStatus, Snapshot,
+    Invocation, InvocationNumber, Message, MessageNumber, Record, Root, SessionError, SessionId, SessionStatus, Snapshot,
     SnapshotNumber, Status, Timestamp, Turn, TurnNumber,
 };
 
@@ -25,13 +25,13 @@ pub struct Batch<'a> {
     pub(super) state: State,
     before: (EventNumber, Digest),
     pub(super) at: Timestamp,
-    lines: Lines,
+    pub(super) lines: Lines,
     payloads: Vec<Prepared>,
     /// Payloads of this batch and those found in the store: looked up once.
     known: std::collections::HashSet<Digest>,
     key: Option<String>,
-    /// The messages added here, by event: a compaction may keep some.
-    pub(super) messages: Vec<EventNumber>,
+    /// The heads created here.
+    pub(super) roots: std::collections::HashMap<HeadId, Root>,
     /// A failure that an infallible method met; the commit reports it.
     failed: Option<CommitError>,
     /// Commits before this one that rows may still be in.
@@ -49,7 +49,7 @@ impl<'a> Batch<'a> {
             payloads: Vec::new(),
             known: Default::default(),
             key: None,
-            messages: Vec::new(),
+            roots: Default::default(),
             failed: None,
             in_flight: Vec::new(),
         }
@@ -65,6 +65,11 @@ impl<'a> Batch<'a> {
             // Whoever asked for the commit is told how it ended; this one would fail with it.
             let _ = pending.wait();
         }
+    }
+
+    /// The number of the batch's first event.
+    pub(super) fn first_event(&self) -> EventNumber {
+        self.before.0.next()
     }
 
     /// Whose events these are.
@@ -213,12 +218,7 @@ impl<'a> Batch<'a> {
                 )));
             }
         };
-        let is_message = matches!(body, Body::MessageAdded(_));
-        let event = self.push(body);
-        if is_message {
-            self.messages.push(event);
-        }
-        Ok(event)
+        Ok(self.push(body))
     }
 
     /// Adds a store record to the commit.
@@ -237,7 +237,7 @@ impl<'a> Batch<'a> {
         let content = self.put(&message.content);
         let extra = message.extra.map(|json| self.put_value(&json));
         let number = MessageNumber(self.state.counters.message + 1);
-        let event = self.push(Body::MessageAdded(Message {
+        self.push(Body::MessageAdded(Message {
             message: number,
             role: message.role,
             content,
@@ -246,7 +246,6 @@ impl<'a> Batch<'a> {
             call: message.call,
             extra,
         }));
-        self.messages.push(event);
         Ok(number)
     }
 
@@ -278,13 +277,7 @@ impl<'a> Batch<'a> {
     ///
     /// [`CommitError::Missing`] if the turn is not visible on this branch.
     pub fn update_turn(&mut self, turn: TurnNumber, change: impl FnOnce(&mut Turn)) -> Result<(), CommitError> {
-        let mut row = match self.state.turns.get(&turn.0) {
-            Some(row) => row.clone(),
-            None => {
-                self.drain();
-                self.store.turn(&self.state, turn)?
-            }
-        };
+        let mut row = self.turn_in_sight(turn)?;
         change(&mut row);
         row.turn = turn;
         if !row.status.is_running() {
@@ -313,13 +306,7 @@ impl<'a> Batch<'a> {
     ///
     /// [`CommitError::Missing`] if the call is not visible on this branch.
     pub fn update_call(&mut self, call: CallNumber, change: impl FnOnce(&mut Call)) -> Result<(), CommitError> {
-        let mut row = match self.state.calls.get(&call.0) {
-            Some(row) => row.clone(),
-            None => {
-                self.drain();
-                self.store.call(&self.state, call)?
-            }
-        };
+        let mut row = self.call_in_sight(call)?;
         change(&mut row);
         row.call = call;
         if !row.status.is_running() {
@@ -465,20 +452,10 @@ impl<'a> Batch<'a> {
     ///
     /// [`CommitError::Missing`] if the invocation is not visible on this branch.
     pub fn record_caller_head(&mut self, invocation: InvocationNumber, head: HeadId) -> Result<(), CommitError> {
-        let mut row = self.invocation(invocation)?;
+        let mut row = self.invocation_in_sight(invocation)?;
         row.caller_after = Some(head);
         self.push(Body::CallerHeadRecorded(row));
         Ok(())
-    }
-
-    fn invocation(&self, invocation: InvocationNumber) -> Result<Invocation, CommitError> {
-        match self.state.invocations.get(&invocation.0) {
-            Some(row) => Ok(row.clone()),
-            None => {
-                self.drain();
-                self.store.invocation(&self.state, invocation)
-            }
-        }
     }
 
     fn changed(
@@ -487,7 +464,7 @@ impl<'a> Batch<'a> {
         status: Status,
         change: impl FnOnce(&mut Invocation),
     ) -> Result<Invocation, CommitError> {
-        let mut row = self.invocation(invocation)?;
+        let mut row = self.invocation_in_sight(invocation)?;
         row.status = status;
         change(&mut row);
         row.invocation = invocation;

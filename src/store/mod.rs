@@ -5,6 +5,7 @@
 
 mod batch;
 mod blobs;
+mod branch;
 mod checkpoint;
 mod commit;
 mod derive;
