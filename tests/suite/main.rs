@@ -1,6 +1,9 @@
 //! What the library promises, one small module for each behaviour.
 
+mod copies;
 mod exchange;
 mod life;
 mod model;
+mod shell;
 mod tools;
+mod writers;
