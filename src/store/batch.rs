@@ -15,8 +15,8 @@ use crate::model::event::EPHEMERAL;
 use crate::model::line::Item;
 use crate::model::{
     Annotation, Body, Call, CallNumber, CallType, Counters, Digest, Eval, EvalNumber, Event, EventNumber, HeadId,
-    Invocation, InvocationNumber, Message, MessageNumber, Record, Root, SessionError, SessionId, SessionStatus, Snapshot,
-    SnapshotNumber, Status, Timestamp, Turn, TurnNumber,
+    Invocation, InvocationNumber, Message, MessageNumber, Record, Root, SessionError, SessionId, SessionStatus,
+    Snapshot, SnapshotNumber, Status, Timestamp, Turn, TurnNumber,
 };
 
 /// Events and payloads being gathered for one commit: see [`Session::write`](super::Session::write).

@@ -10,8 +10,8 @@ use super::writer::{lock_error, sql_error};
 use crate::blob::{self, Prepared, codec::Class};
 use crate::journal::Lines;
 use crate::model::{
-    Call, CallNumber, Counters, Digest, Entry, EventNumber, HeadId, Invocation, InvocationNumber, Message, Record, Role,
-    Root, SessionId, Span, Turn, TurnNumber,
+    Call, CallNumber, Counters, Digest, Entry, EventNumber, HeadId, Invocation, InvocationNumber, Message, Record,
+    Role, Root, SessionId, Span, Turn, TurnNumber,
 };
 use crate::sqlite::apply::find_blob;
 use crate::sqlite::read::rows::Stored;
