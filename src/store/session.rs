@@ -372,7 +372,7 @@ impl Drop for Shared {
         if !*self.closed.get_mut() {
             let _ = self.store.inner.give_lease_back(self.sid, self.fence);
         }
-        self.store.inner.leave(&self.id);
+        self.store.inner.leave(&self.id, self.fence);
     }
 }
 
@@ -410,11 +410,16 @@ impl AddMessage<'_> {
     }
 }
 
-pub(super) type Handles = Mutex<std::collections::HashSet<SessionId>>;
+/// The fencing number under which each session is written; 0 while it is being opened.
+pub(super) type Handles = Mutex<std::collections::HashMap<SessionId, u64>>;
 
 impl Inner {
     /// Forgets that a handle of `session` is open in this process.
-    pub(super) fn leave(&self, session: &SessionId) {
-        locked(&self.handles).remove(session);
+    pub(super) fn leave(&self, session: &SessionId, fence: u64) {
+        let mut handles = locked(&self.handles);
+        // A handle that lost its lease to another of this process leaves that one alone.
+        if handles.get(session) == Some(&fence) {
+            handles.remove(session);
+        }
     }
 }
