@@ -232,7 +232,7 @@ impl From<CommitError> for Failure {
 impl From<CheckError> for Failure {
     fn from(error: CheckError) -> Failure {
         match &error {
-            CheckError::NotFound(root) => no_store(root.display().to_string()),
+            CheckError::NotFound(root) => no_store("at", root),
             CheckError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
             CheckError::NoHead(_) => {
                 Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads")
