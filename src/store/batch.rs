@@ -55,8 +55,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    pub(super) fn in_flight(&mut self, pending: &[Arc<Pending>]) {
-        self.in_flight = pending.to_vec();
+    pub(super) fn in_flight(&mut self, pending: Vec<Arc<Pending>>) {
+        self.in_flight = pending;
     }
 
     /// Waits until the commits before this one are in the rows, for the few steps that read them.

@@ -193,6 +193,9 @@ pub enum CommitError {
     /// The store was poisoned by an earlier failure: reopen it. Nothing was changed.
     #[error("the store refuses to write after a failure of unknown outcome: {0}")]
     Poisoned(String),
+    /// A newer version wrote to the log. Nothing was changed.
+    #[error("the log has a newer format: {0}")]
+    NewerFormat(String),
     /// Log and rows disagree. Nothing was changed.
     #[error("the store is damaged: {0}")]
     Damaged(String),

@@ -30,6 +30,9 @@ use crate::sqlite::{fault, stmt};
 /// How long an opening waits for the write lock to adopt what a dead writer left; then it reads at the rows' end.
 const ADOPTION: Duration = Duration::from_secs(5);
 
+/// How long frames ahead of the rows are taken for a live writer's.
+const GRACE: Duration = Duration::from_millis(30);
+
 fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
     let what = what.into();
     move |error| {
@@ -61,6 +64,9 @@ fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
 fn levelled(path: &Path, error: LevelError) -> OpenError {
     if error.is_full() {
         return OpenError::Full(Box::new(error));
+    }
+    if let Some(what) = error.newer() {
+        return OpenError::NewerFormat { path: path.to_owned(), what };
     }
     if error.is_damage() {
         return OpenError::Damaged { path: path.to_owned(), what: chain(&error) };
@@ -200,13 +206,17 @@ fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
 }
 
 fn migration(root: &Path, error: MigrateError) -> OpenError {
-    match error {
-        error @ MigrateError::Newer { .. } => OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() },
-        error => OpenError::Io {
-            what: "the database's schema cannot be brought up to date".to_owned(),
-            source: Box::new(error),
-        },
+    if matches!(error, MigrateError::Newer { .. }) {
+        return OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() };
     }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(at) = cause {
+        if at.downcast_ref::<rusqlite::Error>().is_some_and(fault::is_full) {
+            return OpenError::Full(Box::new(error));
+        }
+        cause = at.source();
+    }
+    OpenError::Io { what: "the database's schema cannot be brought up to date".to_owned(), source: Box::new(error) }
 }
 
 /// Makes, rebuilds or migrates the database, alone; gives the lock back shared.
@@ -260,6 +270,8 @@ fn build(root: &Path, why: &str, options: &Options, report: &mut OpenReport) -> 
     }
     let fresh = root.join("store.sqlite.new");
     remove(&fresh)?;
+    // Made private before SQLite opens it: its WAL takes over the mode of the file.
+    segment::create_file_private(&fresh).map_err(io("the new database cannot be made"))?;
     let done = {
         let mut conn = Connection::open_with_flags(
             &fresh,
@@ -354,14 +366,29 @@ fn remove(path: &Path) -> Result<(), OpenError> {
 
 /// Adopts the commits of dead writers, if there are any.
 fn adopt(root: &Path, writer: &mut Writer, report: &mut OpenReport) -> Result<(), OpenError> {
-    let beyond = writer.log.end_mismatch(writer.meta.end);
-    if matches!(beyond, Ok(None)) {
-        return Ok(());
+    let start = Instant::now();
+    loop {
+        match writer.log.end_mismatch(writer.meta.end) {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(error) => return Err(levelled(root, error.into())),
+        }
+        // A live writer's frames are ahead of the rows between its sync and its COMMIT. Rows that move are those of
+        // a writer who, if there was something to adopt, has adopted it.
+        if moved(root, writer)? {
+            return Ok(());
+        }
+        if start.elapsed() > GRACE {
+            break;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
     }
     let before = writer.meta.tx;
     match writer.alone(Some(ADOPTION), |_| Ok(())) {
         Ok(()) => report.adopted = writer.meta.tx.0.saturating_sub(before.0),
         Err(CommitError::Damaged(what)) => return Err(OpenError::Damaged { path: root.to_owned(), what }),
+        Err(CommitError::NewerFormat(what)) => return Err(OpenError::NewerFormat { path: root.to_owned(), what }),
+        Err(_) if moved(root, writer)? => {}
         // It can be read: as far as the rows go.
         Err(error) => report.notes.push(format!(
             "frames beyond the rows' end could not be adopted ({}); reading ends at commit {}",
@@ -370,6 +397,14 @@ fn adopt(root: &Path, writer: &mut Writer, report: &mut OpenReport) -> Result<()
         )),
     }
     Ok(())
+}
+
+/// Whether another process has committed since the writer looked; looks again.
+fn moved(root: &Path, writer: &mut Writer) -> Result<bool, OpenError> {
+    let now = Meta::read(&writer.conn).map_err(sql(root))?;
+    let moved = now != writer.meta;
+    writer.meta = now;
+    Ok(moved)
 }
 
 /// Readers' connections, opened when first needed.

@@ -26,6 +26,9 @@ pub struct Played {
 /// How many messages a request repeats.
 const WINDOW: usize = 32;
 
+/// How many characters of a text stand for it in a summary.
+const SUMMARY: usize = 80;
+
 /// Plays all turns of `script`, stopping after one that fails. `task` is the input of each turn that has none of its
 /// own. A session without messages first gets the script's system message.
 pub fn play(session: &Session, task: &str, script: &Script) -> Result<Played, Failure> {
@@ -126,6 +129,7 @@ impl<'a> Player<'a> {
             }
             let answer = self.answer(&turn, reply)?;
             self.work(&mut turn, reply, &answer)?;
+            self.note_progress(&turn, &reply.text)?;
             if reply.final_value.is_some() || reply.status == Some(End::None) {
                 return self.end(turn, reply.final_value.as_deref(), script);
             }
@@ -146,6 +150,15 @@ impl<'a> Player<'a> {
         })?;
         self.said(Role::Assistant, &text);
         Ok(answer)
+    }
+
+    /// A new version of the running turn, for those who watch: what was said last.
+    fn note_progress(&self, turn: &Turn, said: &str) -> Result<(), Failure> {
+        let said: String = self.fill(said).lines().next().unwrap_or_default().chars().take(SUMMARY).collect();
+        Ok(self.session.write(|batch| {
+            let summary = batch.put(said.as_bytes());
+            batch.update_turn(turn.number, |row| row.summary = Some(summary))
+        })?)
     }
 
     /// Starts a root call.
@@ -411,7 +424,8 @@ impl<'a> Player<'a> {
         let vars = raw(&vars)?;
         let final_value = self.session.write(|batch| {
             let digest = value.map(|value| batch.put_value(value.get().as_bytes()));
-            let summary = value.map(|value| batch.put(shown(value).chars().take(80).collect::<String>().as_bytes()));
+            let summary =
+                value.map(|value| batch.put(shown(value).chars().take(SUMMARY).collect::<String>().as_bytes()));
             batch.update_turn(turn.number, |row| {
                 row.status = status.clone();
                 row.final_value = digest;

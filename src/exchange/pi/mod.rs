@@ -84,7 +84,9 @@ fn import(store: &Store, path: &Path, first: &[u8]) -> Result<Imported, ImportEr
         match attempt(store, path, &header, &id, info.as_ref()) {
             Ok(Some(imported)) => return Ok(imported),
             // Another import made or filled the session meanwhile.
-            Ok(None) | Err(ImportError::Open(SessionOpenError::Exists { .. })) => {}
+            Ok(None)
+            | Err(ImportError::Open(SessionOpenError::Exists { .. }))
+            | Err(ImportError::Commit(CommitError::Repeated { .. })) => {}
             Err(error) => return Err(error),
         }
     }
