@@ -86,7 +86,7 @@ pub fn print(context: &Context, store: &Store, session: &SessionId) -> Result<u8
         (format!("show {name}"), "inspect current checkpoint"),
         (format!("events {name}"), "what happened, and why"),
         (format!("resume {name} \"TASK\""), "go on with it"),
-        (format!("fork {name} --name {name}-2"), "start another from here"),
+        (format!("fork {name} --name {}", text::fork_name(name)), "start another from here"),
     ];
     text::next(&mut out, context, &commands)?;
     out.flush()?;
