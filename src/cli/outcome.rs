@@ -105,7 +105,8 @@ pub fn of(store: &Store, info: &SessionInfo, head: Option<&HeadInfo>) -> Result<
             final_value: None,
         });
     }
-    let mut at = head.cloned();
+    let no_turn = info.turns == 0 && info.source.is_none();
+    let mut at = head.filter(|_| !no_turn).cloned();
     // Genesis of a fork and compaction heads end no turn: the last one is further back.
     while let Some(head) = at {
         if let Some(turn) = head.turn {
