@@ -53,8 +53,8 @@ pub fn report(store: &Store, session: &SessionId) -> Result<(Report, u8), Failur
     let code = outcome.code();
     let final_value = outcome.final_value.map(|digest| content::value(store, digest)).transpose()?;
     let report = Report {
-        session: info.session,
-        alias: info.aliases.into_iter().next(),
+        session: info.session.clone(),
+        alias: Some(text::name(&info).clone()),
         turn: outcome.turn,
         status: outcome.status,
         head: info.current_head,
