@@ -1,5 +1,6 @@
 //! What the library promises, one small module for each behaviour.
 
 mod exchange;
+mod format;
 mod life;
 mod tools;
