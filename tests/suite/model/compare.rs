@@ -98,12 +98,8 @@ impl World {
 
         let current = log.current.unwrap();
         let visible = self.model.messages(&self.model.heads[&current].sees);
-        let last: Vec<(SessionId, u64)> = store
-            .last_messages(id, 5)
-            .unwrap()
-            .into_iter()
-            .map(|entry| (entry.session, entry.event.0))
-            .collect();
+        let last: Vec<(SessionId, u64)> =
+            store.last_messages(id, 5).unwrap().into_iter().map(|entry| (entry.session, entry.event.0)).collect();
         let expected: Vec<_> =
             visible.iter().rev().take(5).map(|seen| (self.model.logs[seen.0].id.clone(), seen.1)).collect();
         assert_eq!(last, expected, "the last messages of {id}");
@@ -159,9 +155,7 @@ impl World {
         let derivations: BTreeSet<_> = history
             .derivations
             .iter()
-            .map(|d| {
-                (d.kind, d.source_session.clone(), d.source_head, d.target_session.clone(), d.target_event.0)
-            })
+            .map(|d| (d.kind, d.source_session.clone(), d.source_head, d.target_session.clone(), d.target_event.0))
             .collect();
         let expected: BTreeSet<_> = self
             .model
@@ -179,9 +173,10 @@ impl World {
         let (event, current) = *log.moves.last().unwrap();
         assert_eq!((reference.event.0, reference.current), (event, current));
         assert_eq!(reference.previous, log.moves.iter().rev().nth(1).map(|(_, head)| *head));
-        let chain = store.events(&log.id).unwrap().iter().fold(Digest::ZERO, |chain, event| {
-            chain.chain(Digest::of(&headwater::model::line::encode_event(event)))
-        });
+        let chain =
+            store.events(&log.id).unwrap().iter().fold(Digest::ZERO, |chain, event| {
+                chain.chain(Digest::of(&headwater::model::line::encode_event(event)))
+            });
         assert_eq!(reference.fingerprint, chain, "the fingerprint of {}", log.id);
         // Who called it: the last version in each caller's own log.
         let called: BTreeSet<_> =
@@ -219,7 +214,8 @@ impl World {
                 list.iter().map(|seen| (self.model.logs[seen.0].id.to_string(), seen.1)).collect()
             };
             let sees = &self.model.heads[&current].sees;
-            let messages = "SELECT source_session, event FROM current_message WHERE session = ?1 ORDER BY span_order, event";
+            let messages =
+                "SELECT source_session, event FROM current_message WHERE session = ?1 ORDER BY span_order, event";
             assert_eq!(pairs(messages, id), named(&self.model.messages(sees)), "current_message of {id}");
             let transcript =
                 "SELECT source_session, event FROM current_transcript WHERE session = ?1 ORDER BY transcript_position";
@@ -227,7 +223,8 @@ impl World {
             let view = self.model.view(sees);
             macro_rules! current {
                 ($name:literal, $rows:expr) => {
-                    let sql = concat!("SELECT source_session, event FROM current_", $name, " WHERE session = ?1 ORDER BY id");
+                    let sql =
+                        concat!("SELECT source_session, event FROM current_", $name, " WHERE session = ?1 ORDER BY id");
                     let rows: Vec<(String, u64)> =
                         $rows.iter().map(|entry| (entry.session.to_string(), entry.event.0)).collect();
                     assert_eq!(pairs(sql, id), rows, concat!("current_", $name, " of {}"), id);
@@ -239,9 +236,8 @@ impl World {
             current!("snapshot", view.snapshots);
             current!("invocation", view.invocations);
             let at = self.model.logs.iter().position(|other| other.id == *id).unwrap();
-            let own: Vec<(String, u64)> = (1..=log.events.len() as u64)
-                .map(|n| (n.to_string(), u64::from(sees.contains(&(at, n)))))
-                .collect();
+            let own: Vec<(String, u64)> =
+                (1..=log.events.len() as u64).map(|n| (n.to_string(), u64::from(sees.contains(&(at, n))))).collect();
             let history = "SELECT CAST(id AS TEXT), at_current_head FROM history_view WHERE session = ?1 ORDER BY id";
             assert_eq!(pairs(history, id), own, "history_view of {id}");
             let c = log.counters;
@@ -253,8 +249,7 @@ impl World {
                     |row| Ok([0, 1, 2, 3, 4, 5, 6, 7, 8].map(|n| row.get(n).unwrap())),
                 )
                 .unwrap();
-            let expected =
-                [c.call, c.child, c.eval, c.event, c.head, c.invocation, c.message, c.snapshot, c.turn];
+            let expected = [c.call, c.child, c.eval, c.event, c.head, c.invocation, c.message, c.snapshot, c.turn];
             assert_eq!(counted, expected, "high_water_counters of {id}");
             let held: Option<String> = conn
                 .query_row("SELECT current_head FROM session WHERE session = ?1", [id.as_str()], |row| row.get(0))

@@ -42,20 +42,53 @@ pub enum Fact {
 #[derive(Debug, Clone)]
 pub enum Op {
     Create,
-    Batch { session: u8, facts: Vec<Fact> },
+    Batch {
+        session: u8,
+        facts: Vec<Fact>,
+    },
     /// The closure fails at its end.
-    FailedBatch { session: u8, facts: Vec<Fact> },
+    FailedBatch {
+        session: u8,
+        facts: Vec<Fact>,
+    },
     /// The store refuses the commit: a ref points to nothing.
-    RefusedBatch { session: u8, facts: Vec<Fact> },
+    RefusedBatch {
+        session: u8,
+        facts: Vec<Fact>,
+    },
     /// An update of a number that may not be in sight.
-    UpdateAny { session: u8, number: u8, call: bool },
-    StaleAdvance { session: u8, head: u8 },
-    ForeignAdvance { session: u8, head: u8 },
-    Resume { session: u8, head: u8 },
-    Fork { head: u8, attach: bool },
-    Drop { session: u8 },
-    Alias { session: u8, name: u8 },
-    Title { session: u8, text: u8 },
+    UpdateAny {
+        session: u8,
+        number: u8,
+        call: bool,
+    },
+    StaleAdvance {
+        session: u8,
+        head: u8,
+    },
+    ForeignAdvance {
+        session: u8,
+        head: u8,
+    },
+    Resume {
+        session: u8,
+        head: u8,
+    },
+    Fork {
+        head: u8,
+        attach: bool,
+    },
+    Drop {
+        session: u8,
+    },
+    Alias {
+        session: u8,
+        name: u8,
+    },
+    Title {
+        session: u8,
+        text: u8,
+    },
     Reopen,
     Rebuild,
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use headwater::model::{
     Call, CallNumber, CallType, DerivationKind, Digest, Eval, EvalNumber, HeadId, HeadKind, Invocation,
-    InvocationNumber, Message, MessageNumber, Role, SessionId, Snapshot, SnapshotNumber, Status, Turn, TurnNumber, View,
+    InvocationNumber, Message, MessageNumber, Role, SessionId, Snapshot, SnapshotNumber, Status, Turn, TurnNumber,
+    View,
 };
 use headwater::store::{Batch, CommitError, NewMessage, NewSession, Options, Session, SessionOpenError, Store};
 
@@ -123,9 +124,8 @@ impl World {
                 let at = self.session(*session);
                 self.open(at);
                 let mut draft = self.model.clone();
-                let done = self.handles[&at].write(|batch| {
-                    facts.iter().try_for_each(|fact| apply(&mut draft, at, batch, fact))
-                });
+                let done = self.handles[&at]
+                    .write(|batch| facts.iter().try_for_each(|fact| apply(&mut draft, at, batch, fact)));
                 done.unwrap();
                 self.model = draft;
                 self.touched = at;
@@ -363,7 +363,8 @@ fn apply(model: &mut Model, at: usize, batch: &mut Batch<'_>, fact: &Fact) -> Re
         Fact::Eval { status } => {
             let status = (*pick(&STATUSES[1..], *status).unwrap()).clone();
             let code = batch.put(b"code");
-            let number = batch.add_eval(status.clone(), |row| (row.turn, row.call, row.code) = (turn, call, Some(code)))?;
+            let number =
+                batch.add_eval(status.clone(), |row| (row.turn, row.call, row.code) = (turn, call, Some(code)))?;
             let mut row = Eval::new(EvalNumber(counters.eval + 1), status);
             assert_eq!(number, row.eval);
             (row.turn, row.call, row.code) = (turn, call, Some(code));
