@@ -16,13 +16,15 @@ impl Step<'_> {
             return Err(ApplyError::Contradicts(format!("event {ev} of {id} follows event {}", row.last_event)));
         }
         let (mut n, mut reference, mut status) = (None, None, None);
+        let mut end = None;
         let inherited = row.inherited;
         let (sid, number) = (row.sid, ev);
         match &event.body {
-            Body::SessionStarted(_) => {}
+            Body::SessionStarted(started) => status = Some(started.status.as_str()),
             Body::SessionStatus(change) => {
                 row.status = change.status.to_string();
-                row.ended_at = change.ended_at.map(|at| at.micros());
+                end = change.ended_at.map(|at| at.micros());
+                row.ended_at = end;
                 status = Some(change.status.as_str());
                 reference = self.opt(&change.payload)?;
             }
@@ -187,7 +189,7 @@ impl Step<'_> {
             number,
             row::KindSql(&event.body),
             event.at.micros() - row.started_at,
-            n,
+            end.or(n.map(row::bound)),
             reference,
             status
         ])?;
