@@ -5,6 +5,7 @@
 
 mod batch;
 mod blobs;
+mod build;
 mod checkpoint;
 mod commit;
 mod derive;

@@ -1,0 +1,2 @@
+//! To come.
+pub fn a_full_disk() {}
