@@ -9,7 +9,7 @@ use headwater::model::Role;
 use headwater::store::NewSession;
 
 use support::{
-    BareRows, ZeroFile, bare_rows_at_once, commit_messages, cpu, folder, grow, log_bytes, name, p50, prose, store_with,
+    BareRows, ZeroFile, bare_rows_at_once, commit_messages, folder, grow, log_bytes, name, p50, prose, store_with,
 };
 
 fn short(group: &mut BenchmarkGroup<'_, WallTime>) {
@@ -27,16 +27,15 @@ fn commits(c: &mut Criterion) {
         let (mut times, mut used, mut count) = (Vec::new(), Duration::ZERO, 0);
         group.bench_function(format!("{sessions} sessions"), |b| {
             b.iter_custom(|iterations| {
-                let before = cpu();
-                let (took, each) = commit_messages(&handles, iterations, &mut seed);
-                used += cpu() - before;
+                let (took, each, busy) = commit_messages(&handles, iterations, &mut seed);
+                used += busy;
                 count += each.len() as u32;
                 times.extend(each);
                 // All committed as many as they had to: threads round up.
                 took.mul_f64(iterations as f64 / (iterations.div_ceil(sessions as u64) * sessions as u64) as f64)
             });
         });
-        println!("    p50 of a caller {:?}, CPU of a commit, its text included, {:?}", p50(&mut times), used / count);
+        println!("    p50 of a caller {:?}, CPU of a commit {:?}", p50(&mut times), used / count);
         drop(handles);
         drop(store);
     }

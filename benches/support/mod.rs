@@ -152,8 +152,9 @@ pub fn grow(session: &Session, events: u64) {
     }
 }
 
-/// Commits a message from each of `sessions`, one thread each, `count` in all; how long each took.
-pub fn commit_messages(sessions: &[Session], count: u64, seed: &mut u64) -> (Duration, Vec<Duration>) {
+/// Commits a message from each of `sessions`, one thread each, `count` in all; how long all and each took, and the CPU
+/// time of the process.
+pub fn commit_messages(sessions: &[Session], count: u64, seed: &mut u64) -> (Duration, Vec<Duration>, Duration) {
     let each = count.div_ceil(sessions.len() as u64);
     let texts: Vec<Vec<String>> = sessions
         .iter()
@@ -168,7 +169,7 @@ pub fn commit_messages(sessions: &[Session], count: u64, seed: &mut u64) -> (Dur
         .collect();
     let barrier = Barrier::new(sessions.len() + 1);
     let mut all = Vec::new();
-    let mut took = Duration::ZERO;
+    let (mut took, mut used) = (Duration::ZERO, Duration::ZERO);
     std::thread::scope(|scope| {
         let threads: Vec<_> = sessions
             .iter()
@@ -188,14 +189,16 @@ pub fn commit_messages(sessions: &[Session], count: u64, seed: &mut u64) -> (Dur
                 })
             })
             .collect();
+        let before = cpu();
         barrier.wait();
         let start = Instant::now();
         for thread in threads {
             all.extend(thread.join().expect("a thread"));
         }
         took = start.elapsed();
+        used = cpu() - before;
     });
-    (took, all)
+    (took, all, used)
 }
 
 /// Commits and groups in the log: a group is one sync.
