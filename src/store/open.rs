@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 pub(crate) use super::checkpoint::database;
 use super::checkpoint::{self, Checkpointer};
 use super::commit::{Queue, locked};
-use super::error::{CommitError, OpenError, chain};
+use super::error::{Cause, CommitError, OpenError, chain, is_full};
 use super::lease::Holder;
 use super::level::{self, LevelError, Meta};
 use super::mark::{self, Trust};
@@ -42,6 +42,9 @@ fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
 }
 
 fn lock(error: LockError) -> OpenError {
+    if is_full(&error) {
+        return OpenError::Full(Box::new(error));
+    }
     OpenError::Io { what: "a lock of the store cannot be taken".to_owned(), source: Box::new(error) }
 }
 
@@ -202,6 +205,7 @@ fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
 fn migration(root: &Path, error: MigrateError) -> OpenError {
     match error {
         error @ MigrateError::Newer { .. } => OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() },
+        error if is_full(&error) => OpenError::Full(Box::new(error)),
         error => OpenError::Io {
             what: "the database's schema cannot be brought up to date".to_owned(),
             source: Box::new(error),
@@ -401,8 +405,12 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
     if writer.poison.is_some() {
         return Ok(());
     }
-    let failed =
-        |what: String| OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: what.into() };
+    let failed = |error: Cause| {
+        if is_full(error.as_ref()) {
+            return OpenError::Full(error);
+        }
+        OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: error }
+    };
     if checkpoint::wal_len(&root) > 0 {
         checkpoint::run(&root, &writer.conn, true).map_err(failed)?;
     }
