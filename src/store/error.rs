@@ -217,6 +217,19 @@ fn head(head: &Option<HeadId>) -> String {
     head.map_or_else(|| "none".to_owned(), |head| head.short())
 }
 
+/// Whether the disk is full, by the error or any of its causes.
+pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let by_system = error.downcast_ref().is_some_and(crate::segment::is_full);
+        if by_system || error.downcast_ref().is_some_and(crate::sqlite::fault::is_full) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// An error and its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,5 +1,6 @@
 //! What a child does: one scenario, each on a store that `template` prepared.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use headwater::store::{Options, Session, Store};
@@ -52,7 +53,8 @@ pub fn run(name: &str, args: &[String]) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("{}", failure.0);
+            // Standard error may be what fails.
+            let _ = writeln!(std::io::stderr(), "{}", failure.0);
             ExitCode::SUCCESS
         }
     }
@@ -283,12 +285,15 @@ fn two_seconds(work: &Work) -> Result<(), Failure> {
     work.close(store)
 }
 
-/// Writes until the disk is full.
+/// Writes until the disk is full. What was written can still be read then, by the same handle.
 fn until_full(work: &Work) -> Result<(), Failure> {
     let store = work.open(small())?;
     let session = session_of(work, &store, "main")?;
     for n in 0_u64.. {
-        work.batch(&session, &format!("fill-{}-{n}", work.arg), 2, 3_000)?;
+        let Err(full) = work.batch(&session, &format!("fill-{}-{n}", work.arg), 2, 3_000) else { continue };
+        let events = store.events(session.id());
+        assert!(events.is_ok_and(|events| events.len() as u64 > 3 * n), "a full disk cannot be read");
+        return Err(full);
     }
     Ok(())
 }

@@ -48,23 +48,38 @@ impl Work {
         })
     }
 
+    /// The same for what is committed without a session's handle: after an unknown outcome nothing more is written.
+    fn noted_on<T, E: std::fmt::Debug>(
+        &self,
+        store: &Store,
+        what: &str,
+        result: Result<T, E>,
+        kind: impl Fn(&E) -> &'static str,
+    ) -> Result<T, Failure> {
+        if result.as_ref().is_err_and(|error| kind(error) == "unknown") {
+            let next = store.blobs().put(format!("after an unknown {what}").as_bytes());
+            assert!(matches!(next, Err(CommitError::Poisoned(_))), "{what} of unknown outcome, then {next:?}");
+        }
+        self.noted(what, result, kind)
+    }
+
     /// A new session.
     pub fn create(&self, store: &Store, name: &str) -> Result<Session, Failure> {
         let mut new = NewSession::named(id(name));
         new.alias = Some(id(&format!("{name}-alias")));
         new.title = Some(format!("the title of {name}"));
-        let session = self.noted("create", store.create_session(new), session_kind)?;
+        let session = self.noted_on(store, "create", store.create_session(new), session_kind)?;
         self.opened(session)
     }
 
     pub fn fork(&self, store: &Store, head: &HeadId, name: &str) -> Result<Session, Failure> {
-        let session = self.noted("fork", store.fork(head, NewSession::named(id(name))), session_kind)?;
+        let session = self.noted_on(store, "fork", store.fork(head, NewSession::named(id(name))), session_kind)?;
         self.opened(session)
     }
 
     /// Goes on with a session, from its current head or an older one.
     pub fn resume(&self, store: &Store, name: &str, head: Option<&HeadId>) -> Result<Session, Failure> {
-        let session = self.noted("resume", store.resume(&id(name), head), session_kind)?;
+        let session = self.noted_on(store, "resume", store.resume(&id(name), head), session_kind)?;
         self.opened(session)
     }
 
@@ -136,13 +151,13 @@ impl Work {
     /// A payload by itself.
     pub fn payload(&self, store: &Store, name: &str, len: usize) -> Result<Digest, Failure> {
         let bytes = payload(&id("alone"), name, len);
-        let digest = self.noted("payload", store.blobs().put_from(bytes.as_slice()), commit_kind)?;
+        let digest = self.noted_on(store, "payload", store.blobs().put_from(bytes.as_slice()), commit_kind)?;
         self.acks.note(&Ack::Payload { digest, len: len as u64 });
         Ok(digest)
     }
 
     pub fn alias(&self, store: &Store, name: &str, session: &str) -> Result<(), Failure> {
-        self.noted("alias", store.set_alias(&id(name), &id(session)), commit_kind)
+        self.noted_on(store, "alias", store.set_alias(&id(name), &id(session)), commit_kind)
     }
 
     fn head(&self, session: &Session, head: HeadId) -> Result<HeadId, Failure> {
