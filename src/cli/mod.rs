@@ -118,7 +118,7 @@ impl Context {
             None => match Store::find(&here) {
                 Some(root) => Ok(root),
                 None if create => Ok(here.join(".headwater")),
-                None => Err(fail::no_store(format!("or above {}", here.display()))),
+                None => Err(fail::no_store("at or above", &here)),
             },
         }
     }

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use crate::model::id::BadId;
 use crate::model::{Digest, EventNumber, HeadId, SessionId};
 
-/// A boxed cause, for the `source` of an error.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub use crate::view::error::{Cause, ReadError};
 
 /// Why a store could not be opened. Nothing was changed unless the variant says so.
 #[derive(Debug, thiserror::Error)]
@@ -218,52 +217,17 @@ fn head(head: &Option<HeadId>) -> String {
     head.map_or_else(|| "none".to_owned(), |head| head.short())
 }
 
-/// Why something could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// There is no such thing.
-    #[error("no {what} {name:?}")]
-    NotFound {
-        /// The kind of thing.
-        what: &'static str,
-        /// Its name, as given.
-        name: String,
-    },
-    /// The name fits several.
-    #[error("{name:?} fits several {what}s: {}", .candidates.join(", "))]
-    Ambiguous {
-        /// The kind of thing.
-        what: &'static str,
-        /// The name, as given.
-        name: String,
-        /// Some that it fits.
-        candidates: Vec<String>,
-    },
-    /// The id is not well formed.
-    #[error(transparent)]
-    BadId(#[from] BadId),
-    /// The payload's bytes were erased; its digest remains.
-    #[error("payload {digest} is erased")]
-    Erased {
-        /// The payload.
-        digest: Digest,
-    },
-    /// What is stored is not what was written.
-    #[error("{what} is damaged")]
-    Damaged {
-        /// The thing.
-        what: String,
-        /// What shows it.
-        #[source]
-        source: Option<Cause>,
-    },
-    /// What was read could not be handed on.
-    #[error("the output cannot be written")]
-    Output(#[source] Cause),
-    /// The database could not be read.
-    #[error("the database cannot be read")]
-    Database(#[source] Cause),
+/// Whether the disk is full, by the error or any of its causes.
+pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let by_system = error.downcast_ref().is_some_and(crate::segment::is_full);
+        if by_system || error.downcast_ref().is_some_and(crate::sqlite::fault::is_full) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// An error and its causes in one line.

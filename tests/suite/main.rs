@@ -3,4 +3,5 @@
 mod exchange;
 mod format;
 mod life;
+mod model;
 mod tools;

@@ -231,9 +231,10 @@ fn summary(
         None => Vec::new(),
     };
     diagnostics.extend(torn);
+    let alias = Some(info.aliases.first().unwrap_or(&info.session).clone());
     Ok(Imported {
         session: info.session,
-        alias: info.aliases.into_iter().next(),
+        alias,
         source: path.to_owned(),
         format: FORMAT.name,
         events: info.events,
