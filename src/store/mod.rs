@@ -5,6 +5,8 @@
 
 mod batch;
 mod blobs;
+mod branch;
+mod build;
 mod checkpoint;
 mod commit;
 mod derive;

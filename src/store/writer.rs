@@ -369,6 +369,9 @@ pub(super) fn level_error(error: LevelError) -> CommitError {
     if error.is_full() {
         return CommitError::Full(Arc::new(error));
     }
+    if let Some(what) = error.newer() {
+        return CommitError::NewerFormat(what);
+    }
     if error.is_damage() {
         return CommitError::Damaged(super::error::chain(&error));
     }

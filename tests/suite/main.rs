@@ -1,5 +1,7 @@
 //! What the library promises, one small module for each behaviour.
 
 mod exchange;
+mod format;
 mod life;
+mod model;
 mod tools;

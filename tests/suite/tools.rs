@@ -5,14 +5,14 @@ use headwater::store::{CommitError, NewMessage, NewSession, Session, Store};
 
 /// A store in a fresh folder.
 pub struct Fresh {
-    pub folder: tempfile::TempDir,
+    pub _folder: tempfile::TempDir,
     pub store: Store,
 }
 
 pub fn fresh() -> Fresh {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().join("store")).unwrap();
-    Fresh { folder, store }
+    Fresh { _folder: folder, store }
 }
 
 pub fn named(store: &Store, name: &str) -> Session {
