@@ -66,9 +66,9 @@ CREATE TABLE hw_event (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL,
   type   NOT NULL,                    -- code, or an annotation's text
   at     INTEGER NOT NULL,            -- after the session's started_at
-  n      INTEGER,                     -- the row's number where it has one; an annotation's turn, a restored head's snapshot
+  n      INTEGER,                     -- the row's number where it has one; an annotation's turn, a restored head's snapshot, a status' end
   ref    INTEGER,                     -- bid of an annotation's or error's payload; hid of head/created, ref-updated, restored
-  status TEXT,                        -- of session/status and session/error
+  status TEXT,                        -- of session/started, session/status and session/error
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
 

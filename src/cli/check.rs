@@ -114,7 +114,11 @@ fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {
     let style = colour.on_default().bold();
     writeln!(out, "check {} - {style}{verdict}{style:#}", report.mode)?;
     if !report.counts.is_empty() {
-        let counts: Vec<_> = report.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let counts = report.counts.iter().map(|(kind, count)| {
+            let kind = kind.replace('-', " ");
+            format!("{count} {}", if *count == 1 { kind.trim_end_matches('s') } else { &kind })
+        });
+        let counts: Vec<_> = counts.collect();
         writeln!(out, "  {}", counts.join(" - "))?;
     }
     if !report.trusted {

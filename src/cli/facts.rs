@@ -206,6 +206,7 @@ impl Rows {
         }
         let title = match event.status.as_deref().unwrap_or_default() {
             "running" => "call updated".into(),
+            "error" | "timeout" | "orphaned" | "aborted" => format!("{who} failed").into(),
             _ if matches!(call_type, CallType::Root) => "model response".into(),
             _ => format!("{who} answered").into(),
         };

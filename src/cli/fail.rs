@@ -147,7 +147,7 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Failure {
         let message = error.to_string();
         match &error {
-            OpenError::NotFound { path: at } => no_store(at.display().to_string()),
+            OpenError::NotFound { path: at } => no_store("at", at),
             OpenError::NewerFormat { path: at, .. } => Failure::new("newer-format", message)
                 .hint("install a newer headwater; nothing was changed")
                 .details(path(at)),
@@ -166,9 +166,10 @@ impl From<OpenError> for Failure {
     }
 }
 
-/// There is no store where one was looked for.
-pub fn no_store(looked: String) -> Failure {
-    Failure::new("not-found", format!("there is no store at {looked}"))
+/// There is no store where one was looked for: `at` the path, or `at or above` it.
+pub fn no_store(place: &str, looked: &Path) -> Failure {
+    let looked = looked.display().to_string();
+    Failure::new("not-found", format!("there is no store {place} {looked}"))
         .hint("headwater run TASK --script simple --name NAME makes one here; --store DIR names another")
         .details(json!({ "what": "store", "name": looked }))
 }
@@ -231,7 +232,7 @@ impl From<CommitError> for Failure {
 impl From<CheckError> for Failure {
     fn from(error: CheckError) -> Failure {
         match &error {
-            CheckError::NotFound(root) => no_store(root.display().to_string()),
+            CheckError::NotFound(root) => no_store("at", root),
             CheckError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
             CheckError::NoHead(_) => {
                 Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads")

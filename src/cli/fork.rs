@@ -60,7 +60,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     if context.json {
         context.print_json(&Report {
             session,
-            alias: info.aliases.into_iter().next(),
+            alias: Some(text::name(&info).clone()),
             head: info.current_head,
             source_session: source,
             source_head: head,

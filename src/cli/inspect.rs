@@ -8,7 +8,7 @@ use headwater::view::types::{History, RefInfo};
 use serde::Serialize;
 
 use super::rows::{Head, Row, Rows, Session, rows};
-use super::usage::{Usage, Usages};
+use super::usage::{Part, Parts};
 use super::{Context, Failure, content, text};
 
 /// Show everything about a session: heads, relations, counters, usage
@@ -40,7 +40,7 @@ struct Report<'a> {
     derivations: &'a [Derivation],
     invocations: Vec<Row<'a, Invocation>>,
     invoked_by: Vec<Row<'a, Invocation>>,
-    usage: Usages,
+    usage: Parts,
     rows: Rows<'a>,
 }
 
@@ -52,7 +52,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         Some(head) => store.spans(&head)?,
         None => Vec::new(),
     };
-    let usage = Usages::of(&history.rows.calls);
+    let usage = Parts::from(store.usage(&session)?);
     if context.json {
         context.print_json(&Report {
             session: Session::new(&history.session),
@@ -91,7 +91,7 @@ fn reference(info: &RefInfo) -> Reference {
     }
 }
 
-fn print(out: &mut impl Write, history: &History, spans: &[Span], usage: &Usages) -> Result<(), Failure> {
+fn print(out: &mut impl Write, history: &History, spans: &[Span], usage: &Parts) -> Result<(), Failure> {
     let info = &history.session;
     let mut facts = vec![("session", info.session.to_string())];
     let aliases: Vec<_> = info.aliases.iter().map(SessionId::as_str).collect();
@@ -187,7 +187,7 @@ fn invocations(
     text::table(out, "  ", &[text::Align::Left; 4], &list)
 }
 
-fn usage_text(usage: &Usage) -> String {
+fn usage_text(usage: &Part) -> String {
     format!(
         "{}, {} tokens in, {} out, {}",
         text::count(usage.calls, "model call", "model calls"),

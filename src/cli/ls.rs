@@ -58,7 +58,7 @@ pub fn run(_: &Args, context: &Context) -> Result<u8, Failure> {
 fn item(info: &SessionInfo) -> Item<'_> {
     Item {
         session: &info.session,
-        alias: info.aliases.first(),
+        alias: Some(text::name(info)),
         status: &info.status,
         kind: &info.kind,
         events: info.events,

@@ -30,6 +30,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anstream::AutoStream;
 use clap::{Parser, Subcommand};
@@ -117,7 +118,7 @@ impl Context {
             None => match Store::find(&here) {
                 Some(root) => Ok(root),
                 None if create => Ok(here.join(".headwater")),
-                None => Err(fail::no_store(format!("or above {}", here.display()))),
+                None => Err(fail::no_store("at or above", &here)),
             },
         }
     }
@@ -183,6 +184,9 @@ impl Context {
 
 /// Parses the arguments, runs the verb, prints its failure, and says how it ended.
 pub fn main() -> ExitCode {
+    // Past a limit on file sizes the system kills a process that does not catch this signal; caught, the write fails as
+    // on a full disk. If it cannot be caught, that is what was so before.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     // A usage error must know how to print itself before the arguments are understood.
     let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == OsStr::new("--json"));
     let (result, json) = match Cli::try_parse() {

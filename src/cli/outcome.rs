@@ -53,8 +53,8 @@ pub fn report(store: &Store, session: &SessionId) -> Result<(Report, u8), Failur
     let code = outcome.code();
     let final_value = outcome.final_value.map(|digest| content::value(store, digest)).transpose()?;
     let report = Report {
-        session: info.session,
-        alias: info.aliases.into_iter().next(),
+        session: info.session.clone(),
+        alias: Some(text::name(&info).clone()),
         turn: outcome.turn,
         status: outcome.status,
         head: info.current_head,
@@ -86,7 +86,7 @@ pub fn print(context: &Context, store: &Store, session: &SessionId) -> Result<u8
         (format!("show {name}"), "inspect current checkpoint"),
         (format!("events {name}"), "what happened, and why"),
         (format!("resume {name} \"TASK\""), "go on with it"),
-        (format!("fork {name} --name {name}-2"), "start another from here"),
+        (format!("fork {name} --name {}", text::fork_name(name)), "start another from here"),
     ];
     text::next(&mut out, context, &commands)?;
     out.flush()?;
@@ -105,7 +105,8 @@ pub fn of(store: &Store, info: &SessionInfo, head: Option<&HeadInfo>) -> Result<
             final_value: None,
         });
     }
-    let mut at = head.cloned();
+    let no_turn = info.turns == 0 && info.source.is_none();
+    let mut at = head.filter(|_| !no_turn).cloned();
     // Genesis of a fork and compaction heads end no turn: the last one is further back.
     while let Some(head) = at {
         if let Some(turn) = head.turn {

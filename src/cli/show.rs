@@ -172,7 +172,10 @@ fn print_text(
         writeln!(out, "\n{}", if more { "last messages" } else { "messages" })?;
         let blobs = store.blobs();
         for entry in &said {
-            let text = content::preview(&blobs, entry.row.content, WIDTH)?;
+            let text = match entry.row.chars {
+                0 => "(empty)".to_owned(),
+                _ => content::preview(&blobs, entry.row.content, WIDTH)?,
+            };
             let role = content::one_line(entry.row.role.as_str(), 20);
             writeln!(out, "  {:<6} {role:<11}  {text}", entry.row.message.0)?;
         }
@@ -215,6 +218,6 @@ fn next(name: &SessionId, chosen: Option<HeadId>, outcome: &Outcome) -> Vec<(Str
     ];
     commands.extend(outcome.final_value.map(|digest| (format!("cat {}", content::short(digest)), "the final value")));
     commands.push((format!("resume {name} \"TASK\"{head}"), "go on from here"));
-    commands.push((format!("fork {name}{head} --name {name}-2"), "start another from here"));
+    commands.push((format!("fork {name}{head} --name {}", text::fork_name(name)), "start another from here"));
     commands
 }

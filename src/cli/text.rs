@@ -12,6 +12,11 @@ pub fn name(info: &SessionInfo) -> &SessionId {
     info.aliases.first().unwrap_or(&info.session)
 }
 
+/// A name to offer for a fork of `name`.
+pub fn fork_name(name: &SessionId) -> String {
+    if name.as_str().len() > 24 { "NAME".to_owned() } else { format!("{name}-2") }
+}
+
 /// `1 turn`, `2 turns`; `plural` where an `s` will not do.
 pub fn count(number: u64, one: &str, plural: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {plural}") }

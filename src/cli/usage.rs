@@ -1,7 +1,6 @@
-//! Tokens and cost summed over a session's own calls to a provider, abandoned branches included.
+//! Tokens and cost as output shows them: every sum says how far it is known.
 
-use headwater::model::fold::Entry;
-use headwater::model::{Call, CallType};
+use headwater::view::types::{Sum as Known, Usage, Used};
 use serde::Serialize;
 
 /// A sum that says how far it is known.
@@ -14,25 +13,17 @@ pub struct Sum {
     unknown_calls: u64,
 }
 
-impl Sum {
-    fn of(values: impl Iterator<Item = Option<u64>>) -> Sum {
-        let (mut known, mut unknown_calls, mut sum) = (false, 0_u64, 0_u64);
-        for value in values {
-            match value {
-                Some(value) => {
-                    known = true;
-                    sum = sum.saturating_add(value);
-                }
-                None => unknown_calls += 1,
-            }
-        }
-        match (known, unknown_calls) {
-            (_, 0) => Sum { state: "known", sum: Some(sum), unknown_calls },
-            (true, _) => Sum { state: "partial", sum: Some(sum), unknown_calls },
-            (false, _) => Sum { state: "unknown", sum: None, unknown_calls },
+impl From<Known> for Sum {
+    fn from(sum: Known) -> Sum {
+        match sum {
+            Known::Known(sum) => Sum { state: "known", sum: Some(sum), unknown_calls: 0 },
+            Known::Partial { sum, unknown } => Sum { state: "partial", sum: Some(sum), unknown_calls: unknown },
+            Known::Unknown(unknown) => Sum { state: "unknown", sum: None, unknown_calls: unknown },
         }
     }
+}
 
+impl Sum {
     /// For people: `12`, `12+` (at least), `?`.
     pub fn text(&self) -> String {
         match (self.state, self.sum) {
@@ -52,11 +43,12 @@ impl Sum {
     }
 }
 
-/// The sums over some calls. Cost is in nano-USD.
+/// What some calls used. Cost is in nano-USD.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Usage {
+pub struct Part {
     pub calls: u64,
+    pub cache_hits: u64,
     pub tokens_input: Sum,
     pub tokens_output: Sum,
     pub tokens_cached: Sum,
@@ -64,36 +56,39 @@ pub struct Usage {
     pub cost: Sum,
 }
 
-/// The session's own calls: those of the root model, of leaves, and both.
-#[derive(Debug, Serialize)]
-pub struct Usages {
-    pub total: Usage,
-    pub root: Usage,
-    pub leaf: Usage,
-}
-
-impl Usages {
-    pub fn of(calls: &[Entry<Call>]) -> Usages {
-        let root = |call: &Call| call.call_type == CallType::Root;
-        let leaf = |call: &Call| matches!(call.call_type, CallType::Leaf | CallType::LeafBatchItem);
-        Usages {
-            total: usage(calls, |call| root(call) || leaf(call)),
-            root: usage(calls, root),
-            leaf: usage(calls, leaf),
+impl From<Used> for Part {
+    fn from(used: Used) -> Part {
+        Part {
+            calls: used.calls,
+            cache_hits: used.cache_hits,
+            tokens_input: used.tokens_input.into(),
+            tokens_output: used.tokens_output.into(),
+            tokens_cached: used.tokens_cached.into(),
+            tokens_reasoning: used.tokens_reasoning.into(),
+            cost: used.cost.into(),
         }
     }
 }
 
-fn usage(calls: &[Entry<Call>], chosen: impl Fn(&Call) -> bool) -> Usage {
-    let calls: Vec<_> = calls.iter().map(|entry| &entry.row).filter(|call| chosen(call)).collect();
-    let sum = |of: fn(&Call) -> Option<u64>| Sum::of(calls.iter().map(|call| of(call)));
-    Usage {
-        calls: u64::try_from(calls.len()).unwrap_or(u64::MAX),
-        tokens_input: sum(|call| call.tokens_input),
-        tokens_output: sum(|call| call.tokens_output),
-        tokens_cached: sum(|call| call.tokens_cached),
-        tokens_reasoning: sum(|call| call.tokens_reasoning),
-        cost: sum(|call| call.cost),
+/// The roll-ups of a session: `total` is its root and leaf calls and those of the sessions below it.
+#[derive(Debug, Serialize)]
+pub struct Parts {
+    pub total: Part,
+    pub root: Part,
+    pub leaf: Part,
+    pub children: Part,
+    pub inherited: Part,
+}
+
+impl From<Usage> for Parts {
+    fn from(usage: Usage) -> Parts {
+        Parts {
+            total: usage.tree.into(),
+            root: usage.root.into(),
+            leaf: usage.leaf.into(),
+            children: usage.children.into(),
+            inherited: usage.inherited.into(),
+        }
     }
 }
 
@@ -103,11 +98,9 @@ mod tests {
 
     #[test]
     fn a_sum_says_what_it_does_not_know() {
-        let of = |values: &[Option<u64>]| Sum::of(values.iter().copied());
-        assert_eq!(of(&[]), Sum { state: "known", sum: Some(0), unknown_calls: 0 });
-        assert_eq!(of(&[Some(1), Some(2)]).text(), "3");
-        assert_eq!(of(&[Some(1), None]), Sum { state: "partial", sum: Some(1), unknown_calls: 1 });
-        assert_eq!(of(&[None]), Sum { state: "unknown", sum: None, unknown_calls: 1 });
-        assert_eq!(of(&[Some(1_500_000_000), None]).dollars(), "$1.500000+");
+        assert_eq!(Sum::from(Known::Known(3)).text(), "3");
+        assert_eq!(Sum::from(Known::Partial { sum: 1, unknown: 1 }).text(), "1+");
+        assert_eq!(Sum::from(Known::Unknown(1)).text(), "?");
+        assert_eq!(Sum::from(Known::Partial { sum: 1_500_000_000, unknown: 1 }).dollars(), "$1.500000+");
     }
 }

@@ -71,7 +71,7 @@ pub fn replay<E: From<ReplayError>>(
     let mut frames = reader.frames(from.max(Position::first_of(number).offset), until);
     let mut pending: VecDeque<Placed> = VecDeque::new();
     let mut group = 0;
-    while let Some(frame) = frames.next() {
+    for frame in frames.by_ref() {
         let (offset, Frame { header, body }) = frame.map_err(ReplayError::Read)?;
         let placed = Placed { at: Position::new(number, offset), header };
         if header.group != group {

@@ -192,9 +192,7 @@ impl Inner {
         let row = self.blob_row(digest)?;
         match row.state {
             BlobState::Present => Ok(vec![(*digest, row)]),
-            BlobState::Parts => {
-                self.read(|conn| view::blobs::parts(conn, row.bid))
-            }
+            BlobState::Parts => self.read(|conn| view::blobs::parts(conn, row.bid)),
             BlobState::Erased => Err(ReadError::Erased { digest: *digest }),
         }
     }

@@ -88,6 +88,10 @@ impl Pending {
         }
     }
 
+    pub(super) fn poll(&self) -> Option<Result<Tx, CommitError>> {
+        locked(&self.slot).result.clone()
+    }
+
     pub(super) fn wait(&self) -> Result<Tx, CommitError> {
         let mut slot = locked(&self.slot);
         loop {
@@ -117,7 +121,7 @@ impl Ticket {
 
     /// The outcome, if it is known.
     pub fn poll(&self) -> Option<Result<Tx, CommitError>> {
-        locked(&self.pending.slot).result.clone()
+        self.pending.poll()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sessions: made, opened for writing, resumed, forked, attached.
 
+use std::collections::hash_map::Entry;
+
 use super::batch::Batch;
 use super::commit::{Claim, Pending, locked};
 use super::error::{CommitError, SessionOpenError};
@@ -217,23 +219,22 @@ impl Store {
             }
         }
         let sid = inner.sid(&id)?;
-        entered.stay();
         // The lease of a session that the commit made has the first fencing number.
+        entered.stay(1);
         Ok((Session::new(self.clone(), sid, 1, state), value))
     }
 
     fn take(&self, session: &SessionId, steal: bool) -> Result<Session, SessionOpenError> {
         let entered = match self.enter(session) {
-            Ok(entered) => Some(entered),
-            Err(_) if steal => None,
+            Ok(entered) => entered,
+            // The handle of this process that loses its lease leaves under its own fencing number.
+            Err(_) if steal => Entered { store: self, session: Some(session.clone()) },
             Err(error) => return Err(error),
         };
         let (sid, fence) = self.inner.take_lease(session, steal)?;
         let state = self.inner.load_state(session)?;
         let unsealed = state.dirty;
-        if let Some(entered) = entered {
-            entered.stay();
-        }
+        entered.stay(fence);
         let handle = Session::new(self.clone(), sid, fence, state);
         if unsealed {
             // The writer before this one was killed, or closed without sealing.
@@ -244,7 +245,8 @@ impl Store {
 
     /// Notes that this process writes the session: one handle for each.
     fn enter(&self, session: &SessionId) -> Result<Entered<'_>, SessionOpenError> {
-        if locked(&self.inner.handles).insert(session.clone()) {
+        if let Entry::Vacant(vacant) = locked(&self.inner.handles).entry(session.clone()) {
+            vacant.insert(0);
             return Ok(Entered { store: self, session: Some(session.clone()) });
         }
         Err(SessionOpenError::LeaseHeld {
@@ -261,15 +263,17 @@ struct Entered<'a> {
 }
 
 impl Entered<'_> {
-    fn stay(mut self) {
-        self.session = None;
+    fn stay(mut self, fence: u64) {
+        if let Some(session) = self.session.take() {
+            locked(&self.store.inner.handles).insert(session, fence);
+        }
     }
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         if let Some(session) = &self.session {
-            self.store.inner.leave(session);
+            self.store.inner.leave(session, 0);
         }
     }
 }

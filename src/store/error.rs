@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use crate::model::id::BadId;
 use crate::model::{Digest, EventNumber, HeadId, SessionId};
 
-/// A boxed cause, for the `source` of an error.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub use crate::view::error::{Cause, ReadError};
 
 /// Why a store could not be opened. Nothing was changed unless the variant says so.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +192,9 @@ pub enum CommitError {
     /// The store was poisoned by an earlier failure: reopen it. Nothing was changed.
     #[error("the store refuses to write after a failure of unknown outcome: {0}")]
     Poisoned(String),
+    /// A newer version wrote to the log. Nothing was changed.
+    #[error("the log has a newer format: {0}")]
+    NewerFormat(String),
     /// Log and rows disagree. Nothing was changed.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -215,52 +217,24 @@ fn head(head: &Option<HeadId>) -> String {
     head.map_or_else(|| "none".to_owned(), |head| head.short())
 }
 
-/// Why something could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// There is no such thing.
-    #[error("no {what} {name:?}")]
-    NotFound {
-        /// The kind of thing.
-        what: &'static str,
-        /// Its name, as given.
-        name: String,
-    },
-    /// The name fits several.
-    #[error("{name:?} fits several {what}s: {}", .candidates.join(", "))]
-    Ambiguous {
-        /// The kind of thing.
-        what: &'static str,
-        /// The name, as given.
-        name: String,
-        /// Some that it fits.
-        candidates: Vec<String>,
-    },
-    /// The id is not well formed.
-    #[error(transparent)]
-    BadId(#[from] BadId),
-    /// The payload's bytes were erased; its digest remains.
-    #[error("payload {digest} is erased")]
-    Erased {
-        /// The payload.
-        digest: Digest,
-    },
-    /// What is stored is not what was written.
-    #[error("{what} is damaged")]
-    Damaged {
-        /// The thing.
-        what: String,
-        /// What shows it.
-        #[source]
-        source: Option<Cause>,
-    },
-    /// What was read could not be handed on.
-    #[error("the output cannot be written")]
-    Output(#[source] Cause),
-    /// The database could not be read.
-    #[error("the database cannot be read")]
-    Database(#[source] Cause),
+/// An error and its causes.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// Whether the disk is full, by the error or any of its causes.
+pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|error| {
+        error.downcast_ref().is_some_and(crate::segment::is_full)
+            || error.downcast_ref().is_some_and(crate::sqlite::fault::is_full)
+    })
+}
+
+/// Whether the system refused something, as opposed to bytes that are not what they should be.
+pub(crate) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|error| error.downcast_ref::<std::io::Error>().is_some_and(|e| e.raw_os_error().is_some()))
 }
 
 /// An error and its causes in one line.

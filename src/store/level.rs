@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 
 use crate::blob;
-use crate::journal::{self, Ended, ReplayError, Replayed};
+use crate::journal::{self, BadCommit, Ended, ReplayError, Replayed};
 use crate::model::{Digest, Tx};
 use crate::segment::{self, AdoptError, End, EndMismatch, Log, Position, Readers, SegmentError, SegmentReader};
 use crate::sqlite::apply::{Applier, ApplyError, BlobPlace, Fetch, FramePlace};
@@ -78,15 +78,33 @@ impl LevelError {
         }
     }
 
+    /// What of the log a newer version wrote.
+    pub(crate) fn newer(&self) -> Option<String> {
+        match self {
+            LevelError::Segment(error @ SegmentError::Newer { .. })
+            | LevelError::Replay(ReplayError::Segment(error @ SegmentError::Newer { .. })) => Some(error.to_string()),
+            LevelError::Replay(ReplayError::BadCommit { source: error @ BadCommit::Newer(_), .. }) => {
+                Some(error.to_string())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the log, or the rows against it, are damaged: as opposed to a passing failure.
     pub(crate) fn is_damage(&self) -> bool {
+        // A read that the system refuses says nothing about the bytes.
+        if super::error::is_refusal(self) {
+            return false;
+        }
         match self {
             LevelError::Damaged(_) => true,
             LevelError::Apply(ApplyError::Sql(error)) | LevelError::Sql(error) => {
                 crate::sqlite::fault::is_corrupt(error)
             }
             LevelError::Apply(_) => true,
-            LevelError::Replay(error) => !matches!(error, ReplayError::List(_)),
+            LevelError::Segment(SegmentError::Io { .. })
+            | LevelError::Replay(ReplayError::List(_) | ReplayError::Segment(SegmentError::Io { .. })) => false,
+            LevelError::Replay(_) | LevelError::Segment(_) => true,
             LevelError::Read(segment::ReadError::Bad { .. }) => true,
             _ => false,
         }

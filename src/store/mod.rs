@@ -6,6 +6,7 @@
 mod batch;
 mod blobs;
 mod branch;
+mod build;
 mod checkpoint;
 mod commit;
 mod derive;

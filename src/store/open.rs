@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 
+use super::build::build;
 pub(crate) use super::checkpoint::database;
 use super::checkpoint::{self, Checkpointer};
 use super::commit::{Queue, locked};
-use super::error::{CommitError, OpenError, chain};
+use super::error::{Cause, CommitError, OpenError, chain, is_full};
 use super::lease::Holder;
 use super::level::{self, LevelError, Meta};
 use super::mark::{self, Trust};
@@ -30,7 +31,10 @@ use crate::sqlite::{fault, stmt};
 /// How long an opening waits for the write lock to adopt what a dead writer left; then it reads at the rows' end.
 const ADOPTION: Duration = Duration::from_secs(5);
 
-fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
+/// How long frames ahead of the rows are taken for a live writer's.
+const GRACE: Duration = Duration::from_millis(30);
+
+pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
     let what = what.into();
     move |error| {
         if segment::is_full(&error) {
@@ -41,11 +45,14 @@ fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
     }
 }
 
-fn lock(error: LockError) -> OpenError {
+pub(super) fn lock(error: LockError) -> OpenError {
+    if is_full(&error) {
+        return OpenError::Full(Box::new(error));
+    }
     OpenError::Io { what: "a lock of the store cannot be taken".to_owned(), source: Box::new(error) }
 }
 
-fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
+pub(super) fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     move |error| {
         if fault::is_full(&error) {
@@ -58,9 +65,12 @@ fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
     }
 }
 
-fn levelled(path: &Path, error: LevelError) -> OpenError {
+pub(super) fn levelled(path: &Path, error: LevelError) -> OpenError {
     if error.is_full() {
         return OpenError::Full(Box::new(error));
+    }
+    if let Some(what) = error.newer() {
+        return OpenError::NewerFormat { path: path.to_owned(), what };
     }
     if error.is_damage() {
         return OpenError::Damaged { path: path.to_owned(), what: chain(&error) };
@@ -154,7 +164,7 @@ fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<Pat
     Ok(root)
 }
 
-fn make_folder(path: &Path) -> Result<(), OpenError> {
+pub(super) fn make_folder(path: &Path) -> Result<(), OpenError> {
     match create_dir_private(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
@@ -199,9 +209,10 @@ fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
     }
 }
 
-fn migration(root: &Path, error: MigrateError) -> OpenError {
+pub(super) fn migration(root: &Path, error: MigrateError) -> OpenError {
     match error {
         error @ MigrateError::Newer { .. } => OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() },
+        error if is_full(&error) => OpenError::Full(Box::new(error)),
         error => OpenError::Io {
             what: "the database's schema cannot be brought up to date".to_owned(),
             source: Box::new(error),
@@ -240,128 +251,31 @@ fn make_ready(
     }
 }
 
-/// Makes a database from what is there: a new schema, a migration, or all rows from the log. The store is ours alone.
-fn build(root: &Path, why: &str, options: &Options, report: &mut OpenReport) -> Result<(), OpenError> {
-    let (path, blobs) = (database(root), root.join("blobs"));
-    let mut mark_file = mark::lock(root).map_err(lock)?;
-    let noting = mark_file.exclusive_blocking().map_err(lock)?;
-    segment::remove_temporaries(&blobs).map_err(io("left-over files cannot be removed"))?;
-    let trusted = mark::trust(root, &path).map_err(io("the database file cannot be looked at"))?;
-    if trusted == Trust::Trusted {
-        let mut conn = sqlite::writer(&path, options.journal).map_err(sql(root))?;
-        migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
-        sqlite::checkpoint(&conn, true).map_err(sql(root))?;
-        drop(conn);
-        return mark::note(root, &path, &noting).map_err(io("the database cannot be noted as whole"));
-    }
-    let empty = segment::list(&blobs).map_err(io("the folder of segments cannot be read"))?.is_empty();
-    if let Some(aside) = set_aside(root, &path)? {
-        report.notes.push(format!("{why}; the file was set aside as {}", aside.display()));
-    }
-    let fresh = root.join("store.sqlite.new");
-    remove(&fresh)?;
-    let done = {
-        let mut conn = Connection::open_with_flags(
-            &fresh,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )
-        .map_err(sql(root))?;
-        // Nobody sees this file before it is whole and synced: no journal, no sync on the way.
-        for (name, value) in
-            [("page_size", "4096"), ("journal_mode", "off"), ("synchronous", "off"), ("temp_store", "memory")]
-        {
-            conn.pragma_update(None, name, value).map_err(sql(root))?;
-        }
-        conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;
-        conn.set_prepared_statement_cache_capacity(256);
-        migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
-        level::rebuild(&conn, &blobs, None).map_err(|error| levelled(root, error))?
-    };
-    if !done.1.beyond_gap.is_empty() {
-        let folder = aside_folder(root)?;
-        for number in &done.1.beyond_gap {
-            let from = segment::segment_path(&blobs, *number);
-            let to = folder.join(format!("{number:010}.seg"));
-            fs::rename(&from, &to).map_err(io("a segment beyond a gap cannot be set aside"))?;
-        }
-        segment::sync_dir(&blobs).map_err(io("the folder of segments cannot be synced"))?;
-        let numbers = &done.1.beyond_gap;
-        report.notes.push(format!(
-            "commits after {} are missing from the log: segments {numbers:?} beyond the gap were set aside in {}",
-            done.0.tx,
-            folder.display()
-        ));
-    }
-    let file = fs::File::open(&fresh).map_err(io("the new database cannot be synced"))?;
-    file.sync_all().map_err(io("the new database cannot be synced"))?;
-    drop(file);
-    fs::rename(&fresh, &path).map_err(io("the new database cannot be named"))?;
-    segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
-    // Its first opening writes the journal mode into the file: only then is it as it will be.
-    drop(sqlite::writer(&path, options.journal).map_err(sql(root))?);
-    if !empty {
-        report.rebuilt = Some((why.to_owned(), done.1.commits));
-    }
-    mark::note(root, &path, &noting).map_err(io("the database cannot be noted as whole"))
-}
-
-/// Moves an untrusted database, with its WAL, out of the way; never deletes it.
-fn set_aside(root: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
-    let mut aside = None;
-    for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm", "store.sqlite-journal"] {
-        let from = root.join(name);
-        match fs::symlink_metadata(&from) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(io("the database file cannot be looked at")(error)),
-            Ok(meta) if meta.len() == 0 && from != path => {
-                remove(&from)?;
-                continue;
-            }
-            Ok(_) => {}
-        }
-        let folder = match &aside {
-            Some(folder) => PathBuf::clone(folder),
-            None => aside.insert(aside_folder(root)?).clone(),
-        };
-        fs::rename(&from, folder.join(name)).map_err(io("an untrusted database cannot be set aside"))?;
-    }
-    Ok(aside)
-}
-
-/// A new folder for what is set aside.
-fn aside_folder(root: &Path) -> Result<PathBuf, OpenError> {
-    let folder = root.join("set-aside");
-    make_folder(&folder)?;
-    for n in 1_u64.. {
-        let path = folder.join(n.to_string());
-        match create_dir_private(&path) {
-            Ok(()) => return Ok(path),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(io("a folder for what is set aside cannot be made")(error)),
-        }
-    }
-    Ok(folder)
-}
-
-fn remove(path: &Path) -> Result<(), OpenError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(io(format!("{} cannot be removed", path.display()))(error))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Adopts the commits of dead writers, if there are any.
 fn adopt(root: &Path, writer: &mut Writer, report: &mut OpenReport) -> Result<(), OpenError> {
-    let beyond = writer.log.end_mismatch(writer.meta.end);
-    if matches!(beyond, Ok(None)) {
-        return Ok(());
+    let start = Instant::now();
+    loop {
+        match writer.log.end_mismatch(writer.meta.end) {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(error) => return Err(levelled(root, error.into())),
+        }
+        // A live writer's frames are ahead of the rows between its sync and its COMMIT. Rows that move are those of
+        // a writer who, if there was something to adopt, has adopted it.
+        if moved(root, writer)? {
+            return Ok(());
+        }
+        if start.elapsed() > GRACE {
+            break;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
     }
     let before = writer.meta.tx;
     match writer.alone(Some(ADOPTION), |_| Ok(())) {
         Ok(()) => report.adopted = writer.meta.tx.0.saturating_sub(before.0),
         Err(CommitError::Damaged(what)) => return Err(OpenError::Damaged { path: root.to_owned(), what }),
+        Err(CommitError::NewerFormat(what)) => return Err(OpenError::NewerFormat { path: root.to_owned(), what }),
+        Err(_) if moved(root, writer)? => {}
         // It can be read: as far as the rows go.
         Err(error) => report.notes.push(format!(
             "frames beyond the rows' end could not be adopted ({}); reading ends at commit {}",
@@ -370,6 +284,14 @@ fn adopt(root: &Path, writer: &mut Writer, report: &mut OpenReport) -> Result<()
         )),
     }
     Ok(())
+}
+
+/// Whether another process has committed since the writer looked; looks again.
+fn moved(root: &Path, writer: &mut Writer) -> Result<bool, OpenError> {
+    let now = Meta::read(&writer.conn).map_err(sql(root))?;
+    let moved = now != writer.meta;
+    writer.meta = now;
+    Ok(moved)
 }
 
 /// Readers' connections, opened when first needed.
@@ -401,8 +323,12 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
     if writer.poison.is_some() {
         return Ok(());
     }
-    let failed =
-        |what: String| OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: what.into() };
+    let failed = |error: Cause| {
+        if is_full(error.as_ref()) {
+            return OpenError::Full(error);
+        }
+        OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: error }
+    };
     if checkpoint::wal_len(&root) > 0 {
         checkpoint::run(&root, &writer.conn, true).map_err(failed)?;
     }

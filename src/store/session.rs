@@ -1,7 +1,8 @@
 //! The writer's handle of one session.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::batch::Batch;
 use super::commit::{Claim, Pending, Ticket, locked};
@@ -54,16 +55,16 @@ pub(super) struct Shared {
 }
 
 struct Track {
+    /// After all commits submitted so far.
     state: State,
-    in_flight: Vec<Arc<Pending>>,
-    /// A commit failed: the state is read again before the next batch.
-    stale: bool,
+    /// Commits under way, in order, each with the state before it.
+    in_flight: VecDeque<(Arc<Pending>, State)>,
 }
 
 impl Session {
     pub(super) fn new(store: Store, sid: i64, fence: u64, state: State) -> Session {
         let id = state.session.clone();
-        let track = Mutex::new(Track { state, in_flight: Vec::new(), stale: false });
+        let track = Mutex::new(Track { state, in_flight: VecDeque::new() });
         Session { shared: Arc::new(Shared { store, id, sid, fence, track, closed: AtomicBool::new(false) }) }
     }
 
@@ -90,7 +91,7 @@ impl Session {
             self.shared.store.inner.lead();
         }
         let result = pending.wait();
-        self.settle(&pending, result.is_err());
+        locked(&self.shared.track).settle();
         result.map(|_| value)
     }
 
@@ -120,48 +121,18 @@ impl Session {
     ) -> Result<(T, Option<(Arc<Pending>, bool)>), CommitError> {
         let inner = &self.shared.store.inner;
         let mut track = locked(&self.shared.track);
-        self.refresh(&mut track)?;
+        track.settle();
         let mut batch = Batch::new(inner, track.state.clone(), inner.clock.now());
-        batch.in_flight(&track.in_flight);
+        batch.in_flight(track.in_flight.iter().map(|(pending, _)| Arc::clone(pending)).collect());
         let value = fill(&mut batch)?;
         let (state, work) = batch.finish(Claim::Lease(self.shared.fence))?;
         let Some(work) = work else { return Ok((value, None)) };
         let pending = Pending::new(work);
-        track.state = state;
-        track.in_flight.push(Arc::clone(&pending));
+        let before = std::mem::replace(&mut track.state, state);
+        track.in_flight.push_back((Arc::clone(&pending), before));
         // Queued under the session's lock: the queue's order is the order of the numbers.
         let lead = inner.queue.push(Arc::clone(&pending));
         Ok((value, Some((pending, lead))))
-    }
-
-    /// After a failed commit, reads the state again: the failed one is in it.
-    fn refresh(&self, track: &mut Track) -> Result<(), ReadError> {
-        track.forget_done();
-        if track.stale {
-            // Those queued behind the failed one fail with it; only then is the state what the store says.
-            for pending in std::mem::take(&mut track.in_flight) {
-                let _ = pending.wait();
-            }
-            track.state = self.shared.store.inner.load_state(&self.shared.id)?;
-            track.stale = false;
-        }
-        Ok(())
-    }
-
-    /// The state with commits under way, without those that failed.
-    fn state<T>(&self, of: impl FnOnce(&State) -> T) -> T {
-        let mut track = locked(&self.shared.track);
-        if let Err(error) = self.refresh(&mut track) {
-            // Still what was asked of the store; the next batch reports why it cannot be read.
-            tracing::warn!(error = super::error::chain(&error), "the state after a failed commit cannot be read");
-        }
-        of(&track.state)
-    }
-
-    fn settle(&self, pending: &Arc<Pending>, failed: bool) {
-        let mut track = locked(&self.shared.track);
-        track.in_flight.retain(|other| !Arc::ptr_eq(other, pending));
-        track.stale |= failed;
     }
 
     /// Appends one event; returns its number.
@@ -313,12 +284,12 @@ impl Session {
 
     /// The current head, commits under way included.
     pub fn current_head(&self) -> Option<HeadId> {
-        self.state(|state| state.current)
+        self.settled().state.current
     }
 
     /// The greatest numbers so far, commits under way included.
     pub fn counters(&self) -> Counters {
-        self.state(|state| state.counters)
+        self.settled().state.counters
     }
 
     /// The rows of the working branch, those not sealed yet included. Waits for commits under way.
@@ -342,15 +313,17 @@ impl Session {
     }
 
     fn drain(&self) {
-        let waiting = {
-            let mut track = locked(&self.shared.track);
-            track.forget_done();
-            track.in_flight.clone()
-        };
+        let waiting: Vec<_> = self.settled().in_flight.iter().map(|(pending, _)| Arc::clone(pending)).collect();
         for pending in waiting {
             // Whoever asked for the commit is told how it ended.
             let _ = pending.wait();
         }
+    }
+
+    fn settled(&self) -> MutexGuard<'_, Track> {
+        let mut track = locked(&self.shared.track);
+        track.settle();
+        track
     }
 
     /// Waits for commits under way and gives the lease back. Dropping the last clone does the same, silently.
@@ -366,29 +339,31 @@ impl Session {
 }
 
 impl Track {
-    fn forget_done(&mut self) {
-        let stale = &mut self.stale;
-        self.in_flight.retain(|pending| match (Ticket { pending: Arc::clone(pending) }).poll() {
-            None => true,
-            Some(result) => {
-                *stale |= result.is_err();
-                false
+    /// Takes in how the commits under way ended. When one failed, the state is the one before it: those behind it fail
+    /// with it, and no later one can succeed before they have.
+    fn settle(&mut self) {
+        while let Some((pending, _)) = self.in_flight.front() {
+            let Some(result) = pending.poll() else { return };
+            let Some((_, before)) = self.in_flight.pop_front() else { return };
+            if result.is_err() {
+                self.state = before;
+                self.in_flight.clear();
             }
-        });
+        }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         let track = self.track.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for pending in std::mem::take(&mut track.in_flight) {
+        for (pending, _) in std::mem::take(&mut track.in_flight) {
             let _ = pending.wait();
         }
         // A lease that cannot be given back is free when the store closes.
         if !*self.closed.get_mut() {
             let _ = self.store.inner.give_lease_back(self.sid, self.fence);
         }
-        self.store.inner.leave(&self.id);
+        self.store.inner.leave(&self.id, self.fence);
     }
 }
 
@@ -426,11 +401,16 @@ impl AddMessage<'_> {
     }
 }
 
-pub(super) type Handles = Mutex<std::collections::HashSet<SessionId>>;
+/// The fencing number under which each session is written; 0 while it is being opened.
+pub(super) type Handles = Mutex<std::collections::HashMap<SessionId, u64>>;
 
 impl Inner {
     /// Forgets that a handle of `session` is open in this process.
-    pub(super) fn leave(&self, session: &SessionId) {
-        locked(&self.handles).remove(session);
+    pub(super) fn leave(&self, session: &SessionId, fence: u64) {
+        let mut handles = locked(&self.handles);
+        // A handle that lost its lease to another of this process leaves that one alone.
+        if handles.get(session) == Some(&fence) {
+            handles.remove(session);
+        }
     }
 }

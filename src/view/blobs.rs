@@ -6,7 +6,7 @@ use super::Answer;
 use crate::model::Digest;
 use crate::sqlite::read::blob;
 pub(crate) use crate::sqlite::read::blob::{BlobRow, BlobState};
-use crate::store::error::ReadError;
+use crate::view::error::ReadError;
 
 /// The row of payload `digest`.
 pub(crate) fn blob_row(conn: &Connection, digest: &Digest) -> Result<Option<BlobRow>, ReadError> {

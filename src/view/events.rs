@@ -8,7 +8,7 @@ use crate::model::{Event, EventNumber};
 use crate::sqlite::read::event;
 use crate::sqlite::read::names::Names;
 use crate::sqlite::row::bound;
-use crate::store::error::ReadError;
+use crate::view::error::ReadError;
 
 /// How many whole events are held at a time while their compact parts are made.
 const CHUNK: usize = 1024;

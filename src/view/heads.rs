@@ -10,7 +10,7 @@ use crate::sqlite::read::head::{self, HeadRow, Place};
 use crate::sqlite::read::names::Names;
 use crate::sqlite::read::{event, session};
 use crate::sqlite::row::bound;
-use crate::store::error::ReadError;
+use crate::view::error::ReadError;
 
 /// A run of events and the local integer of its session.
 pub(crate) type Run = (i64, Span);

@@ -11,7 +11,7 @@ use crate::model::fold::Entry;
 use crate::model::{Derivation, EventNumber, Invocation, Span};
 use crate::sqlite::read::lineage;
 use crate::sqlite::read::names::Names;
-use crate::store::error::ReadError;
+use crate::view::error::ReadError;
 
 /// The invocations that session `sid` made, the last version each; abandoned branches included.
 pub(crate) fn invocations_from(conn: &Connection, sid: i64) -> Result<Vec<Entry<Invocation>>, ReadError> {

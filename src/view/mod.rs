@@ -5,6 +5,7 @@
 //! floor above opens a read transaction around each answer, so that all of it is of one point.
 
 pub(crate) mod blobs;
+pub mod error;
 pub(crate) mod events;
 pub(crate) mod heads;
 pub(crate) mod history;
@@ -19,7 +20,7 @@ pub(crate) mod usage;
 mod tests;
 
 use crate::sqlite::fault::is_corrupt;
-use crate::store::error::ReadError;
+use error::ReadError;
 
 /// A result of the floor below as one of this one.
 trait Answer<T> {

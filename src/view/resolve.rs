@@ -12,7 +12,7 @@ use crate::model::id::BadId;
 use crate::model::{Digest, HeadId, HeadKind, SessionId};
 use crate::sqlite::read::names::Names;
 use crate::sqlite::read::{blob, head, session};
-use crate::store::error::ReadError;
+use crate::view::error::ReadError;
 
 /// How many candidates an ambiguity names.
 const SHOWN: usize = 8;

@@ -11,7 +11,7 @@ use crate::model::{Counters, SessionId};
 use crate::sqlite::read::head;
 use crate::sqlite::read::names::Names;
 use crate::sqlite::read::session::{self, SessionRow};
-use crate::store::error::ReadError;
+use crate::view::error::ReadError;
 
 /// The local integer of the session of that very id.
 pub(crate) fn find_session(conn: &Connection, id: &str) -> Result<Option<i64>, ReadError> {

@@ -12,7 +12,7 @@ use crate::sqlite::read::event;
 use crate::sqlite::read::names::Names;
 use crate::sqlite::read::rows::{self, Stored};
 use crate::sqlite::row::bound;
-use crate::store::error::ReadError;
+use crate::view::error::ReadError;
 
 /// The rows of the events in `spans`, as [`fold`](crate::model::fold::fold) over these events gives them.
 pub(crate) fn rows_at(conn: &Connection, spans: &[Run]) -> Result<View, ReadError> {

@@ -20,7 +20,7 @@ use crate::sqlite::read::head::{self, Place};
 use crate::sqlite::read::names::Names;
 use crate::sqlite::read::rows::{self, Stored};
 use crate::sqlite::row::{EventType, bound};
-use crate::store::error::ReadError;
+use crate::view::error::ReadError;
 
 /// An event, by local integers.
 type Fact = (i64, i64);

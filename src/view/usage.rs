@@ -11,7 +11,7 @@ use crate::model::CallType;
 use crate::sqlite::read::head;
 use crate::sqlite::read::lineage::{self, CallUse};
 use crate::sqlite::read::rows::last_versions;
-use crate::store::error::ReadError;
+use crate::view::error::ReadError;
 
 /// What session `sid`, and the sessions below it, used.
 pub(crate) fn usage(conn: &Connection, sid: i64) -> Result<Usage, ReadError> {

@@ -16,7 +16,7 @@ fn ls_lists_the_last_changed_session_first() {
         ["alias", "current-head", "events", "heads", "kind", "session", "status", "turns", "updated-at"]
     );
     assert_eq!((&item["alias"], &item["turns"], &item["heads"]), (&"first-one".into(), &1.into(), &2.into()));
-    assert_eq!(items(&list)[0]["alias"], serde_json::Value::Null);
+    assert_eq!(items(&list)[0]["alias"], "later", "without an alias, a session is called by its id");
     assert!(is_head(&item["current-head"]) && is_time(&item["updated-at"]));
     let events = home.ok(&["stream", "demo"]).lines().count();
     assert_eq!(item["events"], events);

@@ -53,7 +53,7 @@ impl Judge {
         };
         if outcome == Outcome::Harmless {
             self.prove(what);
-        } else if self.seen % OPENED == 0 {
+        } else if self.seen.is_multiple_of(OPENED) {
             let given = self.place.now();
             self.place.trust();
             // Whatever is answered: an error with a name, or what is left.

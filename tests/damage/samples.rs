@@ -1,6 +1,6 @@
 //! Which of many are tried: evenly spread, from a printed seed.
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 pub struct Samples {
     pub seed: u64,
@@ -10,11 +10,7 @@ pub struct Samples {
 impl Samples {
     pub fn new(stream: u64) -> Samples {
         let given = std::env::var("HEADWATER_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = given.unwrap_or_else(|| {
-            let mut hasher = RandomState::new().build_hasher();
-            stream.hash(&mut hasher);
-            hasher.finish() >> 16
-        });
+        let seed = given.unwrap_or_else(|| RandomState::new().hash_one(stream) >> 16);
         Samples { seed, state: seed ^ stream }
     }
 

@@ -381,7 +381,6 @@ fn a_turn_that_never_ends_is_cut() {
 #[test]
 fn real_pi_sessions_come_in_whole() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/pi/pi-mono");
-    let folder = if folder.exists() { folder } else { PathBuf::from("/work/shared/data/pi/pi-mono") };
     for (name, expected) in
         [("session-v1-root.jsonl", [455, 44, 220, 190, 46]), ("large-session.jsonl", [914, 88, 453, 391, 89])]
     {

@@ -2,6 +2,7 @@
 
 mod copies;
 mod exchange;
+mod format;
 mod life;
 mod model;
 mod shell;

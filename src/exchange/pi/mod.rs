@@ -84,7 +84,9 @@ fn import(store: &Store, path: &Path, first: &[u8]) -> Result<Imported, ImportEr
         match attempt(store, path, &header, &id, info.as_ref()) {
             Ok(Some(imported)) => return Ok(imported),
             // Another import made or filled the session meanwhile.
-            Ok(None) | Err(ImportError::Open(SessionOpenError::Exists { .. })) => {}
+            Ok(None)
+            | Err(ImportError::Open(SessionOpenError::Exists { .. }))
+            | Err(ImportError::Commit(CommitError::Repeated { .. })) => {}
             Err(error) => return Err(error),
         }
     }
@@ -229,9 +231,10 @@ fn summary(
         None => Vec::new(),
     };
     diagnostics.extend(torn);
+    let alias = Some(info.aliases.first().unwrap_or(&info.session).clone());
     Ok(Imported {
         session: info.session,
-        alias: info.aliases.into_iter().next(),
+        alias,
         source: path.to_owned(),
         format: FORMAT.name,
         events: info.events,

@@ -89,8 +89,7 @@ impl<T: Stored> Queue<T> {
 
 /// The events of `sid` after `since`, at most `limit`, as they were given.
 ///
-/// Not in the rows, because they are read live: the first status, and the kind, origin and cache id as they were at the
-/// start, of `session/started`; the end of `session/status`, save that of the session as it stands.
+/// They are whole: encoded again, each is the line that is in the log.
 pub(crate) fn events(names: &mut Names, sid: i64, since: i64, limit: i64) -> rusqlite::Result<Vec<Event>> {
     let connection = names.connection();
     let run: Vec<EventRow> =
@@ -117,10 +116,10 @@ pub(crate) fn events(names: &mut Names, sid: i64, since: i64, limit: i64) -> rus
                 payload: row.reference.map(|bid| names.digest(bid)).transpose()?,
             }),
             EventType::Own(code) => match code {
-                1 => Body::SessionStarted(started(names, sid)?),
-                2 => Body::SessionStatus(changed(names, sid, &row)?),
+                1 => Body::SessionStarted(started(names, sid, &row)?),
+                2 => Body::SessionStatus(changed(names, &row)?),
                 3 => Body::SessionError(SessionError {
-                    status: row.status.clone().ok_or(Dangling { what: "the status of event", id: ev })?,
+                    status: own_status(&row)?,
                     error: names.digest(reference(&row)?)?,
                 }),
                 4 => Body::SessionRestored(restored(names, &row)?),
@@ -156,7 +155,7 @@ fn live(names: &Names, sid: i64) -> rusqlite::Result<session::SessionRow> {
     session::by_sid(names.connection(), sid)?.ok_or_else(|| Dangling { what: "session", id: sid }.into())
 }
 
-fn started(names: &mut Names, sid: i64) -> rusqlite::Result<SessionStarted> {
+fn started(names: &mut Names, sid: i64, event: &EventRow) -> rusqlite::Result<SessionStarted> {
     let connection = names.connection();
     let row = live(names, sid)?;
     // A session made from a head has it as `up` of its genesis, its first head.
@@ -170,14 +169,21 @@ fn started(names: &mut Names, sid: i64) -> rusqlite::Result<SessionStarted> {
         }
         None => None,
     };
-    Ok(SessionStarted { kind: row.kind, status: row.status, origin: row.origin, cache_id: row.cache_id, source })
+    let status = own_status(event)?;
+    Ok(SessionStarted { kind: row.kind, status, origin: row.origin, cache_id: row.cache_id, source })
 }
 
-fn changed(names: &mut Names, sid: i64, row: &EventRow) -> rusqlite::Result<SessionStatus> {
-    let status = row.status.clone().ok_or(Dangling { what: "the status of event", id: row.ev })?;
+fn changed(names: &mut Names, row: &EventRow) -> rusqlite::Result<SessionStatus> {
+    let status = own_status(row)?;
     let payload = row.reference.map(|bid| names.digest(bid)).transpose()?;
-    let ended_at = if status.ends_session() { live(names, sid)?.ended_at } else { None };
+    let out_of_range = |micros| rusqlite::Error::IntegralValueOutOfRange(3, micros);
+    let ended_at = row.n.map(|micros| Timestamp::from_micros(micros).ok_or(out_of_range(micros))).transpose()?;
     Ok(SessionStatus { status, ended_at, payload })
+}
+
+/// The status that an event's own row holds.
+fn own_status(row: &EventRow) -> rusqlite::Result<Status> {
+    row.status.clone().ok_or_else(|| Dangling { what: "the status of event", id: row.ev }.into())
 }
 
 fn restored(names: &mut Names, row: &EventRow) -> rusqlite::Result<Restored> {

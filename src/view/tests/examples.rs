@@ -2,7 +2,7 @@
 
 use super::world::World;
 use crate::model::*;
-use crate::store::error::ReadError;
+use crate::view::error::ReadError;
 use crate::view::types::{Sum, Used};
 use crate::view::{blobs, heads, history, resolve, sessions, state, trace, usage};
 

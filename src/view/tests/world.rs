@@ -290,8 +290,9 @@ impl World {
         let (mut n, mut reference, mut status) = (None, None, None);
         let num = |n: u64| n as i64;
         match body.clone() {
-            Body::SessionStarted(_) => {}
+            Body::SessionStarted(row) => status = Some(row.status),
             Body::SessionStatus(row) => {
+                n = row.ended_at.map(|at| at.micros());
                 (status, reference) = (Some(row.status), self.opt(row.payload));
             }
             Body::SessionError(row) => (status, reference) = (Some(row.status), Some(self.bid(row.error))),

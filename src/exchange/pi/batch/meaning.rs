@@ -1,0 +1,344 @@
+//! What each kind of record means: turns, messages, calls, evals, compactions.
+
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+use super::*;
+
+/// A message's content, and what it leaves of its record.
+struct Content<'r> {
+    bytes: Vec<u8>,
+    /// The part of the record that it is, and whether as a JSON string.
+    hole: Option<(Range<usize>, bool)>,
+    tools: Vec<Part<'r>>,
+}
+
+impl Importer<'_> {
+    /// What the model has no row for is an annotation with its bytes.
+    pub(super) fn note(
+        &mut self,
+        batch: &mut Batch,
+        kind: &str,
+        source: &[u8],
+        range: Range<usize>,
+    ) -> Result<(), Stop> {
+        let kind = if Annotation::new(kind, None, None).is_ok() { kind } else { "pi/record" };
+        let payload = batch.put(&source[range.clone()]);
+        let event = batch.add_annotation(kind, self.state.turn, Some(payload))?;
+        self.batch.template.add(source, &[(range, Hole::Note(event))]);
+        Ok(())
+    }
+
+    pub(super) fn message(
+        &mut self,
+        batch: &mut Batch,
+        source: &[u8],
+        role: Role,
+        message: &Message<'_>,
+    ) -> Result<(), Stop> {
+        let is_bash = matches!(&role, Role::Other(role) if role == "bashExecution");
+        let content = content(source, if is_bash { message.output } else { message.content });
+        if role == Role::User {
+            self.begin_turn(batch, &content)?;
+        } else if self.state.turn.is_some() {
+            // The source went on after an import that took it for ended.
+            self.state.ended = false;
+        }
+        let mut holes = Vec::new();
+        let mut new = NewMessage::new(role.clone(), content.bytes.clone());
+        if let Some(turn) = self.state.turn {
+            new = new.turn(turn);
+        }
+        let number = match role {
+            Role::Assistant => self.answer(batch, source, message, new, &content, &mut holes)?,
+            Role::Tool => {
+                self.tool_result(batch, message, &content)?;
+                batch.add_message(new)?
+            }
+            _ => {
+                if is_bash {
+                    self.bash(batch, source, message, &content, &mut holes)?;
+                }
+                batch.add_message(new)?
+            }
+        };
+        if let Some((range, is_text)) = content.hole {
+            holes.push((range, if is_text { Hole::Text(number) } else { Hole::Content(number) }));
+        }
+        holes.retain(|(range, _)| range.len() >= MIN_HOLE);
+        holes.sort_by_key(|(range, _)| range.start);
+        self.batch.template.add(source, &holes);
+        Ok(())
+    }
+
+    fn begin_turn(&mut self, batch: &mut Batch, content: &Content<'_>) -> Result<(), Stop> {
+        let input = batch.put(&content.bytes);
+        let at = self.state.at;
+        let turn = batch.begin_turn(|turn| {
+            turn.input = Some(input);
+            turn.started_at = at;
+        })?;
+        self.state = State {
+            entries: self.state.entries,
+            turn: Some(turn),
+            given_up: std::mem::take(&mut self.state.given_up),
+            at,
+            ..State::default()
+        };
+        Ok(())
+    }
+
+    /// A call and its answer.
+    fn answer(
+        &mut self,
+        batch: &mut Batch,
+        source: &[u8],
+        message: &Message<'_>,
+        new: NewMessage,
+        content: &Content<'_>,
+        holes: &mut Vec<(Range<usize>, Hole)>,
+    ) -> Result<MessageNumber, Stop> {
+        let (turn, ended) = (self.state.turn, self.state.at);
+        let started = message.at().or(ended);
+        if let Some(at) = started {
+            batch.at(at);
+        }
+        let call = batch.begin_call(CallType::Root, |call| {
+            call.turn = turn;
+            call.provider = message.provider();
+            call.model = message.model();
+            call.started_at = started;
+        })?;
+        if let Some(at) = ended {
+            batch.at(at);
+        }
+        let stop = message.stop_reason();
+        let error = message.error_message();
+        let status = match stop.as_deref() {
+            Some("aborted") => Status::ABORTED,
+            Some("error") => Status::ERROR,
+            _ => Status::OK,
+        };
+        let response = (!content.bytes.is_empty()).then(|| batch.put(&content.bytes));
+        let raw_error = error.as_ref().map(|error| batch.put(error.as_bytes()));
+        let usage = message.usage();
+        batch.update_call(call, |row| {
+            row.status = status;
+            row.response = response;
+            row.error = raw_error;
+            row.tokens_input = usage.input();
+            row.tokens_output = usage.output();
+            row.tokens_cached = usage.cached();
+            row.cost = usage.cost();
+            row.ended_at = ended;
+        })?;
+        let number = batch.add_message(new.call(call))?;
+        for tool in &content.tools {
+            let place = self.batch.asked;
+            self.batch.asked += 1;
+            self.state.pending.push(Pending {
+                id: tool.id().unwrap_or_default(),
+                name: tool.name(),
+                code: tool.arguments.map(|code| code.get().to_owned()),
+                message: number,
+                call,
+                at: ended,
+                number: Some(place),
+            });
+            if let Some(range) = tool.arguments.filter(|_| content.cuts_tools()).and_then(|code| range_in(source, code))
+            {
+                holes.push((range, Hole::Later(place)));
+            }
+        }
+        self.state.answer = response;
+        self.state.stop = stop;
+        self.state.error = error;
+        Ok(number)
+    }
+
+    /// The eval that a result ends.
+    fn tool_result(&mut self, batch: &mut Batch, message: &Message<'_>, content: &Content<'_>) -> Result<(), Stop> {
+        let id = message.tool_call_id();
+        let found = self.state.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
+        let pending = found.map(|at| self.state.pending.remove(at));
+        if pending.is_none() && id.is_some_and(|id| self.state.given_up.contains(&id)) {
+            let message = "the result of a tool that was recorded as unfinished before: it is a message alone";
+            self.odd("late-result", message.to_owned());
+            return Ok(());
+        }
+        let value = batch.put(&content.bytes);
+        let status = if message.is_error() { Status::ERROR } else { Status::OK };
+        let name = message.tool_name();
+        self.eval(batch, pending, status.clone(), |eval| {
+            eval.name = eval.name.take().or(name);
+            if status == Status::ERROR {
+                eval.error = Some(value);
+            } else {
+                eval.result = Some(value);
+            }
+        })
+    }
+
+    pub(super) fn eval(
+        &mut self,
+        batch: &mut Batch,
+        pending: Option<Pending>,
+        status: Status,
+        fill: impl FnOnce(&mut crate::model::Eval),
+    ) -> Result<(), Stop> {
+        let code = pending.as_ref().and_then(|pending| pending.code.as_ref()).map(|code| batch.put(code.as_bytes()));
+        let place = pending.as_ref().and_then(|pending| pending.number);
+        let (turn, ended) = (self.state.turn, self.state.at);
+        let number = batch.add_eval(status, |eval| {
+            eval.turn = turn;
+            eval.code = code;
+            eval.ended_at = ended;
+            if let Some(pending) = pending {
+                eval.name = pending.name;
+                eval.message = Some(pending.message);
+                eval.call = Some(pending.call);
+                eval.started_at = pending.at;
+            }
+            fill(eval);
+        })?;
+        if let Some(place) = place {
+            self.batch.evals.insert(place, number);
+        }
+        Ok(())
+    }
+
+    /// A command that the user ran: an eval that no call asked for.
+    fn bash(
+        &mut self,
+        batch: &mut Batch,
+        source: &[u8],
+        message: &Message<'_>,
+        content: &Content<'_>,
+        holes: &mut Vec<(Range<usize>, Hole)>,
+    ) -> Result<(), Stop> {
+        let code = text(message.command);
+        let digest = code.as_ref().map(|code| batch.put(code.as_bytes()));
+        let result = batch.put(&content.bytes);
+        let status = match (message.cancelled(), message.exit_code()) {
+            (true, _) => Status::ABORTED,
+            (false, Some(0) | None) => Status::OK,
+            (false, Some(_)) => Status::ERROR,
+        };
+        let number = EvalNumber(batch.counters().eval + 1);
+        self.eval(batch, None, status, |eval| {
+            eval.name = Some("bash".to_owned());
+            eval.code = digest;
+            eval.result = Some(result);
+        })?;
+        let written = message.command.zip(code).filter(|(raw, code)| json_string(code) == raw.get());
+        if let Some(range) = written.and_then(|(raw, _)| range_in(source, raw)) {
+            holes.push((range, Hole::CodeText(number)));
+        }
+        Ok(())
+    }
+
+    /// Ends the turn, if one is open; says whether.
+    pub(super) fn end_turn(&mut self, batch: &mut Batch) -> Result<bool, Stop> {
+        let Some(turn) = self.state.turn.filter(|_| !self.state.ended) else { return Ok(false) };
+        if let Some(at) = self.state.at {
+            batch.at(at);
+        }
+        for pending in std::mem::take(&mut self.state.pending) {
+            self.state.given_up.push(pending.id.clone());
+            self.eval(batch, Some(pending), Status::UNFINISHED, |_| {})?;
+        }
+        let excess = self.state.given_up.len().saturating_sub(MAX_GIVEN_UP);
+        self.state.given_up.drain(..excess);
+        let status = match self.state.stop.as_deref() {
+            Some("stop" | "length") => Status::FINAL,
+            Some("aborted") => Status::ABORTED,
+            Some("error") => Status::ERROR,
+            _ => Status::UNFINISHED,
+        };
+        let final_value = self.state.answer.filter(|_| status == Status::FINAL);
+        let failed = status == Status::ABORTED || status == Status::ERROR;
+        let error = self.state.error.as_ref().filter(|_| failed).map(|error| batch.put(error.as_bytes()));
+        let at = self.state.at;
+        batch.update_turn(turn, |row| {
+            row.status = status;
+            row.final_value = final_value;
+            row.error = error;
+            row.ended_at = at;
+        })?;
+        self.state.ended = true;
+        Ok(true)
+    }
+
+    /// A summary that stands for what came before the first record that Pi keeps.
+    pub(super) fn compaction(
+        &mut self,
+        batch: &mut Batch,
+        source: &[u8],
+        frame: &str,
+        first_kept: Option<(u64, &RawValue)>,
+    ) -> Result<(), Stop> {
+        // After a settled answer the turn is over; otherwise Pi compacts in its middle and goes on.
+        let settled = matches!(self.state.stop.as_deref(), Some("stop" | "length")) && self.state.pending.is_empty();
+        if settled && self.end_turn(batch)? {
+            batch.seal()?;
+        }
+        let messages = batch.counters().message;
+        let keep = match first_kept {
+            Some((index, _)) if index < self.state.entries => {
+                let before = messages_before(self.path, index).map_err(Stop::Import)?;
+                usize::try_from(messages.saturating_sub(before)).unwrap_or(usize::MAX)
+            }
+            _ => 0,
+        };
+        let written = first_kept.map(|(_, raw)| raw).filter(|raw| json_string(frame) == raw.get());
+        let hole = written.and_then(|raw| range_in(source, raw)).filter(|range| range.len() >= MIN_HOLE);
+        let holes: Vec<_> = hole.map(|range| (range, Hole::Text(MessageNumber(messages + 1)))).into_iter().collect();
+        self.batch.template.add(source, &holes);
+        self.finish(batch, self.reader.position_after(), End::Compact { frame, keep })?;
+        self.advance().map_err(|error| self.io(error))
+    }
+}
+
+impl Content<'_> {
+    /// Whether the tools' arguments can be cut out of the record: not where they lie within a hole already.
+    fn cuts_tools(&self) -> bool {
+        !matches!(self.hole, Some((_, false)))
+    }
+}
+
+/// A message's content: its text where it has one text, nothing where it has none, else the JSON as it is written.
+fn content<'r>(source: &[u8], value: Option<&'r RawValue>) -> Content<'r> {
+    let Some(value) = value else { return Content { bytes: Vec::new(), hole: None, tools: Vec::new() } };
+    let as_text = |raw: &RawValue, text: String, tools| {
+        let written = json_string(&text) == raw.get();
+        let hole = range_in(source, raw).filter(|_| written).map(|range| (range, true));
+        Content { bytes: text.into_bytes(), hole, tools }
+    };
+    if let Some(text) = text(Some(value)) {
+        return as_text(value, text, Vec::new());
+    }
+    let mut parts = Part::list(value).unwrap_or_default();
+    let kinds: Vec<Option<String>> = parts.iter().map(Part::kind).collect();
+    let known = kinds.iter().all(|kind| matches!(kind.as_deref(), Some("text" | "thinking" | "toolCall")));
+    let mut texts = parts.iter().zip(&kinds).filter(|(_, kind)| kind.as_deref() == Some("text")).map(|(part, _)| part);
+    let (first, more) = (texts.next(), texts.next().is_some());
+    let one_text = first.and_then(|part| part.text).and_then(|raw| text(Some(raw)).map(|text| (raw, text)));
+    let no_text = first.is_none() && known && value.get().starts_with('[') && is_list(value, parts.len());
+    let mut next = kinds.iter();
+    parts.retain(|_| next.next().is_some_and(|kind| kind.as_deref() == Some("toolCall")));
+    match one_text {
+        Some((raw, text)) if known && !more => as_text(raw, text, parts),
+        None if no_text => Content { bytes: Vec::new(), hole: None, tools: parts },
+        _ => Content {
+            bytes: value.get().as_bytes().to_vec(),
+            hole: range_in(source, value).map(|range| (range, false)),
+            tools: parts,
+        },
+    }
+}
+
+/// Whether `value` is a list of that many parts: one that could not be read counts none.
+fn is_list(value: &RawValue, parts: usize) -> bool {
+    parts > 0 || value.get().trim_start_matches('[').trim_start().starts_with(']')
+}

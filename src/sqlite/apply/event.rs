@@ -1,0 +1,265 @@
+//! What each kind of event writes: its own row, and the session's.
+
+use rusqlite::params;
+
+use super::{ApplyError, Step, missing};
+use crate::model::{Body, Digest, Event, HeadId, HeadKind, Root, SessionId};
+use crate::sqlite::session_row::SessionRow;
+use crate::sqlite::{row, spans, stmt};
+
+impl Step<'_> {
+    /// Applies one event to the session's row and its own table.
+    pub(super) fn event(&mut self, event: &Event, digest: Digest) -> Result<(), ApplyError> {
+        let Some((id, mut row)) = self.row.take() else { return Err(missing("session", &event.session)) };
+        let ev = event.number.0;
+        if ev != row.last_event + 1 {
+            return Err(ApplyError::Contradicts(format!("event {ev} of {id} follows event {}", row.last_event)));
+        }
+        let (mut n, mut reference, mut status) = (None, None, None);
+        let mut end = None;
+        let inherited = row.inherited;
+        let (sid, number) = (row.sid, ev);
+        match &event.body {
+            Body::SessionStarted(started) => status = Some(started.status.as_str()),
+            Body::SessionStatus(change) => {
+                row.status = change.status.to_string();
+                end = change.ended_at.map(|at| at.micros());
+                row.ended_at = end;
+                status = Some(change.status.as_str());
+                reference = self.opt(&change.payload)?;
+            }
+            Body::SessionError(error) => {
+                row.status = error.status.to_string();
+                status = Some(error.status.as_str());
+                reference = Some(self.blob(&error.error)?);
+            }
+            Body::SessionRestored(restored) => {
+                let hid = self.head(&restored.source_head)?;
+                (row.base_up, row.base_from, row.basis) = (Some(hid), ev, Some(hid));
+                n = restored.snapshot.map(|n| n.0);
+                reference = Some(hid);
+            }
+            Body::RefUpdated(head) => {
+                let hid = self.head(head)?;
+                spans::table(self.conn, &mut row, hid)?;
+                row.current = Some(hid);
+                if row.basis != Some(hid) {
+                    (row.base_up, row.base_from, row.basis) = (Some(hid), ev + 1, Some(hid));
+                }
+                self.conn.prepare_cached(stmt::head::ADD_REF)?.execute(params![sid, ev, hid])?;
+                reference = Some(hid);
+            }
+            Body::HeadCreated(head) => reference = Some(self.add_head(event, head, &mut row)?),
+            Body::MessageAdded(m) => {
+                n = Some(m.message.0);
+                let (content, extra) = (self.blob(&m.content)?, self.opt(&m.extra)?);
+                self.conn.prepare_cached(stmt::event::ADD_MESSAGE)?.execute(params![
+                    sid,
+                    number,
+                    n,
+                    row::RoleSql(&m.role),
+                    content,
+                    m.chars,
+                    m.turn.map(|n| n.0),
+                    m.call.map(|n| n.0),
+                    extra
+                ])?;
+            }
+            Body::TurnStarted(t) | Body::TurnPut(t) => {
+                n = Some(t.turn.0);
+                self.conn.prepare_cached(stmt::event::ADD_TURN)?.execute(params![
+                    sid,
+                    number,
+                    n,
+                    t.status.as_str(),
+                    self.opt_head(&t.head_before)?,
+                    self.opt(&t.input)?,
+                    self.opt(&t.final_value)?,
+                    self.opt(&t.summary)?,
+                    self.display(&t.summary)?,
+                    t.started_at.map(|at| at.micros()),
+                    t.ended_at.map(|at| at.micros()),
+                    self.opt(&t.error)?,
+                    self.opt(&t.extra)?,
+                    t.turn.0 <= inherited.turn
+                ])?;
+            }
+            Body::CallStarted(c) | Body::CallPut(c) => {
+                n = Some(c.call.0);
+                self.conn.prepare_cached(stmt::event::ADD_CALL)?.execute(params![
+                    sid,
+                    number,
+                    n,
+                    row::CallTypeSql(&c.call_type),
+                    c.status.as_str(),
+                    c.turn.map(|n| n.0),
+                    c.eval.map(|n| n.0),
+                    self.opt(&c.input)?,
+                    self.opt(&c.request)?,
+                    self.opt(&c.response)?,
+                    self.opt(&c.result)?,
+                    self.opt(&c.error)?,
+                    c.provider,
+                    c.model,
+                    c.tokens_input,
+                    c.tokens_output,
+                    c.tokens_cached,
+                    c.tokens_reasoning,
+                    c.cost,
+                    c.batch,
+                    c.batch_index,
+                    c.child.as_ref().map(SessionId::as_str),
+                    c.started_at.map(|at| at.micros()),
+                    c.ended_at.map(|at| at.micros()),
+                    self.opt(&c.extra)?,
+                    c.call.0 <= inherited.call
+                ])?;
+            }
+            Body::EvalAdded(e) => {
+                n = Some(e.eval.0);
+                self.conn.prepare_cached(stmt::event::ADD_EVAL)?.execute(params![
+                    sid,
+                    number,
+                    n,
+                    e.name,
+                    e.status.as_str(),
+                    e.turn.map(|n| n.0),
+                    e.message.map(|n| n.0),
+                    e.call.map(|n| n.0),
+                    self.opt(&e.code)?,
+                    self.opt(&e.result)?,
+                    self.opt(&e.observation)?,
+                    self.opt(&e.error)?,
+                    e.started_at.map(|at| at.micros()),
+                    e.ended_at.map(|at| at.micros()),
+                    self.opt(&e.extra)?
+                ])?;
+            }
+            Body::SnapshotAdded(s) => {
+                n = Some(s.snapshot.0);
+                self.conn.prepare_cached(stmt::event::ADD_SNAPSHOT)?.execute(params![
+                    sid,
+                    number,
+                    n,
+                    s.kind.as_str(),
+                    self.opt(&s.vars)?,
+                    s.restorable,
+                    s.unrestorable,
+                    s.turn.map(|n| n.0),
+                    s.eval.map(|n| n.0),
+                    self.opt(&s.extra)?
+                ])?;
+            }
+            Body::InvocationStarted(i)
+            | Body::InvocationCompleted(i)
+            | Body::InvocationFailed(i)
+            | Body::CallerHeadRecorded(i) => {
+                n = Some(i.invocation.0);
+                self.conn.prepare_cached(stmt::event::ADD_INVOCATION)?.execute(params![
+                    sid,
+                    number,
+                    n,
+                    i.id,
+                    i.invocation_type.as_str(),
+                    i.status.as_str(),
+                    i.call.map(|n| n.0),
+                    self.opt(&i.label)?,
+                    self.display(&i.label)?,
+                    self.opt(&i.input)?,
+                    self.opt(&i.final_value)?,
+                    self.opt(&i.error)?,
+                    self.opt_head(&i.caller_before)?,
+                    self.opt_head(&i.caller_after)?,
+                    i.callee.as_ref().map(SessionId::as_str),
+                    self.opt_head(&i.callee_before)?,
+                    self.opt_head(&i.callee_after)?,
+                    i.child,
+                    i.started_at.map(|at| at.micros()),
+                    i.ended_at.map(|at| at.micros()),
+                    i.invocation.0 <= inherited.invocation
+                ])?;
+            }
+            Body::Annotation(a) => {
+                n = a.turn.map(|n| n.0);
+                reference = self.opt(&a.payload)?;
+            }
+        }
+        self.conn.prepare_cached(stmt::event::ADD)?.execute(params![
+            sid,
+            number,
+            row::KindSql(&event.body),
+            event.at.micros() - row.started_at,
+            end.or(n.map(row::bound)),
+            reference,
+            status
+        ])?;
+        row.last_event = ev;
+        row.digest = row.digest.chain(digest);
+        row.updated_at = event.at.micros();
+        self.row = Some((id, row));
+        Ok(())
+    }
+
+    /// Makes the rows of a head from its root, which must fit the log it is in.
+    fn add_head(&mut self, event: &Event, head: &HeadId, row: &mut SessionRow) -> Result<i64, ApplyError> {
+        let place = self.find(&head.0)?;
+        let bytes = self.fetch.fetch(&head.0, &place).map_err(ApplyError::Payload)?;
+        let root: Root = serde_json::from_slice(&bytes)
+            .map_err(|error| ApplyError::Contradicts(format!("the root of {head} cannot be read: {error}")))?;
+        let boundary = row.last_event;
+        if root.session != event.session || root.span.1.0 != boundary || root.digest != row.digest {
+            return Err(ApplyError::Contradicts(format!("the root of {head} is of another boundary")));
+        }
+        let up = self.opt_head(&root.up)?;
+        let basis = self.opt_head(&root.basis)?;
+        let depth = match up {
+            Some(up) => spans::place(self.conn, up)?.ok_or_else(|| missing("head", head))?.depth + 1,
+            None => 1,
+        };
+        let hid = place.bid;
+        let compaction = match root.kind {
+            HeadKind::Compaction => Some(hid),
+            _ => self.opt_head(&root.compaction)?,
+        };
+        self.conn.prepare_cached(stmt::head::ADD)?.execute(params![
+            hid,
+            row.sid,
+            event.number.0,
+            root.kind.as_str(),
+            basis,
+            up,
+            root.span.0.0,
+            root.span.1.0,
+            depth,
+            compaction,
+            root.counters.head,
+            root.turn.map(|n| n.0),
+            self.opt(&root.refs.final_value)?,
+            root.refs.snapshot.map(|n| n.0),
+            self.opt(&root.refs.vars)?,
+        ])?;
+        for (position, range) in root.transcript.iter().flatten().enumerate() {
+            let source = match range.session == root.session {
+                true => row.sid,
+                false => {
+                    SessionRow::find(self.conn, &range.session)?.ok_or_else(|| missing("session", &range.session))?.sid
+                }
+            };
+            self.conn.prepare_cached(stmt::head::ADD_TRANSCRIPT)?.execute(params![
+                hid,
+                position,
+                source,
+                range.from.0,
+                range.to.0
+            ])?;
+        }
+        match root.kind {
+            // What a dead turn built is left beside the branch, which goes on from the current head.
+            HeadKind::TurnAborted => {
+                (row.base_up, row.base_from, row.basis) = (row.current, event.number.0 + 1, row.current);
+            }
+            _ => (row.base_up, row.base_from, row.basis) = (up, root.span.0.0, Some(hid)),
+        }
+        Ok(hid)
+    }
+}

@@ -1,0 +1,123 @@
+//! What each kind of store record writes.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{ApplyError, BlobPlace, FramePlace, Step, find_blob, missing};
+use crate::model::{Digest, HeadId, Record};
+use crate::sqlite::stmt;
+
+impl Step<'_> {
+    /// Applies one store record.
+    pub(super) fn record(&mut self, record: &Record) -> Result<(), ApplyError> {
+        match record {
+            Record::PayloadAdded { hash, size, media, parts: None } => {
+                let place = self.places.next().copied();
+                self.add_blob(hash, *size, media.as_deref(), place, 0)?;
+            }
+            Record::PayloadPart { hash, size } => {
+                let place = self.places.next().copied();
+                self.add_blob(hash, *size, None, place, 0)?;
+            }
+            Record::PayloadAdded { hash, size, media, parts: Some(parts) } => {
+                if let Some(bid) = self.add_blob(hash, *size, media.as_deref(), None, 1)? {
+                    for (ord, part) in parts.iter().enumerate() {
+                        let part = self.blob(part)?;
+                        self.conn.prepare_cached(stmt::blob::ADD_PART)?.execute(params![bid, ord, part])?;
+                    }
+                }
+            }
+            Record::AliasSet { name, session } => {
+                let sid = self.sid(session)?;
+                let held: Option<i64> =
+                    self.conn.prepare_cached(stmt::name::ALIAS)?.query_row([name.as_str()], |r| r.get(0)).optional()?;
+                match held {
+                    Some(held) if held == sid => {}
+                    Some(_) => return Err(ApplyError::Conflict(format!("alias {name} points to another session"))),
+                    None => {
+                        self.conn.prepare_cached(stmt::name::ADD_ALIAS)?.execute(params![name.as_str(), sid])?;
+                    }
+                }
+            }
+            Record::PinSet { name, target, head, version } => {
+                let bid = if *head { self.head(&HeadId(*target))? } else { self.blob(target)? };
+                let held: Option<u64> =
+                    self.conn.prepare_cached(stmt::name::PIN)?.query_row([name.as_str()], |r| r.get(0)).optional()?;
+                if held.unwrap_or(0) + 1 != *version {
+                    return Err(ApplyError::Conflict(format!("pin {name} has version {}", held.unwrap_or(0))));
+                }
+                self.conn.prepare_cached(stmt::name::SET_PIN)?.execute(params![name.as_str(), bid, head, version])?;
+            }
+            Record::FactAdded { fact, tag, payload } => {
+                let last: u64 = self.conn.prepare_cached(stmt::name::LAST_FACT)?.query_row([], |r| r.get(0))?;
+                if last + 1 != *fact {
+                    return Err(ApplyError::Conflict(format!("the last fact is {last}")));
+                }
+                let payload = self.blob(payload)?;
+                self.conn.prepare_cached(stmt::name::ADD_FACT)?.execute(params![fact, tag, payload, self.at])?;
+            }
+            Record::DerivationAdded(d) => {
+                let (source, target) = (self.sid(&d.source_session)?, self.sid(&d.target_session)?);
+                let head = self.head(&d.source_head)?;
+                self.conn.prepare_cached(stmt::head::ADD_DERIVATION)?.execute(params![
+                    d.id.0.as_slice(),
+                    d.kind.as_str(),
+                    source,
+                    head,
+                    target,
+                    d.target_event.0,
+                    d.at.micros()
+                ])?;
+            }
+            Record::SessionTitled { session, title } => {
+                let sid = self.sid(session)?;
+                let text = self.display(title)?;
+                let title = self.opt(title)?;
+                self.conn.prepare_cached(stmt::session::SET_TITLE)?.execute(params![sid, text, title])?;
+            }
+            Record::SessionRemoved { session } => {
+                let sid = self.sid(session)?;
+                for statement in stmt::session::REMOVE {
+                    self.conn.prepare_cached(statement)?.execute([sid])?;
+                }
+            }
+            Record::PayloadErased { hash } => {
+                let bid = self.blob(hash)?;
+                self.conn.prepare_cached(stmt::blob::ERASE)?.execute([bid])?;
+            }
+            Record::GcDone { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Adds a payload's row; none is made when the payload is there already.
+    fn add_blob(
+        &mut self,
+        hash: &Digest,
+        size: u64,
+        media: Option<&str>,
+        place: Option<FramePlace>,
+        state: i64,
+    ) -> Result<Option<i64>, ApplyError> {
+        if find_blob(self.conn, hash)?.is_some() {
+            return Ok(None);
+        }
+        if state == 0 && place.is_none() {
+            return Err(missing("the frame of payload", hash));
+        }
+        self.conn.prepare_cached(stmt::blob::ADD)?.execute(params![
+            hash.prefix(),
+            hash.0.as_slice(),
+            size,
+            place.map(|p| p.at.segment),
+            place.map(|p| p.at.offset),
+            place.map_or(0, |p| p.stored),
+            place.map_or(0, |p| p.codec),
+            media,
+            state
+        ])?;
+        let bid = self.conn.last_insert_rowid();
+        let place = BlobPlace { bid, size, at: place.map(|p| p.at), stored: place.map_or(0, |p| p.stored), state };
+        self.fresh.insert(*hash, place);
+        Ok(Some(bid))
+    }
+}

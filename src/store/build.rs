@@ -1,0 +1,129 @@
+//! Making the database: a new schema, a migration, or all rows from the log. The store is the caller's alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::checkpoint::database;
+use super::error::OpenError;
+use super::mark::{self, Trust};
+use super::open::{io, levelled, lock, make_folder, migration, sql};
+use super::{OpenReport, Options, level};
+use crate::segment::{self, create_dir_private};
+use crate::sqlite::migrate;
+use crate::sqlite::open as sqlite;
+
+/// Makes a database from what is there: a new schema, a migration, or all rows from the log. The store is ours alone.
+pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut OpenReport) -> Result<(), OpenError> {
+    let (path, blobs) = (database(root), root.join("blobs"));
+    let mut mark_file = mark::lock(root).map_err(lock)?;
+    let noting = mark_file.exclusive_blocking().map_err(lock)?;
+    segment::remove_temporaries(&blobs).map_err(io("left-over files cannot be removed"))?;
+    let trusted = mark::trust(root, &path).map_err(io("the database file cannot be looked at"))?;
+    if trusted == Trust::Trusted {
+        let mut conn = sqlite::writer(&path, options.journal).map_err(sql(root))?;
+        migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
+        sqlite::checkpoint(&conn, true).map_err(sql(root))?;
+        drop(conn);
+        return mark::note(root, &path, &noting).map_err(io("the database cannot be noted as whole"));
+    }
+    let empty = segment::list(&blobs).map_err(io("the folder of segments cannot be read"))?.is_empty();
+    if let Some(aside) = set_aside(root, &path)? {
+        report.notes.push(format!("{why}; the file was set aside as {}", aside.display()));
+    }
+    let fresh = root.join("store.sqlite.new");
+    remove(&fresh)?;
+    // Made private before SQLite opens it: its WAL takes over the mode of the file.
+    segment::create_file_private(&fresh).map_err(io("the new database cannot be made"))?;
+    let done = {
+        let mut conn = Connection::open_with_flags(
+            &fresh,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(sql(root))?;
+        // Nobody sees this file before it is whole and synced: no journal, no sync on the way.
+        for (name, value) in
+            [("page_size", "4096"), ("journal_mode", "off"), ("synchronous", "off"), ("temp_store", "memory")]
+        {
+            conn.pragma_update(None, name, value).map_err(sql(root))?;
+        }
+        conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;
+        conn.set_prepared_statement_cache_capacity(256);
+        migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
+        level::rebuild(&conn, &blobs, None).map_err(|error| levelled(root, error))?
+    };
+    if !done.1.beyond_gap.is_empty() {
+        let folder = aside_folder(root)?;
+        for number in &done.1.beyond_gap {
+            let from = segment::segment_path(&blobs, *number);
+            let to = folder.join(format!("{number:010}.seg"));
+            fs::rename(&from, &to).map_err(io("a segment beyond a gap cannot be set aside"))?;
+        }
+        segment::sync_dir(&blobs).map_err(io("the folder of segments cannot be synced"))?;
+        let numbers = &done.1.beyond_gap;
+        report.notes.push(format!(
+            "commits after {} are missing from the log: segments {numbers:?} beyond the gap were set aside in {}",
+            done.0.tx,
+            folder.display()
+        ));
+    }
+    let file = fs::File::open(&fresh).map_err(io("the new database cannot be synced"))?;
+    file.sync_all().map_err(io("the new database cannot be synced"))?;
+    drop(file);
+    fs::rename(&fresh, &path).map_err(io("the new database cannot be named"))?;
+    segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
+    // Its first opening writes the journal mode into the file: only then is it as it will be.
+    drop(sqlite::writer(&path, options.journal).map_err(sql(root))?);
+    if !empty {
+        report.rebuilt = Some((why.to_owned(), done.1.commits));
+    }
+    mark::note(root, &path, &noting).map_err(io("the database cannot be noted as whole"))
+}
+
+/// Moves an untrusted database, with its WAL, out of the way; never deletes it.
+fn set_aside(root: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
+    let mut aside = None;
+    for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm", "store.sqlite-journal"] {
+        let from = root.join(name);
+        match fs::symlink_metadata(&from) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(io("the database file cannot be looked at")(error)),
+            Ok(meta) if meta.len() == 0 && from != path => {
+                remove(&from)?;
+                continue;
+            }
+            Ok(_) => {}
+        }
+        let folder = match &aside {
+            Some(folder) => PathBuf::clone(folder),
+            None => aside.insert(aside_folder(root)?).clone(),
+        };
+        fs::rename(&from, folder.join(name)).map_err(io("an untrusted database cannot be set aside"))?;
+    }
+    Ok(aside)
+}
+
+/// A new folder for what is set aside.
+fn aside_folder(root: &Path) -> Result<PathBuf, OpenError> {
+    let folder = root.join("set-aside");
+    make_folder(&folder)?;
+    for n in 1_u64.. {
+        let path = folder.join(n.to_string());
+        match create_dir_private(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io("a folder for what is set aside cannot be made")(error)),
+        }
+    }
+    Ok(folder)
+}
+
+fn remove(path: &Path) -> Result<(), OpenError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(io(format!("{} cannot be removed", path.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,148 @@
+//! The stores that scenarios begin with: made once, copied for each run.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use headwater::store::{Options, Store};
+
+use super::acks::Acks;
+use super::steps::Work;
+use super::tools::{Scratch, child, wait};
+
+/// What a scenario finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Not even a folder.
+    Nothing,
+    /// Two sessions with heads, closed cleanly.
+    Sealed,
+    /// The same, and then commits whose frames are in the log and whose rows are not.
+    LeftByTheDead,
+    /// The sealed store without its database.
+    NoRows,
+    /// The sealed store with a database that nothing vouches for.
+    NoMark,
+}
+
+/// The templates, in folders of their own.
+pub struct Templates {
+    folder: Scratch,
+}
+
+impl Templates {
+    pub fn new() -> Templates {
+        let templates = Templates { folder: Scratch::new() };
+        templates.sealed(&templates.path(Start::Sealed));
+        for start in [Start::NoRows, Start::NoMark] {
+            let to = templates.path(start);
+            copy(&templates.path(Start::Sealed), &to);
+            let gone = if start == Start::NoRows { "store.sqlite" } else { "mark" };
+            fs::remove_file(to.join("store").join(gone)).unwrap();
+        }
+        templates.left(&templates.path(Start::LeftByTheDead));
+        templates
+    }
+
+    fn path(&self, start: Start) -> PathBuf {
+        self.folder.path().join(format!("{start:?}"))
+    }
+
+    /// A copy to run a scenario on: the store, and the notes about it.
+    pub fn copy(&self, start: Start) -> Scratch {
+        let scratch = Scratch::new();
+        if start != Start::Nothing {
+            copy(&self.path(start), scratch.path());
+        }
+        scratch
+    }
+
+    fn sealed(&self, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        let work = Work { root: to.join("store"), acks: Acks::open(&to.join("acks")), arg: 0 };
+        let store = work.open(Options::default()).unwrap();
+        let main = work.create(&store, "main").unwrap();
+        work.turn(&main, "first").unwrap();
+        work.batch(&main, "early", 3, 2_000).unwrap();
+        work.turn(&main, "second").unwrap();
+        let other = work.create(&store, "other").unwrap();
+        work.turn(&other, "elsewhere").unwrap();
+        drop((main, other));
+        work.close(store).unwrap();
+    }
+
+    /// A store whose last writer was killed after its frames were written, before its rows were.
+    fn left(&self, to: &Path) {
+        if !super::strace::is_there() {
+            return copy(&self.path(Start::Sealed), to);
+        }
+        for nth in 2..12 {
+            let _ = fs::remove_dir_all(to);
+            copy(&self.path(Start::Sealed), to);
+            kill_at_sync(&to.join("store"), &to.join("acks"), nth);
+            let probe = Scratch::new();
+            copy(to, probe.path());
+            let report = Store::open(probe.root()).unwrap().report().clone();
+            assert_eq!(report.rebuilt, None, "the copied store was not taken for the one that was noted");
+            if report.adopted > 0 {
+                return;
+            }
+        }
+        panic!("no child could be killed between its frames and its rows");
+    }
+}
+
+/// Has a child killed as it enters that sync of the log.
+pub fn kill_at_sync(root: &Path, acks: &Path, nth: u64) {
+    let mut command = super::strace::inject("fdatasync", "signal=KILL", &nth.to_string());
+    super::tools::as_child(&mut command, "one-by-one", root, acks, 0);
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait(&mut running).unwrap();
+}
+
+/// Copies a template: the store with all its files, and the notes. The database is vouched for again if it was.
+fn copy(from: &Path, to: &Path) {
+    let (was, is) = (from.join("store"), to.join("store"));
+    let vouched = fs::read_to_string(was.join("mark")).is_ok_and(|mark| mark == note(&was.join("store.sqlite")));
+    copy_folder(from, to);
+    let _ = fs::remove_file(is.join("store.sqlite-shm"));
+    if vouched {
+        fs::write(is.join("mark"), note(&is.join("store.sqlite"))).unwrap();
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
+}
+
+/// The note that vouches for a database, as the library would write it.
+fn note(database: &Path) -> String {
+    let Ok(meta) = fs::metadata(database) else { return String::new() };
+    let note = format!(
+        "headwater 1 inode {} device {} ctime {}.{:09} size {}",
+        meta.ino(),
+        meta.dev(),
+        meta.ctime(),
+        meta.ctime_nsec(),
+        meta.len()
+    );
+    format!("{note} crc {:08x}\n", crc32fast::hash(note.as_bytes()))
+}
+
+/// Runs a scenario to its end on a fresh copy, with nothing in its way.
+pub fn whole_run(templates: &Templates, scenario: &str, start: Start) -> Scratch {
+    let scratch = templates.copy(start);
+    let mut running = child(scenario, &scratch.root(), &scratch.acks(), 0).spawn().unwrap();
+    assert!(wait(&mut running).unwrap().success());
+    scratch
+}
