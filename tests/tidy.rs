@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use headwater::model::{event, record};
 
 /// The floors, the lowest first; folders on one floor may use each other. `sqlite` is private, `cli` the command's.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["model", "clock"],
     &["segment"],
     &["blob", "journal"],
