@@ -13,7 +13,8 @@ const FLOORS: [&[&str]; 7] = [
     &["segment"],
     &["blob", "journal"],
     &["sqlite"],
-    &["store", "view"],
+    &["view"],
+    &["store"],
     &["care", "exchange"],
     &["cli"],
 ];

@@ -92,6 +92,10 @@ impl LevelError {
 
     /// Whether the log, or the rows against it, are damaged: as opposed to a passing failure.
     pub(crate) fn is_damage(&self) -> bool {
+        // A read that the system refuses says nothing about the bytes.
+        if super::error::is_refusal(self) {
+            return false;
+        }
         match self {
             LevelError::Damaged(_) => true,
             LevelError::Apply(ApplyError::Sql(error)) | LevelError::Sql(error) => {

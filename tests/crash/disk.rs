@@ -74,7 +74,7 @@ fn fill(scratch: &Scratch, kib: u64) -> Result<String, String> {
     if kind != "full" && kind != "unknown" {
         return Err(format!("{what} failed as {kind}: {}", said.lines().next().unwrap_or_default()));
     }
-    std::fs::remove_file(folder.join("ballast")).map_err(|error| error.to_string())?;
+    let _ = std::fs::remove_file(folder.join("ballast"));
     verify(&root, &acks)?;
     drop(disk);
     Ok(format!("{what}: {kind}"))

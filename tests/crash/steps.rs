@@ -9,7 +9,16 @@ use super::tools::Random;
 
 /// How a step failed: noted already.
 #[derive(Debug)]
-pub struct Failure(pub String);
+pub struct Failure {
+    pub kind: &'static str,
+    pub text: String,
+}
+
+impl Failure {
+    pub fn other(error: impl std::fmt::Debug) -> Failure {
+        Failure { kind: "other", text: format!("{error:?}") }
+    }
+}
 
 /// One child at work.
 pub struct Work {
@@ -42,9 +51,9 @@ impl Work {
     ) -> Result<T, Failure> {
         result.map_err(|error| {
             let text = format!("{what}: {error:?}");
-            let kind = kind(&error).to_owned();
-            self.acks.note(&Ack::Failed { what: what.to_owned(), kind });
-            Failure(text)
+            let kind = kind(&error);
+            self.acks.note(&Ack::Failed { what: what.to_owned(), kind: kind.to_owned() });
+            Failure { kind, text }
         })
     }
 
@@ -194,7 +203,7 @@ impl Work {
                 );
             }
         }
-        Err(Failure(format!("{name}: {error:?}")))
+        Err(Failure { kind: commit_kind(&error), text: format!("{name}: {error:?}") })
     }
 
     /// Gives the lease back, then the store; a last WAL checkpoint that fails loses nothing.
