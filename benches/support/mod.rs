@@ -5,7 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Barrier;
+use std::sync::{Barrier, LazyLock};
 use std::time::{Duration, Instant};
 
 use headwater::model::{CallType, Role, SessionId, Status};
@@ -37,29 +37,50 @@ impl Dice {
         ((self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n as u64) as usize
     }
 
-    fn pick<'a>(&mut self, list: &'a str) -> &'a str {
-        let words: Vec<&str> = list.split_whitespace().collect();
-        words[self.below(words.len())]
+    fn pick(&mut self, list: &'static LazyLock<Vec<&'static str>>) -> &'static str {
+        list[self.below(list.len())]
     }
 }
 
-const OPENINGS: &str = "The A This That Each Every Our Another Its Your Some One No His Their";
-const ADJECTIVES: &str = "quiet early narrow second broken patient distant empty careful sudden northern heavy simple \
+fn words(text: &'static str) -> Vec<&'static str> {
+    text.split_whitespace().collect()
+}
+
+static OPENINGS: LazyLock<Vec<&str>> =
+    LazyLock::new(|| words("The A This That Each Every Our Another Its Your Some One No His Their"));
+static ADJECTIVES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    words(
+        "quiet early narrow second broken patient distant empty careful sudden northern heavy simple \
     honest clever local ancient modern bitter bright cheap common curious final foreign former gentle global golden \
     hidden hollow human idle inner large late lazy legal little lonely lost lower major minor moral mutual native \
-    odd open outer painful pale plain polite poor proper pure rare raw ready remote rich rigid rough royal rural";
-const NOUNS: &str = "river letter window harvest engine teacher station garden winter market lamp village doctor map \
+    odd open outer painful pale plain polite poor proper pure rare raw ready remote rich rigid rough royal rural",
+    )
+});
+static NOUNS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    words(
+        "river letter window harvest engine teacher station garden winter market lamp village doctor map \
     bridge answer morning promise ladder question harbour merchant curtain kettle orchard painter railway shepherd \
     shelter signal soldier sparrow stranger summer tailor theatre thunder timber traveller tunnel valley verdict \
     visitor voyage waiter wagon warning weather widow witness wonder workshop archive balance basket battery branch \
-    captain carpet ceiling century chapter charity cottage council country courage cousin crowd custom daughter";
-const VERBS: &str = "carried followed crossed opened forgot measured repaired watched found left reached sold answered \
+    captain carpet ceiling century chapter charity cottage council country courage cousin crowd custom daughter",
+    )
+});
+static VERBS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    words(
+        "carried followed crossed opened forgot measured repaired watched found left reached sold answered \
     remembered painted counted changed delayed covered divided guarded lifted missed moved needed noticed ordered \
-    passed planned praised pulled pushed raised refused rented rested ruined saved served shared signed stopped";
-const LINKS: &str = "because although while before after until whenever and but so that as since unless where";
-const PLACES: &str = "near the shore|behind the house|at the edge of town|under the old roof|for many years|in spite of \
+    passed planned praised pulled pushed raised refused rented rested ruined saved served shared signed stopped",
+    )
+});
+static LINKS: LazyLock<Vec<&str>> =
+    LazyLock::new(|| words("because although while before after until whenever and but so that as since unless where"));
+static PLACES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    "near the shore|behind the house|at the edge of town|under the old roof|for many years|in spite of \
     the rain|without a word|on the other side|during the long evening|with great care|against all advice|by the end of \
-    the week|from a great distance|among her friends|across the frozen field|beyond the last mile|inside the small room";
+    the week|from a great distance|among her friends|across the frozen field|beyond the last mile|inside the small room"
+        .split('|')
+        .collect()
+});
 
 /// English prose of about `len` bytes, different for every `seed`.
 pub fn prose(seed: u64, len: usize) -> String {
@@ -67,28 +88,27 @@ pub fn prose(seed: u64, len: usize) -> String {
     for _ in 0..4 {
         dice.below(2);
     }
-    let places: Vec<&str> = PLACES.split('|').collect();
     let mut text = String::with_capacity(len + 100);
     while text.len() < len {
         let clauses = 1 + dice.below(3);
         for clause in 0..clauses {
-            let opening = dice.pick(OPENINGS);
+            let opening = dice.pick(&OPENINGS);
             match clause {
                 0 => text.push_str(opening),
                 _ => {
                     text.push(' ');
-                    text.push_str(dice.pick(LINKS));
+                    text.push_str(dice.pick(&LINKS));
                     text.push(' ');
                     text.push_str(&opening.to_lowercase());
                 }
             }
-            for word in [dice.pick(ADJECTIVES), dice.pick(NOUNS), dice.pick(VERBS), "the", dice.pick(NOUNS)] {
+            for word in [dice.pick(&ADJECTIVES), dice.pick(&NOUNS), dice.pick(&VERBS), "the", dice.pick(&NOUNS)] {
                 text.push(' ');
                 text.push_str(word);
             }
             if dice.below(3) == 0 {
                 text.push(' ');
-                text.push_str(places[dice.below(places.len())]);
+                text.push_str(dice.pick(&PLACES));
             }
             text.push_str(if clause + 1 < clauses { "," } else { ". " });
         }

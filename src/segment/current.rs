@@ -82,24 +82,20 @@ impl Log {
     /// The open file of segment `number` and its length.
     fn open_current(&mut self, number: u64, path: &Path) -> Result<(&mut Current, u64), SegmentError> {
         let io = |source| SegmentError::Io { path: path.to_owned(), source };
-        let mut kept = self.current.take().filter(|current| current.number == number);
-        if let Some(current) = &kept
-            && current.file.metadata().map_err(io)?.nlink() == 0
-        {
-            // Removed, and perhaps put back from a backup: what has the name now is what counts.
-            kept = None;
-        }
-        let current = match kept {
-            Some(current) => current,
-            None => {
-                let (file, header) = open_segment(path, number, OpenOptions::new().read(true).write(true))?;
-                // Whoever named it may have died before the name was durable. A sync that fails here would
-                // seem to succeed if it were tried again.
-                sync_dir(&self.dir).inspect_err(|_| self.poisoned = true).map_err(io)?;
-                Current { number, file, seed: header.seed(), zeros_seen: false }
+        let kept = self.current.take().filter(|current| current.number == number);
+        if let Some(current) = kept {
+            let meta = current.file.metadata().map_err(io)?;
+            // A file without a name was removed, and perhaps put back from a backup: what has the name now counts.
+            if meta.nlink() > 0 {
+                return Ok((self.current.insert(current), meta.len()));
             }
-        };
-        let length = current.file.metadata().map_err(io)?.len();
+        }
+        let (file, header) = open_segment(path, number, OpenOptions::new().read(true).write(true))?;
+        // Whoever named it may have died before the name was durable. A sync that fails here would seem to succeed if
+        // it were tried again.
+        sync_dir(&self.dir).inspect_err(|_| self.poisoned = true).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let current = Current { number, file, seed: header.seed(), zeros_seen: false };
         Ok((self.current.insert(current), length))
     }
 }
@@ -107,5 +103,9 @@ impl Log {
 fn probe(file: &File, offset: u64) -> io::Result<Option<u64>> {
     let mut bytes = [0; PROBE];
     let got = read_up_to(file, &mut bytes, offset)?;
+    // Compared as a whole first: byte by byte takes as long as the read.
+    if bytes[..got] == [0; PROBE][..got] {
+        return Ok(None);
+    }
     Ok(bytes[..got].iter().position(|byte| *byte != 0).map(|found| offset + found as u64))
 }

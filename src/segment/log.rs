@@ -67,6 +67,8 @@ pub struct Log {
     options: LogOptions,
     pub(super) current: Option<Current>,
     buffer: Vec<u8>,
+    /// Where the log was last seen to end, and its file's length: what follows at that place need not look again, once.
+    seen: Option<(Position, u64)>,
     pub(super) poisoned: bool,
 }
 
@@ -80,7 +82,7 @@ impl Log {
         if !dir.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Log { dir: dir.to_owned(), options, current: None, buffer: Vec::new(), poisoned: false })
+        Ok(Log { dir: dir.to_owned(), options, current: None, buffer: Vec::new(), seen: None, poisoned: false })
     }
 
     /// Whether an append had an unknown outcome: only a new `Log` writes again, after its caller has read
@@ -104,11 +106,7 @@ impl Log {
         if bytes >= GROUP_LIMIT {
             return Err(AppendError::GroupTooLarge { bytes, limit: GROUP_LIMIT });
         }
-        let look = self.look(end).map_err(|source| AppendError::Segment { segment: end.segment, source })?;
-        let file_len = match look {
-            Look::AtEnd { file_len } => file_len,
-            Look::Mismatch(why) => return Err(AppendError::NotAtEnd { end, why }),
-        };
+        let file_len = self.file_len_at(end)?;
         if frames.is_empty() {
             return Ok(Appended { end, places: Vec::new() });
         }
@@ -133,12 +131,23 @@ impl Log {
         if bytes >= GROUP_LIMIT {
             return Err(AppendError::GroupTooLarge { bytes, limit: GROUP_LIMIT });
         }
-        let segment = end.segment;
-        if let Look::Mismatch(why) = self.look(end).map_err(|source| AppendError::Segment { segment, source })? {
-            return Err(AppendError::NotAtEnd { end, why });
-        }
-        let end = if self.must_roll(end, bytes) { self.roll(end, bytes)?.0 } else { end };
+        let file_len = self.file_len_at(end)?;
+        let (end, file_len) = if self.must_roll(end, bytes) { self.roll(end, bytes)? } else { (end, file_len) };
+        self.seen = Some((end, file_len));
         Ok((end, self.options.segment_size.saturating_sub(end.offset).max(bytes)))
+    }
+
+    /// The length of the file that the log ends in, at `end`: as just seen, or looked at now.
+    fn file_len_at(&mut self, end: Position) -> Result<u64, AppendError> {
+        if let Some((at, file_len)) = self.seen.take()
+            && at == end
+        {
+            return Ok(file_len);
+        }
+        match self.look(end).map_err(|source| AppendError::Segment { segment: end.segment, source })? {
+            Look::AtEnd { file_len } => Ok(file_len),
+            Look::Mismatch(why) => Err(AppendError::NotAtEnd { end, why }),
+        }
     }
 
     fn must_roll(&self, end: Position, bytes: u64) -> bool {
@@ -170,14 +179,19 @@ impl Log {
     }
 
     /// Looks whether the log ends at `end`: `None` if it does, else what is there. This costs a few
-    /// system calls, so it can be asked before each append.
+    /// system calls, so it can be asked before each append; an append or [`make_room`](Log::make_room) at `end` that
+    /// follows, under the same lock, does not look again.
     ///
     /// # Errors
     ///
     /// [`SegmentError`] if the segment that `end` is in cannot be used.
     pub fn end_mismatch(&mut self, end: Position) -> Result<Option<EndMismatch>, SegmentError> {
+        self.seen = None;
         Ok(match self.look(end)? {
-            Look::AtEnd { .. } => None,
+            Look::AtEnd { file_len } => {
+                self.seen = Some((end, file_len));
+                None
+            }
             Look::Mismatch(why) => Some(why),
         })
     }

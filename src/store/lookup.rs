@@ -30,10 +30,10 @@ impl Inner {
     pub(crate) fn read<T>(&self, f: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let database = |error: rusqlite::Error| ReadError::Database(Box::new(error));
         let conn = self.pool.get().map_err(|error| ReadError::Database(Box::new(error)))?;
-        conn.execute_batch(stmt::meta::BEGIN_READ).map_err(database)?;
+        stmt::run(&conn, stmt::meta::BEGIN_READ).map_err(database)?;
         let result = f(&conn);
         // Ended explicitly, whatever happened: the pool takes a connection back as it is.
-        conn.execute_batch(stmt::meta::COMMIT).map_err(database)?;
+        stmt::run(&conn, stmt::meta::COMMIT).map_err(database)?;
         result
     }
 
@@ -43,7 +43,9 @@ impl Inner {
 
     /// Whether the payload is in the store.
     pub(super) fn has_payload(&self, digest: &Digest) -> Result<bool, CommitError> {
-        Ok(self.read(|conn| find_blob(conn, digest).map_err(|error| ReadError::Database(Box::new(error))))?.is_some())
+        // One statement is one read point: it needs no transaction around it.
+        let conn = self.pool.get().map_err(|error| ReadError::Database(Box::new(error)))?;
+        Ok(find_blob(&conn, digest).map_err(|error| ReadError::Database(Box::new(error)))?.is_some())
     }
 
     /// Commits a large payload's parts, each by itself; returns their refs.

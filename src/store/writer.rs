@@ -102,8 +102,21 @@ impl Writer {
             return Err(Fault::Plain(CommitError::Poisoned(why.clone())));
         }
         let _write = self.turnstile.acquire().map_err(lock_fault)?;
-        self.conn.execute_batch(stmt::meta::BEGIN).map_err(sql_fault)?;
-        let result = self.fill(queue, members, refused).and_then(|state| self.finish(state, members));
+        stmt::run(&self.conn, stmt::meta::BEGIN).map_err(sql_fault)?;
+        let mut filled = self.fill(queue, members, refused, Each::Trusted);
+        if let Ok(None) = filled {
+            // One of them failed: all over again, each in a savepoint. Failures are rare, savepoints cost all.
+            self.undo();
+            for member in members.drain(..).rev() {
+                queue.push_front(member.pending);
+            }
+            stmt::run(&self.conn, stmt::meta::BEGIN).map_err(sql_fault)?;
+            filled = self.fill(queue, members, refused, Each::InSavepoint);
+        }
+        let result = filled.and_then(|filled| match filled {
+            Some(filled) => self.finish(filled, members),
+            None => Ok(()),
+        });
         if result.is_err() {
             self.undo();
         }
@@ -114,19 +127,21 @@ impl Writer {
     pub(super) fn undo(&mut self) {
         self.applier.forget();
         if !self.conn.is_autocommit()
-            && let Err(error) = self.conn.execute_batch(stmt::meta::ROLLBACK)
+            && let Err(error) = stmt::run(&self.conn, stmt::meta::ROLLBACK)
         {
             self.poison = Some(format!("a transaction could not be rolled back: {error}"));
         }
     }
 
-    /// Brings the rows level, then applies commits until no more fit.
+    /// Brings the rows level, then applies commits until no more fit. None if one failed that was trusted: it is at the
+    /// front of `queue` again, and the transaction is to be rolled back.
     fn fill(
         &mut self,
         queue: &mut VecDeque<Arc<Pending>>,
         members: &mut Vec<Member>,
         refused: &mut Vec<(Arc<Pending>, CommitError)>,
-    ) -> Result<Filled, Fault> {
+        each: Each,
+    ) -> Result<Option<Filled>, Fault> {
         let mut meta = Meta::read(&self.conn).map_err(sql_fault)?;
         if meta != self.meta {
             // Another process wrote since.
@@ -152,15 +167,23 @@ impl Writer {
                     small.insert(payload.digest, bytes.clone());
                 }
             }
-            self.conn.execute_batch(stmt::meta::SAVE).map_err(sql_fault)?;
+            if each == Each::InSavepoint {
+                stmt::run(&self.conn, stmt::meta::SAVE).map_err(sql_fault)?;
+            }
             match self.one(&pending.work, &filled.meta, payload_start, &small) {
                 Ok((head, digest)) => {
-                    self.conn.execute_batch(stmt::meta::RELEASE).map_err(sql_fault)?;
+                    if each == Each::InSavepoint {
+                        stmt::run(&self.conn, stmt::meta::RELEASE).map_err(sql_fault)?;
+                    }
                     filled.meta.tx = head.tx;
                     filled.meta.digest = digest;
                     room = room.saturating_sub(bytes);
                     let body = pending.work.lines.body(&head);
                     members.push(Member { pending, tx: head.tx, body });
+                }
+                Err(_) if each == Each::Trusted => {
+                    queue.push_front(pending);
+                    return Ok(None);
                 }
                 Err(error) => {
                     self.applier.forget();
@@ -169,13 +192,13 @@ impl Writer {
                         refused.push((pending, error.clone()));
                         return Err(Fault::Plain(error));
                     }
-                    self.conn.execute_batch(stmt::meta::UNDO).map_err(sql_fault)?;
-                    self.conn.execute_batch(stmt::meta::RELEASE).map_err(sql_fault)?;
+                    stmt::run(&self.conn, stmt::meta::UNDO).map_err(sql_fault)?;
+                    stmt::run(&self.conn, stmt::meta::RELEASE).map_err(sql_fault)?;
                     refused.push((pending, error));
                 }
             }
         }
-        Ok(filled)
+        Ok(Some(filled))
     }
 
     /// Applies one commit after `meta`; its payload frames will begin at `start`.
@@ -260,10 +283,10 @@ impl Writer {
         let Filled { adopted, start, mut meta, .. } = filled;
         if members.is_empty() {
             if !adopted {
-                return self.conn.execute_batch(stmt::meta::ROLLBACK).map_err(sql_fault);
+                return stmt::run(&self.conn, stmt::meta::ROLLBACK).map_err(sql_fault);
             }
             meta.write(&self.conn).map_err(sql_fault)?;
-            self.conn.execute_batch(stmt::meta::COMMIT).map_err(sql_fault)?;
+            stmt::run(&self.conn, stmt::meta::COMMIT).map_err(sql_fault)?;
             self.meta = meta;
             return Ok(());
         }
@@ -291,7 +314,7 @@ impl Writer {
             let source = std::io::Error::other("the group was appended elsewhere");
             return Err(Fault::Unknown { what: "the log grew unexpectedly", source: Arc::new(source) });
         }
-        if let Err(error) = self.conn.execute_batch(stmt::meta::COMMIT) {
+        if let Err(error) = stmt::run(&self.conn, stmt::meta::COMMIT) {
             // Durable, and not visible until the next writer or opening adopts it.
             self.poison = Some(format!("the database could not commit: {error}"));
             return Err(Fault::Unknown { what: "the database could not commit", source: Arc::new(error) });
@@ -299,6 +322,15 @@ impl Writer {
         self.meta = meta;
         Ok(())
     }
+}
+
+/// How the commits of a group are applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Each {
+    /// As they come: a failure is the whole group's.
+    Trusted,
+    /// So that one that fails leaves nothing.
+    InSavepoint,
 }
 
 /// A group being filled.

@@ -6,3 +6,9 @@ pub(crate) mod head;
 pub(crate) mod meta;
 pub(crate) mod name;
 pub(crate) mod session;
+
+/// Runs a statement that takes nothing and gives nothing, prepared once.
+pub(crate) fn run(conn: &rusqlite::Connection, statement: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(statement)?.execute([])?;
+    Ok(())
+}
