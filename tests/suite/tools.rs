@@ -12,7 +12,7 @@ pub struct Fresh {
 pub fn fresh() -> Fresh {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().join("store")).unwrap();
-    Fresh { folder: folder, store }
+    Fresh { folder, store }
 }
 
 pub fn new(name: &str) -> NewSession {
