@@ -26,13 +26,11 @@ impl Samples {
     /// About `wanted` places of `total`, one at random out of each stretch, and one of `ways` at each; with
     /// `HEADWATER_DAMAGE=all` every place in every way.
     pub fn spread(&mut self, total: u64, ways: u64, wanted: u64) -> Vec<(u64, u64)> {
-        let wanted = match std::env::var("HEADWATER_DAMAGE") {
-            Ok(text) if text == "all" => {
-                return (0..total).flat_map(|at| (0..ways).map(move |way| (at, way))).collect();
-            }
-            Ok(text) => text.parse().unwrap_or(wanted),
-            Err(_) => wanted,
-        };
+        let times = std::env::var("HEADWATER_DAMAGE").unwrap_or_default();
+        if times == "all" {
+            return (0..total).flat_map(|at| (0..ways).map(move |way| (at, way))).collect();
+        }
+        let wanted = wanted * times.parse().unwrap_or(1);
         let wanted = wanted.clamp(1, total.max(1));
         (0..wanted)
             .map(|n| {
