@@ -174,5 +174,7 @@ fn the_judge_tells_good_from_bad() {
         judge.place.restore();
         judge.place.lie();
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| judge.prove("a lie"))).is_err());
+        // It was kept for whoever looks into a failure, and this is none.
+        fs::remove_dir_all(judge.place.root.parent().unwrap()).unwrap();
     }
 }
