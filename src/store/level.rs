@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 
-use crate::blob;
+use crate::blob::{self, codec::CodecError};
 use crate::journal::{self, BadCommit, Ended, ReplayError, Replayed};
 use crate::model::{Digest, Tx};
 use crate::segment::{self, AdoptError, End, EndMismatch, Log, Position, Readers, SegmentError, SegmentReader};
@@ -83,9 +83,11 @@ impl LevelError {
         match self {
             LevelError::Segment(error @ SegmentError::Newer { .. })
             | LevelError::Replay(ReplayError::Segment(error @ SegmentError::Newer { .. })) => Some(error.to_string()),
-            LevelError::Replay(ReplayError::BadCommit { source: error @ BadCommit::Newer(_), .. }) => {
-                Some(error.to_string())
-            }
+            LevelError::Replay(ReplayError::BadCommit {
+                source: error @ (BadCommit::Newer(_) | BadCommit::Codec(CodecError::Unknown(_))),
+                ..
+            }) => Some(super::error::chain(error)),
+            LevelError::Apply(error @ ApplyError::Newer(_)) => Some(error.to_string()),
             _ => None,
         }
     }

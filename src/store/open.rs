@@ -329,11 +329,13 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
         }
         OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: error }
     };
-    if checkpoint::wal_len(&root) > 0 {
+    if checkpoint::wal_len(&root) > 0 || inner.checkpointer.has_no_wal() {
         checkpoint::run(&root, &writer.conn, true).map_err(failed)?;
     }
     let _write = writer.turnstile.acquire().map_err(lock)?;
     writer.holder.sweep();
+    // Segments that a killed writer was building; nobody reads them.
+    let _ = segment::remove_temporaries(&root.join("blobs"));
     let end = Meta::read(&writer.conn).map_err(sql(&root))?.end;
     if end != segment::Position::START {
         // What is not zero is a dead writer's, for the next opening to adopt.

@@ -156,7 +156,7 @@ impl Writer {
         while let Some(pending) = queue.front().cloned() {
             let bytes = pending.work.bytes();
             if members.is_empty() {
-                (filled.start, room) = self.log.make_room(filled.meta.end, bytes).map_err(append_fault)?;
+                (filled.start, room) = self.log.make_room(filled.start, bytes).map_err(append_fault)?;
             } else if bytes > room {
                 break;
             }
@@ -384,6 +384,7 @@ fn apply_error(error: ApplyError) -> CommitError {
         ApplyError::Conflict(why) => CommitError::Conflict(why),
         ApplyError::Missing(what) => CommitError::Missing { what },
         ApplyError::Contradicts(what) => CommitError::Damaged(what),
+        ApplyError::Newer(what) => CommitError::NewerFormat(what),
         ApplyError::Sql(error) => sql_error(error),
         ApplyError::Payload(error) => CommitError::Damaged(error.to_string()),
     }
