@@ -5,18 +5,22 @@ use headwater::store::{CommitError, NewMessage, NewSession, Session, Store};
 
 /// A store in a fresh folder.
 pub struct Fresh {
-    pub _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
     pub store: Store,
 }
 
 pub fn fresh() -> Fresh {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().join("store")).unwrap();
-    Fresh { _folder: folder, store }
+    Fresh { folder, store }
+}
+
+pub fn new(name: &str) -> NewSession {
+    NewSession::named(name.parse().unwrap())
 }
 
 pub fn named(store: &Store, name: &str) -> Session {
-    store.create_session(NewSession::named(name.parse().unwrap())).unwrap()
+    store.create_session(new(name)).unwrap()
 }
 
 /// One turn: a question, a call, an answer, a final value, a head.
