@@ -214,6 +214,10 @@ impl Inner {
         {
             return self.frame(part, row);
         }
+        let claimed = self.blob_row(digest)?.size;
+        if frames.iter().try_fold(0_u64, |sum, (_, row)| sum.checked_add(row.size)) != Some(claimed) {
+            return Err(damaged(digest, None));
+        }
         let mut bytes = Vec::new();
         for (part, row) in &frames {
             bytes.extend(self.frame(part, row)?);

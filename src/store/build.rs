@@ -30,9 +30,6 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
         return mark::note(root, &path, &noting).map_err(io("the database cannot be noted as whole"));
     }
     let empty = segment::list(&blobs).map_err(io("the folder of segments cannot be read"))?.is_empty();
-    if let Some(aside) = set_aside(root, &path)? {
-        report.notes.push(format!("{why}; the file was set aside as {}", aside.display()));
-    }
     let fresh = root.join("store.sqlite.new");
     remove(&fresh)?;
     // Made private before SQLite opens it: its WAL takes over the mode of the file.
@@ -72,6 +69,10 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     let file = fs::File::open(&fresh).map_err(io("the new database cannot be synced"))?;
     file.sync_all().map_err(io("the new database cannot be synced"))?;
     drop(file);
+    // Only now that there is another: a rebuild that fails leaves everything as it was.
+    if let Some(aside) = set_aside(root, &path)? {
+        report.notes.push(format!("{why}; the file was set aside as {}", aside.display()));
+    }
     fs::rename(&fresh, &path).map_err(io("the new database cannot be named"))?;
     segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
     // Its first opening writes the journal mode into the file: only then is it as it will be.

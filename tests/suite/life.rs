@@ -100,3 +100,57 @@ fn a_store_with_a_rollback_journal_is_trusted_after_a_clean_close() {
         store.close().unwrap();
     }
 }
+
+/// A power loss leaves the pages of a group in any order: its first is missing, later ones are there. That is a tear
+/// of a commit nobody was told of, not damage.
+#[test]
+fn a_group_whose_first_page_is_missing_is_a_tear() {
+    let home = fresh();
+    let root = home.store.root().to_owned();
+    turn(&named(&home.store, "demo"), "what is 2 + 2?", "4").unwrap();
+    let super::tools::Fresh { folder, store } = home;
+    store.close().unwrap();
+    let segment = root.join("blobs/0000000001.seg");
+    let before = std::fs::metadata(&segment).unwrap().len();
+
+    let store = Store::open(&root).unwrap();
+    let session = store.open_session(&"demo".parse().unwrap()).unwrap();
+    let events = session.counters().event;
+    let bytes = |seed: u64| -> Vec<u8> { (0..3_000_u64).map(|n| (n * n * seed + n / 7) as u8).collect() };
+    session
+        .write(|batch| {
+            for seed in [3, 5, 11] {
+                let payload = batch.put(&bytes(seed));
+                batch.add_annotation("bytes", None, Some(payload))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let torn = folder.path().join("torn");
+    std::fs::create_dir_all(torn.join("blobs")).unwrap();
+    let mut copy = std::fs::read(&segment).unwrap();
+    let from = usize::try_from(before).unwrap();
+    copy[from..from + 1_000].fill(0);
+    assert!(copy[from + 1_000..].iter().any(|byte| *byte != 0));
+    std::fs::write(torn.join("blobs/0000000001.seg"), copy).unwrap();
+
+    let store = Store::open(&torn).unwrap();
+    assert_eq!(store.session(&"demo".parse().unwrap()).unwrap().events, events);
+    turn(&store.open_session(&"demo".parse().unwrap()).unwrap(), "and 3 + 3?", "6").unwrap();
+}
+
+/// A role put together by hand is kept to the rule for roles: what could not be read back is never acknowledged.
+#[test]
+fn a_role_that_breaks_its_rule_is_refused() {
+    use headwater::model::Role;
+    let home = fresh();
+    let session = named(&home.store, "demo");
+    for bad in ["", "a\nb", &"x".repeat(65)] {
+        let refused = session.add_message(Role::Other(bad.to_owned()), "hello").commit();
+        assert!(matches!(refused, Err(CommitError::BadId(_))), "{bad:?}");
+    }
+    session.add_message(Role::Other("user".to_owned()), "hello").commit().unwrap();
+    assert_eq!(session.view().unwrap().rows.messages[0].row.role, Role::User);
+    let report = headwater::care::check(home.store.root(), headwater::care::Mode::Deep).unwrap();
+    assert_eq!(report.issues, []);
+}
