@@ -13,7 +13,7 @@ use super::header::{SEGMENT_HEADER_LEN, SegmentHeader};
 use super::log::Appended;
 use super::names::{segment_path, temporary_path};
 use super::position::Position;
-use super::sync::{create_file_private, fsync, sync_dir};
+use super::sync::{create_file_private, fsync, has_room_to_fill, sync_dir};
 use super::write::fill_new;
 
 const BUFFER: usize = 256 << 10;
@@ -103,7 +103,9 @@ fn fill_file(
     }
     if plan.fill_at_most > 0 {
         let zeros = fill_new(offset, plan.fill_at_most) - offset;
-        io::copy(&mut io::Read::take(io::repeat(0), zeros), &mut writer).map_err(io)?;
+        if has_room_to_fill(&file, zeros) {
+            io::copy(&mut io::Read::take(io::repeat(0), zeros), &mut writer).map_err(io)?;
+        }
     }
     writer.flush().map_err(io)?;
     drop(writer);

@@ -10,7 +10,7 @@ use super::error::{AdoptError, AppendError, EndMismatch, ReadError, SegmentError
 use super::frame::{FRAME_HEADER_LEN, Frame, FrameRef, GROUP_LIMIT, Kind, encode};
 use super::header::SEGMENT_HEADER_LEN;
 use super::position::Position;
-use super::sync::fdatasync;
+use super::sync::{fdatasync, has_room_to_fill};
 use super::write::{FILL_LEAST, WriteFault, fill_until, write_group};
 
 /// A buffer larger than this is given back after use.
@@ -268,7 +268,10 @@ impl Log {
         let group_len = buffer.len();
         let group_end = end.offset + group_len as u64;
         if self.options.zero_fill {
-            let until = fill_until(group_end, group_len as u64, file_len, self.options.segment_size);
+            let mut until = fill_until(group_end, group_len as u64, file_len, self.options.segment_size);
+            if until > file_len && !has_room_to_fill(&current.file, until - file_len) {
+                until = group_end;
+            }
             buffer.resize((until - end.offset) as usize, 0);
         }
 

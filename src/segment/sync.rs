@@ -36,6 +36,12 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     fsync(&File::open(path)?)
 }
 
+/// Whether zeros of that length may be written ahead in `file`: they must not take the last of a disk, which SQLite needs
+/// to commit. Where the system does not say, they may.
+pub(super) fn has_room_to_fill(file: &File, length: u64) -> bool {
+    rustix::fs::fstatvfs(file).map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / 8 >= length)
+}
+
 /// Creates a folder that only its owner may enter; one that exists is left as it is.
 ///
 /// # Errors

@@ -26,6 +26,9 @@ pub(crate) enum ApplyError {
     /// The commit contradicts the rows.
     #[error("{0}")]
     Contradicts(String),
+    /// A newer version wrote it.
+    #[error("{0}")]
+    Newer(String),
     #[error(transparent)]
     Sql(#[from] rusqlite::Error),
     #[error("a payload that rows are made from cannot be read")]

@@ -16,7 +16,8 @@ use crate::model::canonical::canonicalize;
 use crate::model::line::Item;
 use crate::model::{
     Body, Call, CallNumber, Counters, Digest, Eval, EvalNumber, Event, EventNumber, HeadId, Invocation,
-    InvocationNumber, Message, MessageNumber, Record, SessionId, Snapshot, SnapshotNumber, Timestamp, Turn, TurnNumber,
+    InvocationNumber, Message, MessageNumber, Record, Root, SessionId, Snapshot, SnapshotNumber, Timestamp, Turn,
+    TurnNumber,
 };
 
 /// Events and payloads being gathered for one commit: see [`Session::write`](super::Session::write).
@@ -25,13 +26,13 @@ pub struct Batch<'a> {
     pub(super) state: State,
     before: (EventNumber, Digest),
     pub(super) at: Timestamp,
-    lines: Lines,
+    pub(super) lines: Lines,
     payloads: Vec<Prepared>,
     /// Payloads of this batch and those found in the store: looked up once.
     known: std::collections::HashSet<Digest>,
     key: Option<String>,
-    /// The messages added here, by event: a compaction may keep some.
-    pub(super) messages: Vec<EventNumber>,
+    /// The heads created here.
+    pub(super) roots: std::collections::HashMap<HeadId, Root>,
     /// A failure that an infallible method met; the commit reports it.
     failed: Option<CommitError>,
     /// Commits before this one that rows may still be in.
@@ -49,7 +50,7 @@ impl<'a> Batch<'a> {
             payloads: Vec::new(),
             known: Default::default(),
             key: None,
-            messages: Vec::new(),
+            roots: Default::default(),
             failed: None,
             in_flight: Vec::new(),
         }
@@ -65,6 +66,11 @@ impl<'a> Batch<'a> {
             // Whoever asked for the commit is told how it ended; this one would fail with it.
             let _ = pending.wait();
         }
+    }
+
+    /// The number of the batch's first event.
+    pub(super) fn first_event(&self) -> EventNumber {
+        self.before.0.next()
     }
 
     /// Whose events these are.
@@ -213,12 +219,7 @@ impl<'a> Batch<'a> {
                 )));
             }
         };
-        let is_message = matches!(body, Body::MessageAdded(_));
-        let event = self.push(body);
-        if is_message {
-            self.messages.push(event);
-        }
-        Ok(event)
+        Ok(self.push(body))
     }
 
     /// Adds a store record to the commit.
@@ -237,7 +238,7 @@ impl<'a> Batch<'a> {
         let content = self.put(&message.content);
         let extra = message.extra.map(|json| self.put_value(&json));
         let number = MessageNumber(self.state.counters.message + 1);
-        let event = self.push(Body::MessageAdded(Message {
+        self.push(Body::MessageAdded(Message {
             message: number,
             role: message.role,
             content,
@@ -246,7 +247,6 @@ impl<'a> Batch<'a> {
             call: message.call,
             extra,
         }));
-        self.messages.push(event);
         Ok(number)
     }
 

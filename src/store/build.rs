@@ -1,6 +1,7 @@
 //! Making the database: a new schema, a migration, or all rows from the log. The store is the caller's alone.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -10,7 +11,7 @@ use super::error::OpenError;
 use super::mark::{self, Trust};
 use super::open::{io, levelled, lock, make_folder, migration, sql};
 use super::{OpenReport, Options, level};
-use crate::segment::{self, create_dir_private};
+use crate::segment;
 use crate::sqlite::migrate;
 use crate::sqlite::open as sqlite;
 
@@ -110,7 +111,8 @@ fn aside_folder(root: &Path) -> Result<PathBuf, OpenError> {
     make_folder(&folder)?;
     for n in 1_u64.. {
         let path = folder.join(n.to_string());
-        match create_dir_private(&path) {
+        // Not the helper that is content with a folder that is there: what was set aside before stays as it is.
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(io("a folder for what is set aside cannot be made")(error)),

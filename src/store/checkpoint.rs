@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use super::commit::locked;
+use super::error::{Cause, chain};
 use super::mark;
 use super::writer::Writer;
 use crate::sqlite::open::{self, Journal};
@@ -53,11 +54,23 @@ impl Checkpointer {
         }
     }
 
+    /// Whether SQLite changes the main file at every commit.
+    pub(super) fn has_no_wal(&self) -> bool {
+        self.journal == Journal::Rollback
+    }
+
     /// After a group: asks for a checkpoint if the WAL has grown.
     pub(super) fn look(&self, writer: &mut Writer) {
         let mut looked = locked(&self.looked);
         *looked += 1;
-        if *looked < LOOK_EVERY || self.journal != Journal::Wal {
+        if self.has_no_wal() {
+            // Every commit changes the main file.
+            if let Err(error) = note(&self.root) {
+                tracing::warn!(error = super::error::chain(&*error), "the database could not be noted as whole");
+            }
+            return;
+        }
+        if *looked < LOOK_EVERY {
             return;
         }
         *looked = 0;
@@ -67,7 +80,7 @@ impl Checkpointer {
         }
         if len >= self.wal_size.saturating_mul(TOO_LARGE) {
             if let Err(error) = run(&self.root, &writer.conn, false) {
-                tracing::warn!(error, "a WAL checkpoint failed");
+                tracing::warn!(error = chain(error.as_ref()), "a WAL checkpoint failed");
             }
             return;
         }
@@ -118,7 +131,7 @@ fn attend(root: &Path, signal: &(Mutex<Signal>, Condvar)) {
         if let Some(conn) = &conn
             && let Err(error) = run(root, conn, false)
         {
-            tracing::warn!(error, "a WAL checkpoint failed");
+            tracing::warn!(error = chain(error.as_ref()), "a WAL checkpoint failed");
         }
     }
 }
@@ -127,9 +140,17 @@ fn attend(root: &Path, signal: &(Mutex<Signal>, Condvar)) {
 /// reader needs: the main file is then, by itself, a state that the rows once had, and the log brings it level. The
 /// note's lock is held from before the first byte of the main file changes, so that an opening which finds another
 /// file than the noted one waits.
-pub(super) fn run(root: &Path, conn: &rusqlite::Connection, truncate: bool) -> Result<(), String> {
-    let mut lock = mark::lock(root).map_err(|error| super::error::chain(&error))?;
-    let held = lock.exclusive_blocking().map_err(|error| super::error::chain(&error))?;
-    open::checkpoint(conn, truncate).map_err(|error| super::error::chain(&error))?;
-    mark::note(root, &database(root), &held).map_err(|error| super::error::chain(&error))
+pub(super) fn run(root: &Path, conn: &rusqlite::Connection, truncate: bool) -> Result<(), Cause> {
+    let mut lock = mark::lock(root)?;
+    let held = lock.exclusive_blocking()?;
+    open::checkpoint(conn, truncate)?;
+    mark::note(root, &database(root), &held)?;
+    Ok(())
+}
+
+/// Notes the main file as it is, where every commit changes it.
+fn note(root: &Path) -> Result<(), Cause> {
+    let mut lock = mark::lock(root)?;
+    let held = lock.exclusive_blocking()?;
+    Ok(mark::note(root, &database(root), &held)?)
 }

@@ -217,6 +217,26 @@ fn head(head: &Option<HeadId>) -> String {
     head.map_or_else(|| "none".to_owned(), |head| head.short())
 }
 
+/// An error and its causes.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// Whether the disk is full, by the error or any of its causes.
+pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|error| {
+        error.downcast_ref().is_some_and(crate::segment::is_full)
+            || error.downcast_ref().is_some_and(crate::sqlite::fault::is_full)
+    })
+}
+
+/// Whether the system refused something, as opposed to bytes that are not what they should be.
+pub(crate) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|error| error.downcast_ref::<std::io::Error>().is_some_and(|e| e.raw_os_error().is_some()))
+}
+
 /// An error and its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

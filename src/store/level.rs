@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 
-use crate::blob;
+use crate::blob::{self, codec::CodecError};
 use crate::journal::{self, BadCommit, Ended, ReplayError, Replayed};
 use crate::model::{Digest, Tx};
 use crate::segment::{self, AdoptError, End, EndMismatch, Log, Position, Readers, SegmentError, SegmentReader};
@@ -83,15 +83,21 @@ impl LevelError {
         match self {
             LevelError::Segment(error @ SegmentError::Newer { .. })
             | LevelError::Replay(ReplayError::Segment(error @ SegmentError::Newer { .. })) => Some(error.to_string()),
-            LevelError::Replay(ReplayError::BadCommit { source: error @ BadCommit::Newer(_), .. }) => {
-                Some(error.to_string())
-            }
+            LevelError::Replay(ReplayError::BadCommit {
+                source: error @ (BadCommit::Newer(_) | BadCommit::Codec(CodecError::Unknown(_))),
+                ..
+            }) => Some(super::error::chain(error)),
+            LevelError::Apply(error @ ApplyError::Newer(_)) => Some(error.to_string()),
             _ => None,
         }
     }
 
     /// Whether the log, or the rows against it, are damaged: as opposed to a passing failure.
     pub(crate) fn is_damage(&self) -> bool {
+        // A read that the system refuses says nothing about the bytes.
+        if super::error::is_refusal(self) {
+            return false;
+        }
         match self {
             LevelError::Damaged(_) => true,
             LevelError::Apply(ApplyError::Sql(error)) | LevelError::Sql(error) => {

@@ -10,8 +10,8 @@ use super::writer::{lock_error, sql_error};
 use crate::blob::{self, Prepared, codec::Class};
 use crate::journal::Lines;
 use crate::model::{
-    Call, CallNumber, Counters, Digest, EventNumber, HeadId, Invocation, InvocationNumber, Record, Role, Root,
-    SessionId, Span, Turn, TurnNumber,
+    Call, CallNumber, Counters, Digest, Entry, EventNumber, HeadId, Invocation, InvocationNumber, Message, Record,
+    Role, Root, SessionId, Span, Turn, TurnNumber,
 };
 use crate::sqlite::apply::find_blob;
 use crate::sqlite::read::rows::Stored;
@@ -19,6 +19,11 @@ use crate::sqlite::session_row::SessionRow;
 use crate::sqlite::stmt;
 use crate::view;
 use crate::view::heads::Run;
+
+/// The event of a message, as a span.
+fn place(entry: Entry<Message>) -> Span {
+    Span { session: entry.session, from: entry.event, to: entry.event }
+}
 
 impl Inner {
     /// Runs `f` in one read transaction: everything it reads is of one point.
@@ -77,64 +82,57 @@ impl Inner {
         })
     }
 
-    fn runs(conn: &Connection, state: &State) -> Result<Vec<Run>, ReadError> {
-        view::heads::working_spans(conn, view::sessions::sid(conn, &state.session)?)
+    /// The spans of a head.
+    pub(super) fn spans_of(&self, head: &HeadId) -> Result<Vec<Span>, ReadError> {
+        self.read(|conn| {
+            let runs = view::heads::spans(conn, view::heads::hid(conn, head)?)?;
+            Ok(runs.into_iter().map(|(_, span)| span).collect())
+        })
     }
 
-    /// The latest version of row `number` that the working branch shows.
-    fn row<T: Stored>(&self, state: &State, what: &'static str, number: u64) -> Result<T, CommitError> {
-        let found = self.read(|conn| view::state::latest::<T>(conn, &Self::runs(conn, state)?, number))?;
+    fn runs(conn: &Connection, spans: &[Span]) -> Result<Vec<Run>, ReadError> {
+        spans.iter().map(|span| Ok((view::sessions::sid(conn, &span.session)?, span.clone()))).collect()
+    }
+
+    /// The latest version of row `number` in `spans`.
+    fn row<T: Stored>(&self, spans: &[Span], what: &'static str, number: u64) -> Result<T, CommitError> {
+        let found = self.read(|conn| view::state::latest::<T>(conn, &Self::runs(conn, spans)?, number))?;
         found.ok_or_else(|| CommitError::Missing { what: format!("{what} {number} on the working branch") })
     }
 
-    pub(super) fn turn(&self, state: &State, number: TurnNumber) -> Result<Turn, CommitError> {
-        self.row(state, "turn", number.0)
+    pub(super) fn turn(&self, spans: &[Span], number: TurnNumber) -> Result<Turn, CommitError> {
+        self.row(spans, "turn", number.0)
     }
 
-    pub(super) fn call(&self, state: &State, number: CallNumber) -> Result<Call, CommitError> {
-        self.row(state, "call", number.0)
+    pub(super) fn call(&self, spans: &[Span], number: CallNumber) -> Result<Call, CommitError> {
+        self.row(spans, "call", number.0)
     }
 
-    pub(super) fn invocation(&self, state: &State, number: InvocationNumber) -> Result<Invocation, CommitError> {
-        self.row(state, "invocation", number.0)
+    pub(super) fn invocation(&self, spans: &[Span], number: InvocationNumber) -> Result<Invocation, CommitError> {
+        self.row(spans, "invocation", number.0)
     }
 
-    /// The system messages with which the transcript begins: those before the first message of another role.
-    pub(super) fn leading_system_messages(
-        &self,
-        state: &State,
-        in_batch: &[EventNumber],
-    ) -> Result<Vec<Span>, CommitError> {
-        let mut found = Vec::new();
-        let messages = self.read(|conn| {
-            let runs = Self::runs(conn, state)?;
-            // A transcript begins with a few of them at most.
-            view::state::messages(conn, &runs, None, 16, false)
-        })?;
-        for entry in messages {
-            if entry.row.role != Role::System || in_batch.contains(&entry.event) {
-                break;
+    /// The system messages with which `spans` begin, and the message after them.
+    pub(super) fn leading_system_messages(&self, spans: &[Span]) -> Result<(Vec<Span>, Option<Span>), CommitError> {
+        // A transcript begins with a few of them at most.
+        let mut limit = 16;
+        loop {
+            let messages =
+                self.read(|conn| view::state::messages(conn, &Self::runs(conn, spans)?, None, limit, false))?;
+            let system = messages.iter().take_while(|entry| entry.row.role == Role::System).count();
+            if system < limit {
+                let mut found: Vec<Span> = messages.into_iter().take(system + 1).map(place).collect();
+                let next = if found.len() > system { found.pop() } else { None };
+                return Ok((found, next));
             }
-            found.push(Span { session: entry.session, from: entry.event, to: entry.event });
+            limit *= 4;
         }
-        Ok(found)
     }
 
-    /// The runs of events of the working branch that hold its last `keep` messages, in order.
-    pub(super) fn last_message_spans(&self, state: &State, keep: usize) -> Result<Vec<Span>, CommitError> {
-        if keep == 0 {
-            return Ok(Vec::new());
-        }
-        Ok(self.read(|conn| {
-            let runs = Self::runs(conn, state)?;
-            let last = view::state::messages(conn, &runs, None, keep, true)?;
-            let Some(first) = last.last() else { return Ok(Vec::new()) };
-            let holds = |run: &Run| run.1.contains(&first.session, first.event);
-            let Some(at) = runs.iter().position(holds) else { return Ok(Vec::new()) };
-            let mut spans: Vec<Span> = runs[at..].iter().map(|(_, span)| span.clone()).collect();
-            spans[0].from = first.event;
-            Ok(spans)
-        })?)
+    /// The message of `spans` that is the `nth` from their end, or the first where there are fewer.
+    pub(super) fn message_from_the_end(&self, spans: &[Span], nth: usize) -> Result<Option<Span>, CommitError> {
+        let last = self.read(|conn| view::state::messages(conn, &Self::runs(conn, spans)?, None, nth, true))?;
+        Ok(last.into_iter().next_back().map(place))
     }
 
     /// What a writer of the session must know, read from the rows.
@@ -160,7 +158,7 @@ impl Inner {
             let root = self.root(&basis)?;
             state.stand_on(basis, &root);
         }
-        state.take_open(unsealed.rows);
+        state.take_open(unsealed.rows, unsealed.since);
         Ok(state)
     }
 

@@ -5,6 +5,7 @@
 
 mod batch;
 mod blobs;
+mod branch;
 mod build;
 mod checkpoint;
 mod commit;

@@ -13,7 +13,7 @@ use super::build::build;
 pub(crate) use super::checkpoint::database;
 use super::checkpoint::{self, Checkpointer};
 use super::commit::{Queue, locked};
-use super::error::{CommitError, OpenError, chain};
+use super::error::{Cause, CommitError, OpenError, chain, is_full};
 use super::lease::Holder;
 use super::level::{self, LevelError, Meta};
 use super::mark::{self, Trust};
@@ -46,6 +46,9 @@ pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Open
 }
 
 pub(super) fn lock(error: LockError) -> OpenError {
+    if is_full(&error) {
+        return OpenError::Full(Box::new(error));
+    }
     OpenError::Io { what: "a lock of the store cannot be taken".to_owned(), source: Box::new(error) }
 }
 
@@ -207,17 +210,14 @@ fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
 }
 
 pub(super) fn migration(root: &Path, error: MigrateError) -> OpenError {
-    if matches!(error, MigrateError::Newer { .. }) {
-        return OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() };
+    match error {
+        error @ MigrateError::Newer { .. } => OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() },
+        error if is_full(&error) => OpenError::Full(Box::new(error)),
+        error => OpenError::Io {
+            what: "the database's schema cannot be brought up to date".to_owned(),
+            source: Box::new(error),
+        },
     }
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(at) = cause {
-        if at.downcast_ref::<rusqlite::Error>().is_some_and(fault::is_full) {
-            return OpenError::Full(Box::new(error));
-        }
-        cause = at.source();
-    }
-    OpenError::Io { what: "the database's schema cannot be brought up to date".to_owned(), source: Box::new(error) }
 }
 
 /// Makes, rebuilds or migrates the database, alone; gives the lock back shared.
@@ -323,13 +323,19 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
     if writer.poison.is_some() {
         return Ok(());
     }
-    let failed =
-        |what: String| OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: what.into() };
-    if checkpoint::wal_len(&root) > 0 {
+    let failed = |error: Cause| {
+        if is_full(error.as_ref()) {
+            return OpenError::Full(error);
+        }
+        OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: error }
+    };
+    if checkpoint::wal_len(&root) > 0 || inner.checkpointer.has_no_wal() {
         checkpoint::run(&root, &writer.conn, true).map_err(failed)?;
     }
     let _write = writer.turnstile.acquire().map_err(lock)?;
     writer.holder.sweep();
+    // Segments that a killed writer was building; nobody reads them.
+    let _ = segment::remove_temporaries(&root.join("blobs"));
     let end = Meta::read(&writer.conn).map_err(sql(&root))?.end;
     if end != segment::Position::START {
         // What is not zero is a dead writer's, for the next opening to adopt.

@@ -30,7 +30,7 @@ impl Batch<'_> {
         let current = self.state.current;
         let (head, _) = self.create(HeadKind::TurnAborted, None);
         if let Some(current) = current {
-            let root = self.store.root(&current).map_err(CommitError::from)?;
+            let root = self.root_of(&current)?;
             self.state.stand_on(current, &root);
         }
         Ok(head)
@@ -39,9 +39,7 @@ impl Batch<'_> {
     /// Adds `frame` as a summary message and seals a `compaction` head, whose transcript is the leading system
     /// messages, the frame, and the last `keep` messages before it. All rows stay visible.
     pub fn compact(&mut self, frame: &str, keep: usize) -> Result<HeadId, CommitError> {
-        self.drain();
-        let tail = self.tail(keep)?;
-        let mut transcript = self.store.leading_system_messages(&self.state, &self.messages)?;
+        let (mut transcript, tail) = self.kept(keep)?;
         let mut message = NewMessage::new(Role::Summary, frame);
         message.turn = self.state.running_turn();
         self.add_message(message)?;
@@ -55,23 +53,6 @@ impl Batch<'_> {
         Ok(head)
     }
 
-    /// The runs of events that hold the last `keep` visible messages.
-    fn tail(&self, keep: usize) -> Result<Vec<Span>, CommitError> {
-        if keep == 0 {
-            return Ok(Vec::new());
-        }
-        if let Some(first) = self.messages.len().checked_sub(keep).and_then(|at| self.messages.get(at)) {
-            let session = self.state.session.clone();
-            return Ok(vec![Span { session, from: *first, to: self.state.last_event }]);
-        }
-        let mut spans = self.store.last_message_spans(&self.state, keep - self.messages.len())?;
-        if let Some(first) = self.messages.first() {
-            let session = self.state.session.clone();
-            spans.push(Span { session, from: *first, to: self.state.last_event });
-        }
-        Ok(spans)
-    }
-
     /// Moves the current head to one that exists, if `expected` is current now.
     ///
     /// # Errors
@@ -80,7 +61,7 @@ impl Batch<'_> {
     pub fn advance(&mut self, expected: Option<HeadId>, to: HeadId) -> Result<(), CommitError> {
         self.expect_head(expected)?;
         self.drain();
-        let root = self.store.root(&to).map_err(CommitError::from)?;
+        let root = self.root_of(&to)?;
         if root.session != self.state.session {
             return Err(CommitError::Missing { what: format!("head {} of {}", to.short(), self.state.session) });
         }
@@ -102,6 +83,7 @@ impl Batch<'_> {
         let head = HeadId(self.put_root(&bytes));
         let event = self.push(Body::HeadCreated(head));
         self.state.sealed(head, &root);
+        self.roots.insert(head, root);
         (head, event)
     }
 }

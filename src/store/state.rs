@@ -130,7 +130,7 @@ impl State {
             transcript,
             turn: self.turn.as_ref().map(|turn| turn.turn),
             up: self.up,
-            version: 1,
+            version: Root::VERSION,
         }
     }
 
@@ -166,11 +166,16 @@ impl State {
         self.invocations.clear();
     }
 
-    /// Takes in the rows that stand unsealed in the log.
-    pub(super) fn take_open(&mut self, rows: View) {
-        for entry in rows.turns {
-            keep(&mut self.turns, entry.row.turn.0, &entry.row, entry.row.status.is_running());
-            self.turn = Some(entry.row);
+    /// Takes in the rows that stand unsealed in the log: those written from event `since` on, and what still runs.
+    pub(super) fn take_open(&mut self, rows: View, since: EventNumber) {
+        let mut turns = rows.turns;
+        turns.sort_by_key(|entry| entry.event);
+        for entry in turns {
+            let running = entry.row.status.is_running();
+            keep(&mut self.turns, entry.row.turn.0, &entry.row, running);
+            if running || entry.event >= since {
+                self.turn = Some(entry.row);
+            }
         }
         for entry in rows.calls {
             keep(&mut self.calls, entry.row.call.0, &entry.row, entry.row.status.is_running());

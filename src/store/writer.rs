@@ -156,7 +156,7 @@ impl Writer {
         while let Some(pending) = queue.front().cloned() {
             let bytes = pending.work.bytes();
             if members.is_empty() {
-                (filled.start, room) = self.log.make_room(filled.meta.end, bytes).map_err(append_fault)?;
+                (filled.start, room) = self.log.make_room(filled.start, bytes).map_err(append_fault)?;
             } else if bytes > room {
                 break;
             }
@@ -296,6 +296,9 @@ impl Writer {
         frames.extend(members.iter().map(|m| FrameRef { kind: Kind::Commit, codec: 0, body: &m.body }));
         let bytes: u64 = frames.iter().map(|f| FRAME_HEADER_LEN + f.body.len() as u64).sum();
         meta.end = Position::new(start.segment, start.offset + bytes);
+        // All pages but the one that says where the log ends go to SQLite's WAL now: a disk that fills is then found
+        // before the log grows, and nothing is of unknown outcome. COMMIT writes that one page.
+        self.conn.cache_flush().map_err(sql_fault)?;
         meta.write(&self.conn).map_err(sql_fault)?;
         // The first tx of the group names it.
         let group = members.first().map_or(0, |m| m.tx.0);
@@ -381,6 +384,7 @@ fn apply_error(error: ApplyError) -> CommitError {
         ApplyError::Conflict(why) => CommitError::Conflict(why),
         ApplyError::Missing(what) => CommitError::Missing { what },
         ApplyError::Contradicts(what) => CommitError::Damaged(what),
+        ApplyError::Newer(what) => CommitError::NewerFormat(what),
         ApplyError::Sql(error) => sql_error(error),
         ApplyError::Payload(error) => CommitError::Damaged(error.to_string()),
     }

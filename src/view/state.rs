@@ -156,11 +156,14 @@ pub(crate) fn latest<T: Stored>(conn: &Connection, spans: &[Run], n: u64) -> Res
 pub(crate) struct Unsealed {
     /// Something that a head would keep happened since the last one.
     pub(crate) dirty: bool,
-    /// The rows since the last head, or since the running turn started if that was before.
+    /// The rows since the last head, or since the first of what still runs if that was before.
     pub(crate) rows: View,
+    /// The first event after the last head.
+    pub(crate) since: EventNumber,
 }
 
-/// Reads what stands unsealed on session `sid`'s working branch; as long as that is, not as the history.
+/// Reads what stands unsealed on session `sid`'s working branch; where something does, what still runs is looked for
+/// along the whole branch.
 pub(crate) fn unsealed(conn: &Connection, sid: i64) -> Result<Unsealed, ReadError> {
     let row = live(conn, sid)?;
     let last = bound(row.last_event);
@@ -179,10 +182,15 @@ pub(crate) fn unsealed(conn: &Connection, sid: i64) -> Result<Unsealed, ReadErro
             first = first.min(started);
         }
     }
+    if dirty && let Some(open) = event::open_since(conn, sid, bound(row.base_from), last).answer()? {
+        // Sealed while it ran, a call is as open as one that started since.
+        first = first.min(open);
+    }
+    let since = EventNumber(u64::try_from(since_head).unwrap_or(1));
     let (from, to) = (EventNumber(u64::try_from(first).unwrap_or(1)), EventNumber(row.last_event));
     let rows = match from <= to {
         true => rows_at(conn, &[(sid, Span { session: row.id, from, to })])?,
         false => View::default(),
     };
-    Ok(Unsealed { dirty, rows })
+    Ok(Unsealed { dirty, rows, since })
 }

@@ -1,5 +1,6 @@
 //! What a child does: one scenario, each on a store that `template` prepared.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use headwater::store::{Options, Session, Store};
@@ -52,7 +53,8 @@ pub fn run(name: &str, args: &[String]) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("{}", failure.0);
+            // Standard error may be what fails.
+            let _ = writeln!(std::io::stderr(), "{}", failure.text);
             ExitCode::SUCCESS
         }
     }
@@ -100,7 +102,7 @@ fn turns(work: &Work) -> Result<(), Failure> {
 
 fn branches(work: &Work) -> Result<(), Failure> {
     let store = work.open(Options::default())?;
-    let heads = store.heads(&id("main")).map_err(|error| Failure(error.to_string()))?;
+    let heads = store.heads(&id("main")).map_err(Failure::other)?;
     let old = heads[1].head;
     let fork = work.fork(&store, &old, "fork")?;
     work.batch(&fork, "forked", 2, 400)?;
@@ -129,7 +131,7 @@ fn threads(work: &Work) -> Result<(), Failure> {
                     // Submitted without waiting: the attendant writes them.
                     let (first, ticket) = session
                         .submit(|batch| batch.add_annotation("submitted", None, None))
-                        .map_err(|error| Failure(error.to_string()))?;
+                        .map_err(Failure::other)?;
                     let waited = ticket.map_or(Ok(()), |ticket| ticket.wait().map(|_| ()));
                     work.committed(&session, "submitted", waited)?;
                     work.acks.note(&Ack::Events { session: session.id().clone(), events: first.0 });
@@ -199,11 +201,7 @@ fn on_top(work: &Work) -> Result<(), Failure> {
 }
 
 fn session_of(work: &Work, store: &Store, name: &str) -> Result<Session, Failure> {
-    if store.exists(name).map_err(|error| Failure(error.to_string()))? {
-        work.resume(store, name, None)
-    } else {
-        work.create(store, name)
-    }
+    if store.exists(name).map_err(Failure::other)? { work.resume(store, name, None) } else { work.create(store, name) }
 }
 
 /// Writes its own session for ever, now and then closing and opening everything.
@@ -233,7 +231,7 @@ fn writer(work: &Work) -> Result<(), Failure> {
 fn reader(work: &Work) -> Result<(), Failure> {
     let read = |error: headwater::store::ReadError| {
         work.acks.note(&Ack::Failed { what: "read".to_owned(), kind: format!("{error:?}") });
-        Failure(format!("{error:?}"))
+        Failure::other(error)
     };
     loop {
         let store = work.open(Options::default())?;
@@ -283,12 +281,24 @@ fn two_seconds(work: &Work) -> Result<(), Failure> {
     work.close(store)
 }
 
-/// Writes until the disk is full.
+/// Writes until the disk is full. What was written can still be read then, by the same handle; and if the error says
+/// that nothing was changed, the same commit works once there is space.
 fn until_full(work: &Work) -> Result<(), Failure> {
     let store = work.open(small())?;
     let session = session_of(work, &store, "main")?;
     for n in 0_u64.. {
-        work.batch(&session, &format!("fill-{}-{n}", work.arg), 2, 3_000)?;
+        let name = format!("fill-{n}");
+        let Err(failure) = work.batch(&session, &name, 2, 3_000) else { continue };
+        let events = store.events(session.id());
+        assert!(events.is_ok_and(|events| events.len() as u64 >= 3 * n), "a full disk cannot be read");
+        if failure.kind != "full" {
+            return Err(failure);
+        }
+        std::fs::remove_file(work.root.with_file_name("ballast")).unwrap();
+        work.batch(&session, &name, 2, 3_000).expect("there is space, and the same commit fails again");
+        work.seal(&session).expect("there is space, and a head cannot be sealed");
+        break;
     }
-    Ok(())
+    drop(session);
+    work.close(store)
 }

@@ -42,7 +42,7 @@ pub fn all(templates: &Templates, calls: &[&str]) -> Vec<Point> {
 }
 
 /// At most `most` of the points, evenly spread from a place that the seed tells; all of them in the long run.
-pub fn sample(points: Vec<Point>, most: usize, seed: u64) -> Vec<Point> {
+pub fn sample<T: Clone>(points: Vec<T>, most: usize, seed: u64) -> Vec<T> {
     if long() || points.len() <= most {
         return points;
     }

@@ -9,7 +9,16 @@ use super::tools::Random;
 
 /// How a step failed: noted already.
 #[derive(Debug)]
-pub struct Failure(pub String);
+pub struct Failure {
+    pub kind: &'static str,
+    pub text: String,
+}
+
+impl Failure {
+    pub fn other(error: impl std::fmt::Debug) -> Failure {
+        Failure { kind: "other", text: format!("{error:?}") }
+    }
+}
 
 /// One child at work.
 pub struct Work {
@@ -42,10 +51,25 @@ impl Work {
     ) -> Result<T, Failure> {
         result.map_err(|error| {
             let text = format!("{what}: {error:?}");
-            let kind = kind(&error).to_owned();
-            self.acks.note(&Ack::Failed { what: what.to_owned(), kind });
-            Failure(text)
+            let kind = kind(&error);
+            self.acks.note(&Ack::Failed { what: what.to_owned(), kind: kind.to_owned() });
+            Failure { kind, text }
         })
+    }
+
+    /// The same for what is committed without a session's handle: after an unknown outcome nothing more is written.
+    fn noted_on<T, E: std::fmt::Debug>(
+        &self,
+        store: &Store,
+        what: &str,
+        result: Result<T, E>,
+        kind: impl Fn(&E) -> &'static str,
+    ) -> Result<T, Failure> {
+        if result.as_ref().is_err_and(|error| kind(error) == "unknown") {
+            let next = store.blobs().put(format!("after an unknown {what}").as_bytes());
+            assert!(matches!(next, Err(CommitError::Poisoned(_))), "{what} of unknown outcome, then {next:?}");
+        }
+        self.noted(what, result, kind)
     }
 
     /// A new session.
@@ -53,18 +77,18 @@ impl Work {
         let mut new = NewSession::named(id(name));
         new.alias = Some(id(&format!("{name}-alias")));
         new.title = Some(format!("the title of {name}"));
-        let session = self.noted("create", store.create_session(new), session_kind)?;
+        let session = self.noted_on(store, "create", store.create_session(new), session_kind)?;
         self.opened(session)
     }
 
     pub fn fork(&self, store: &Store, head: &HeadId, name: &str) -> Result<Session, Failure> {
-        let session = self.noted("fork", store.fork(head, NewSession::named(id(name))), session_kind)?;
+        let session = self.noted_on(store, "fork", store.fork(head, NewSession::named(id(name))), session_kind)?;
         self.opened(session)
     }
 
     /// Goes on with a session, from its current head or an older one.
     pub fn resume(&self, store: &Store, name: &str, head: Option<&HeadId>) -> Result<Session, Failure> {
-        let session = self.noted("resume", store.resume(&id(name), head), session_kind)?;
+        let session = self.noted_on(store, "resume", store.resume(&id(name), head), session_kind)?;
         self.opened(session)
     }
 
@@ -136,13 +160,13 @@ impl Work {
     /// A payload by itself.
     pub fn payload(&self, store: &Store, name: &str, len: usize) -> Result<Digest, Failure> {
         let bytes = payload(&id("alone"), name, len);
-        let digest = self.noted("payload", store.blobs().put_from(bytes.as_slice()), commit_kind)?;
+        let digest = self.noted_on(store, "payload", store.blobs().put_from(bytes.as_slice()), commit_kind)?;
         self.acks.note(&Ack::Payload { digest, len: len as u64 });
         Ok(digest)
     }
 
     pub fn alias(&self, store: &Store, name: &str, session: &str) -> Result<(), Failure> {
-        self.noted("alias", store.set_alias(&id(name), &id(session)), commit_kind)
+        self.noted_on(store, "alias", store.set_alias(&id(name), &id(session)), commit_kind)
     }
 
     fn head(&self, session: &Session, head: HeadId) -> Result<HeadId, Failure> {
@@ -179,7 +203,7 @@ impl Work {
                 );
             }
         }
-        Err(Failure(format!("{name}: {error:?}")))
+        Err(Failure { kind: commit_kind(&error), text: format!("{name}: {error:?}") })
     }
 
     /// Gives the lease back, then the store; a last WAL checkpoint that fails loses nothing.

@@ -56,6 +56,11 @@ pub fn record(calls: &[&str], scenario: &str, root: &Path, acks: &Path) -> BTree
     let text = String::from_utf8_lossy(&text);
     let root = root.to_string_lossy();
     let mut counted: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    // What the first thread did before it came to the store: a call of another thread at such a place is not met,
+    // since the first thread comes to that place earlier.
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let mut preamble: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut at_store = false;
     let mut found: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for line in text.lines() {
         // "TID call(arguments": the second half of a call that others interrupted has no such start.
@@ -66,7 +71,12 @@ pub fn record(calls: &[&str], scenario: &str, root: &Path, acks: &Path) -> BTree
         }
         let place = counted.entry((thread, call)).or_default();
         *place += 1;
-        if arguments.contains(root.as_ref()) {
+        let touches = arguments.contains(root.as_ref());
+        at_store |= touches;
+        if thread == first && !at_store {
+            preamble.insert(call, *place);
+        }
+        if touches && *place > preamble.get(call).copied().unwrap_or(0) {
             found.entry(call.to_owned()).or_default().insert(*place);
         }
     }

@@ -72,7 +72,7 @@ impl Templates {
         work.close(store).unwrap();
     }
 
-    /// A child killed after its frames were written, before its rows were: the third sync of the log is never made.
+    /// A store whose last writer was killed after its frames were written, before its rows were.
     fn left(&self, to: &Path) {
         if !super::strace::is_there() {
             return copy(&self.path(Start::Sealed), to);
@@ -80,10 +80,7 @@ impl Templates {
         for nth in 2..12 {
             let _ = fs::remove_dir_all(to);
             copy(&self.path(Start::Sealed), to);
-            let mut command = super::strace::inject("fdatasync", "signal=KILL", &nth.to_string());
-            super::tools::as_child(&mut command, "one-by-one", &to.join("store"), &to.join("acks"), 0);
-            let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            wait(&mut running).unwrap();
+            kill_at_sync(&to.join("store"), &to.join("acks"), nth);
             let probe = Scratch::new();
             copy(to, probe.path());
             let report = Store::open(probe.root()).unwrap().report().clone();
@@ -94,6 +91,14 @@ impl Templates {
         }
         panic!("no child could be killed between its frames and its rows");
     }
+}
+
+/// Has a child killed as it enters that sync of the log.
+pub fn kill_at_sync(root: &Path, acks: &Path, nth: u64) {
+    let mut command = super::strace::inject("fdatasync", "signal=KILL", &nth.to_string());
+    super::tools::as_child(&mut command, "one-by-one", root, acks, 0);
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait(&mut running).unwrap();
 }
 
 /// Copies a template: the store with all its files, and the notes. The database is vouched for again if it was.

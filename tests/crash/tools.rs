@@ -17,12 +17,8 @@ pub fn long() -> bool {
 pub fn seed() -> u64 {
     match std::env::var("HEADWATER_CRASH_SEED").ok().and_then(|text| text.parse().ok()) {
         Some(seed) => seed,
-        None => u64::from(std::process::id()) << 20 ^ Instant::now().elapsed().as_nanos() as u64 ^ time_now(),
+        None => std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64),
     }
-}
-
-fn time_now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// SplitMix64.

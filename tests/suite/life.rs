@@ -1,7 +1,7 @@
 //! A session's life: recorded, closed, opened, resumed, forked, rebuilt.
 
 use headwater::model::EventNumber;
-use headwater::store::{NewSession, Store};
+use headwater::store::{CommitError, Journal, NewSession, Options, Store};
 
 use super::tools::{fresh, named, turn};
 
@@ -50,4 +50,53 @@ fn a_session_reads_the_same_after_reopening_and_after_a_rebuild() {
     let store = Store::open(&root).unwrap();
     assert!(store.report().rebuilt.is_some());
     assert_eq!(look(&store), before);
+}
+
+/// A database that is not the one noted is set aside, each time in a folder of its own: nothing is ever deleted.
+#[test]
+fn what_is_set_aside_stays() {
+    let home = fresh();
+    let root = home.store.root().to_owned();
+    turn(&named(&home.store, "demo"), "what is 2 + 2?", "4").unwrap();
+    let super::tools::Fresh { _folder, store } = home;
+    store.close().unwrap();
+    for round in 1..4 {
+        let database = root.join("store.sqlite");
+        let bytes = std::fs::read(&database).unwrap();
+        std::fs::remove_file(&database).unwrap();
+        std::fs::write(&database, bytes).unwrap();
+        let store = Store::open(&root).unwrap();
+        assert!(store.report().rebuilt.is_some());
+        store.close().unwrap();
+        assert!(root.join(format!("set-aside/{round}/store.sqlite")).is_file(), "round {round}");
+    }
+}
+
+/// The first commit of a group makes the log roll and is then refused; the ones behind it are as good as ever.
+#[test]
+fn a_refused_commit_that_rolled_the_log_harms_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { segment_size: 2_048, ..Options::default() };
+    let store = Store::open_with(folder.path().join("store"), options).unwrap();
+    let (left, right) = (named(&store, "left"), named(&store, "right"));
+    store.set_alias(&"taken".parse().unwrap(), right.id()).unwrap();
+    for n in 0..100 {
+        let (_, bad) = left.submit(|batch| batch.set_alias(&"taken".parse().unwrap())).unwrap();
+        let (_, good) = right.submit(|batch| batch.add_annotation(&format!("note-{n}"), None, None)).unwrap();
+        assert!(matches!(bad.unwrap().wait(), Err(CommitError::Conflict(_))));
+        good.unwrap().wait().unwrap();
+    }
+}
+
+/// With the rollback journal every commit changes the main file; it is noted all the same.
+#[test]
+fn a_store_with_a_rollback_journal_is_trusted_after_a_clean_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || Options { journal: Journal::Rollback, ..Options::default() };
+    for round in 0..3 {
+        let store = Store::open_with(folder.path().join("store"), options()).unwrap();
+        assert_eq!(store.report().rebuilt, None, "round {round}");
+        turn(&named(&store, &format!("demo-{round}")), "what is 2 + 2?", "4").unwrap();
+        store.close().unwrap();
+    }
 }

@@ -15,8 +15,12 @@ pub fn fresh() -> Fresh {
     Fresh { folder, store }
 }
 
+pub fn new(name: &str) -> NewSession {
+    NewSession::named(name.parse().unwrap())
+}
+
 pub fn named(store: &Store, name: &str) -> Session {
-    store.create_session(NewSession::named(name.parse().unwrap())).unwrap()
+    store.create_session(new(name)).unwrap()
 }
 
 /// One turn: a question, a call, an answer, a final value, a head.

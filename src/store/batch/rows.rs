@@ -27,13 +27,7 @@ impl Batch<'_> {
     ///
     /// [`CommitError::Missing`] if the turn is not visible on this branch.
     pub fn update_turn(&mut self, turn: TurnNumber, change: impl FnOnce(&mut Turn)) -> Result<(), CommitError> {
-        let mut row = match self.state.turns.get(&turn.0) {
-            Some(row) => row.clone(),
-            None => {
-                self.drain();
-                self.store.turn(&self.state, turn)?
-            }
-        };
+        let mut row = self.turn_in_sight(turn)?;
         change(&mut row);
         row.turn = turn;
         if !row.status.is_running() {
@@ -62,13 +56,7 @@ impl Batch<'_> {
     ///
     /// [`CommitError::Missing`] if the call is not visible on this branch.
     pub fn update_call(&mut self, call: CallNumber, change: impl FnOnce(&mut Call)) -> Result<(), CommitError> {
-        let mut row = match self.state.calls.get(&call.0) {
-            Some(row) => row.clone(),
-            None => {
-                self.drain();
-                self.store.call(&self.state, call)?
-            }
-        };
+        let mut row = self.call_in_sight(call)?;
         change(&mut row);
         row.call = call;
         if !row.status.is_running() {
@@ -214,20 +202,10 @@ impl Batch<'_> {
     ///
     /// [`CommitError::Missing`] if the invocation is not visible on this branch.
     pub fn record_caller_head(&mut self, invocation: InvocationNumber, head: HeadId) -> Result<(), CommitError> {
-        let mut row = self.invocation(invocation)?;
+        let mut row = self.invocation_in_sight(invocation)?;
         row.caller_after = Some(head);
         self.push(Body::CallerHeadRecorded(row));
         Ok(())
-    }
-
-    fn invocation(&self, invocation: InvocationNumber) -> Result<Invocation, CommitError> {
-        match self.state.invocations.get(&invocation.0) {
-            Some(row) => Ok(row.clone()),
-            None => {
-                self.drain();
-                self.store.invocation(&self.state, invocation)
-            }
-        }
     }
 
     fn changed(
@@ -236,7 +214,7 @@ impl Batch<'_> {
         status: Status,
         change: impl FnOnce(&mut Invocation),
     ) -> Result<Invocation, CommitError> {
-        let mut row = self.invocation(invocation)?;
+        let mut row = self.invocation_in_sight(invocation)?;
         row.status = status;
         change(&mut row);
         row.invocation = invocation;

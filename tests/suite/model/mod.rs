@@ -4,7 +4,7 @@
 //! branch *is* a list that grows, a view is the last version of each number in that order. No span, no digest, no SQL.
 //!
 //! `HEADWATER_MODEL_CASES` and `HEADWATER_MODEL_OPS` set the length of a run. A failure prints its seed and writes it to
-//! `tests/suite/model/mod.proptest-regressions`, from where every later run repeats it first.
+//! `tests/proptest-regressions/`, from where every later run repeats it first; once understood it becomes a fixed case here.
 
 mod compare;
 mod naive;
@@ -152,11 +152,86 @@ proptest! {
 
     #[test]
     fn the_store_reads_as_the_model_says(ops in vec(op(), 1..=number("HEADWATER_MODEL_OPS", 60) as usize)) {
-        let mut world = World::new();
-        for (at, op) in ops.iter().enumerate() {
-            world.run(op);
-            world.look(at);
-        }
-        world.look_at_everything();
+        run(&ops);
     }
+}
+
+fn run(ops: &[Op]) {
+    let mut world = World::new();
+    for (at, op) in ops.iter().enumerate() {
+        world.run(op);
+        world.look(at);
+    }
+    world.look_at_everything();
+}
+
+#[test]
+fn a_refused_batch_leaves_the_counters_of_the_handle() {
+    run(&[Op::RefusedBatch { session: 0, facts: vec![Fact::Message { role: 0, text: 0 }] }]);
+}
+
+#[test]
+fn a_call_that_was_sealed_while_it_ran_is_closed_with_the_session() {
+    run(&[
+        Op::Batch { session: 0, facts: vec![Fact::BeginCall { kind: 0 }] },
+        Op::Batch { session: 0, facts: vec![Fact::Seal, Fact::Message { role: 0, text: 0 }] },
+        Op::Drop { session: 0 },
+        Op::Resume { session: 0, head: 1 },
+    ]);
+}
+
+#[test]
+fn a_batch_updates_what_is_in_sight_after_it_moved() {
+    run(&[
+        Op::Batch { session: 0, facts: vec![Fact::BeginCall { kind: 0 }] },
+        Op::Resume { session: 0, head: 0 },
+        Op::Batch {
+            session: 0,
+            facts: vec![Fact::Advance { head: 1 }, Fact::UpdateCall { pick: 0, status: 1 }, Fact::Compact { keep: 2 }],
+        },
+    ]);
+}
+
+#[test]
+fn a_batch_updates_again_what_it_has_ended() {
+    let end = Fact::UpdateTurn { pick: 0, status: 2 };
+    let say = Fact::UpdateTurn { pick: 0, status: 6 };
+    run(&[
+        Op::Batch { session: 0, facts: vec![Fact::BeginTurn, end.clone(), say.clone()] },
+        Op::Batch { session: 0, facts: vec![Fact::BeginTurn] },
+        Op::Batch { session: 0, facts: vec![end, say] },
+    ]);
+}
+
+#[test]
+fn a_batch_goes_back_over_heads_of_its_own() {
+    let say = Fact::Message { role: 1, text: 3 };
+    run(&[Op::Batch {
+        session: 0,
+        facts: vec![
+            say.clone(),
+            Fact::BeginTurn,
+            Fact::Seal,
+            say.clone(),
+            Fact::SealAborted,
+            Fact::UpdateTurn { pick: 0, status: 1 },
+            say.clone(),
+            Fact::Seal,
+            Fact::Advance { head: 1 },
+            say,
+            Fact::Compact { keep: 2 },
+        ],
+    }]);
+}
+
+#[test]
+fn a_leading_system_message_stands_once_in_a_transcript() {
+    let system = Fact::Message { role: 0, text: 1 };
+    let user = Fact::Message { role: 1, text: 2 };
+    run(&[
+        Op::Batch { session: 0, facts: vec![system.clone(), user.clone(), Fact::Compact { keep: 4 }] },
+        Op::Create,
+        Op::Batch { session: 1, facts: vec![system, user] },
+        Op::Batch { session: 1, facts: vec![Fact::Compact { keep: 4 }] },
+    ]);
 }

@@ -212,23 +212,16 @@ impl Model {
         self.derivations.push(Fork { kind: DerivationKind::Restore, source: at, head, target: at, event });
     }
 
-    /// What stays open on the branch: calls and turns that started there and still run.
+    /// What stays open: calls and turns that the branch's own events last left running.
     pub fn open(&self, at: usize) -> (Vec<Call>, Vec<Turn>) {
         let log = &self.logs[at];
         let own: Vec<Seen> = log.working.iter().copied().filter(|seen| seen.0 == at && seen.1 >= log.from).collect();
         let view = self.view(&own);
-        let started = |kind: &str, number: u64| {
-            own.iter().any(|seen| match &log.events[seen.1 as usize - 1] {
-                (k, Row::Call(call)) => *k == kind && call.call.0 == number,
-                (k, Row::Turn(turn)) => *k == kind && turn.turn.0 == number,
-                _ => false,
-            })
-        };
         let calls = view.calls.into_iter().map(|entry| entry.row);
         let turns = view.turns.into_iter().map(|entry| entry.row);
         (
-            calls.filter(|row| row.status == Status::RUNNING && started("call/started", row.call.0)).collect(),
-            turns.filter(|row| row.status == Status::RUNNING && started("turn/started", row.turn.0)).collect(),
+            calls.filter(|row| row.status == Status::RUNNING).collect(),
+            turns.filter(|row| row.status == Status::RUNNING).collect(),
         )
     }
 

@@ -1,0 +1,109 @@
+//! Says of a damage whether it was told, or harmless; else fails.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use headwater::care::{self, Mode};
+
+use super::content;
+use super::places::Place;
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The check told of it: the first issue's code.
+    Told(String),
+    /// Everything reads as before.
+    Harmless,
+}
+
+pub struct Judge {
+    pub place: Place,
+    whole: String,
+    outcomes: BTreeMap<Outcome, u64>,
+    seen: u64,
+}
+
+/// Nothing takes longer than this on a store of this size.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Of the damages told of, one in this many is opened all the same: no panic, no hang.
+const OPENED: u64 = 16;
+
+impl Judge {
+    pub fn new(place: Place) -> Judge {
+        let before = care::check(&place.root, Mode::Deep).unwrap();
+        assert!(before.issues.is_empty(), "{:?}", before.issues);
+        let whole = content::of(&place.root).unwrap();
+        place.restore();
+        Judge { place, whole, outcomes: BTreeMap::new(), seen: 0 }
+    }
+
+    /// Looks at the damaged store; leaves the files as they were given.
+    pub fn judge(&mut self, what: &str) -> Outcome {
+        self.seen += 1;
+        let start = Instant::now();
+        let root = self.place.root.clone();
+        let checked = self.quietly(what, || care::check(&root, Mode::Deep));
+        let outcome = match checked {
+            Err(error) => Outcome::Told(format!("{error:?}").chars().take(24).collect()),
+            Ok(report) => match report.issues.first() {
+                Some(issue) => Outcome::Told(issue.code.to_owned()),
+                None => Outcome::Harmless,
+            },
+        };
+        if outcome == Outcome::Harmless {
+            self.prove(what);
+        } else if self.seen.is_multiple_of(OPENED) {
+            let given = self.place.now();
+            self.place.trust();
+            // Whatever is answered: an error with a name, or what is left.
+            let _ = self.quietly(what, || content::of(&root));
+            self.place.back(&given);
+        }
+        if start.elapsed() > PATIENCE {
+            self.fail(what, &format!("it took {:?}", start.elapsed()));
+        }
+        *self.outcomes.entry(outcome.clone()).or_default() += 1;
+        outcome
+    }
+
+    /// Everything reads as before, the database being trusted as it is.
+    pub fn prove(&mut self, what: &str) {
+        let given = self.place.now();
+        self.place.trust();
+        let root = self.place.root.clone();
+        match self.quietly(what, || content::of(&root)) {
+            Ok(read) if read == self.whole => self.place.back(&given),
+            Ok(read) => {
+                let at = read.bytes().zip(self.whole.bytes()).take_while(|(a, b)| a == b).count();
+                let part = |text: &str| {
+                    String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(80)..text.len().min(at + 120)])
+                        .into_owned()
+                };
+                let (is, was) = (part(&read), part(&self.whole));
+                self.place.back(&given);
+                self.fail(what, &format!("the check says nothing, and other content is read:\n{is}\nwas:\n{was}"));
+            }
+            Err(error) => {
+                self.place.back(&given);
+                self.fail(what, &format!("the check says nothing, and reading fails: {error}"));
+            }
+        }
+    }
+
+    fn quietly<T>(&mut self, what: &str, f: impl FnOnce() -> T) -> T {
+        match catch_unwind(AssertUnwindSafe(f)) {
+            Ok(value) => value,
+            Err(_) => self.fail(what, "a panic"),
+        }
+    }
+
+    fn fail(&mut self, what: &str, why: &str) -> ! {
+        let kept = self.place.keep();
+        panic!("{what}: {why}\nthe damaged store is in {}", kept.display());
+    }
+
+    pub fn finish(self) -> BTreeMap<Outcome, u64> {
+        self.outcomes
+    }
+}
