@@ -58,7 +58,7 @@ fn what_is_set_aside_stays() {
     let home = fresh();
     let root = home.store.root().to_owned();
     turn(&named(&home.store, "demo"), "what is 2 + 2?", "4").unwrap();
-    let super::tools::Fresh { _folder, store } = home;
+    let super::tools::Fresh { folder: _kept, store } = home;
     store.close().unwrap();
     for round in 1..4 {
         let database = root.join("store.sqlite");
