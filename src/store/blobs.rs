@@ -183,7 +183,7 @@ fn damaged(digest: &Digest, source: Option<super::error::Cause>) -> ReadError {
 
 impl Inner {
     fn blob_row(&self, digest: &Digest) -> Result<BlobRow, ReadError> {
-        let row = self.read(|conn| view::blobs::blob_row(conn, digest))?;
+        let row = self.read_once(|conn| view::blobs::blob_row(conn, digest))?;
         row.ok_or_else(|| ReadError::NotFound { what: "payload", name: digest.to_string() })
     }
 
