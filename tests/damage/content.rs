@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use headwater::store::{Options, Store};
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 
 /// Opens the store and reads all of it: by the library, by the views, every payload. The first failure is the answer.
@@ -69,4 +69,42 @@ fn views(root: &Path, store: &Store, out: &mut String) -> Result<(), String> {
         writeln!(out, "{name}: {lines:?}").unwrap();
     }
     Ok(())
+}
+
+/// Every row of every table, read by SQLite alone and from the files as they are; nothing where one cannot be read.
+pub fn rows(root: &Path) -> Option<String> {
+    let conn = Connection::open_with_flags(
+        root.join("store.sqlite"),
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .ok()?;
+    // The last one to close must not write the WAL into the file.
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).ok()?;
+    let mut out = String::new();
+    let mut tables = conn.prepare("SELECT name, sql FROM sqlite_schema ORDER BY type, name").ok()?;
+    let tables = tables.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
+    let tables: Vec<(String, Option<String>)> = tables.collect::<Result<_, _>>().ok()?;
+    for (name, sql) in &tables {
+        out.push_str(sql.as_deref().unwrap_or(name));
+        if !sql.as_deref().is_some_and(|sql| sql.starts_with("CREATE TABLE")) {
+            continue;
+        }
+        let mut statement = conn.prepare(&format!("SELECT * FROM \"{name}\"")).ok()?;
+        let width = statement.column_count();
+        let mut rows = statement.query([]).ok()?;
+        while let Some(row) = rows.next().ok()? {
+            for n in 0..width {
+                match row.get_ref(n).ok()? {
+                    ValueRef::Null => out.push('-'),
+                    ValueRef::Integer(n) => write!(out, "{n}").unwrap(),
+                    ValueRef::Real(n) => write!(out, "{n}").unwrap(),
+                    ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                        bytes.iter().for_each(|byte| out.push(char::from(*byte)));
+                    }
+                }
+                out.push('\u{1f}');
+            }
+        }
+    }
+    Some(out)
 }

@@ -20,13 +20,15 @@ pub enum Outcome {
 pub struct Judge {
     pub place: Place,
     whole: String,
+    /// The rows of the database by itself.
+    rows: Option<String>,
     outcomes: BTreeMap<Outcome, u64>,
     seen: u64,
 }
 
 /// Nothing takes longer than this on a store of this size.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Of the damages told of, one in this many is opened all the same: no panic, no hang.
+/// One damage in this many is opened and read by the library whatever was found: no panic, no hang.
 const OPENED: u64 = 16;
 
 impl Judge {
@@ -35,7 +37,10 @@ impl Judge {
         assert!(before.issues.is_empty(), "{:?}", before.issues);
         let whole = content::of(&place.root).unwrap();
         place.restore();
-        Judge { place, whole, outcomes: BTreeMap::new(), seen: 0 }
+        let rows = content::rows(&place.root);
+        assert!(rows.is_some());
+        place.restore();
+        Judge { place, whole, rows, outcomes: BTreeMap::new(), seen: 0 }
     }
 
     /// Looks at the damaged store; leaves the files as they were given.
@@ -52,7 +57,13 @@ impl Judge {
             },
         };
         if outcome == Outcome::Harmless {
-            self.prove(what);
+            // Where the log is whole and the rows are all there as they were, reading them by the library adds little.
+            if self.seen.is_multiple_of(OPENED)
+                || what.contains(".seg")
+                || self.quietly(what, || content::rows(&root)) != self.rows
+            {
+                self.prove(what);
+            }
         } else if self.seen.is_multiple_of(OPENED) {
             let given = self.place.now();
             self.place.trust();

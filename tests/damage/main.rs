@@ -3,8 +3,8 @@
 //! Of each damage either the check tells, or it changes nothing that can be read: that is proven by opening the damaged
 //! store, its database trusted as it is, and reading everything. Nothing may panic or hang.
 //!
-//! `HEADWATER_DAMAGE` sets how many bits are flipped and cuts made in a run (`all`: every bit, every length),
-//! `HEADWATER_SEED` which; both are printed. What fails stays in its folder.
+//! `HEADWATER_DAMAGE` sets how many bits of each store are flipped, and cuts of each file made (`all`: every bit, every
+//! length); `HEADWATER_SEED` which. What fails stays in its folder.
 
 mod content;
 mod judge;
@@ -50,7 +50,7 @@ fn on_both(name: &str, run: impl Fn(&mut Judge, &mut Samples) + Sync) {
 fn a_flipped_bit_is_told_or_changes_nothing() {
     on_both("flips", |judge, samples| {
         let total: u64 = judge.place.files().iter().map(|file| file.bytes.len() as u64).sum();
-        let mut flips = samples.spread(total, 8, 600).into_iter().peekable();
+        let mut flips = samples.spread(total, 8, 12_500).into_iter().peekable();
         let mut before = 0;
         for file in judge.place.files() {
             let end = before + file.bytes.len() as u64;
@@ -71,7 +71,7 @@ fn a_file_cut_anywhere_is_told_or_changes_nothing() {
     on_both("cuts", |judge, samples| {
         for file in judge.place.files() {
             let len = file.bytes.len() as u64;
-            for (at, _) in samples.spread(len, 1, 60) {
+            for (at, _) in samples.spread(len, 1, 200) {
                 judge.place.write(&file.name, &file.bytes[..usize::try_from(at).unwrap()]);
                 judge.judge(&format!("{} cut to {at} bytes", file.name));
             }

@@ -54,7 +54,7 @@ impl Place {
                 store.close().unwrap();
                 let store = Store::open_with(&root, options()).unwrap();
                 let session = store.resume(&"demo".parse().unwrap(), None).unwrap();
-                for n in 0..6 {
+                for n in 7..9 {
                     turn(&session, n);
                 }
                 session.begin_turn("left open").unwrap();
