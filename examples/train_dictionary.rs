@@ -19,6 +19,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use headwater::blob::codec::{Class, decode, encode};
+use headwater::model::line::{encode_event, encode_record};
+use headwater::model::session::Source;
+use headwater::model::{
+    Body, Call, CallNumber, CallType, Counters, Derivation, DerivationKind, Digest, Eval, EvalNumber, Event,
+    EventNumber, HeadId, HeadKind, Invocation, InvocationNumber, Message, MessageNumber, Record, Refs, Restored, Role,
+    Root, SessionId, SessionStarted, Snapshot, SnapshotNumber, Status, Timestamp, TranscriptRange, Turn, TurnNumber,
+};
 
 const SENTENCES: &str = include_str!("../src/blob/dictionary/sentences.txt");
 const SNIPPETS: &str = include_str!("../src/blob/dictionary/snippets.txt");
@@ -43,10 +50,10 @@ fn train() -> Result<(), Box<dyn Error>> {
     let header = header(&zstd::dict::from_samples(&samples, 48 << 10)?)?;
     save("prose", [header, words.content(&mut dice).into_bytes()].concat())?;
 
-    let samples: Vec<String> = (0..3000).map(|_| commit_body(&words, &mut dice)).collect();
+    let samples: Vec<Vec<u8>> = (0..3000).map(|_| commit_body(&words, &mut dice)).collect();
     save("lines", zstd::dict::from_samples(&samples, 12 << 10)?)?;
 
-    let samples: Vec<String> = (0..3000).map(|_| root(&mut dice)).collect();
+    let samples: Vec<Vec<u8>> = (0..3000).map(|_| root(&words, &mut dice)).collect();
     save("roots", zstd::dict::from_samples(&samples, 4 << 10)?)?;
     Ok(())
 }
@@ -290,142 +297,354 @@ fn past(verb: &str) -> Option<String> {
 
 // ---------------------------------------------------------------------------------------------------- lines
 
-/// The body of a commit: what `stream` prints, one line an event or record. Edit this when the lines change.
-fn commit_body(words: &Words, dice: &mut Dice) -> String {
-    let session = match dice.below(4) {
-        0 => "demo".to_owned(),
-        1 => format!("session-{}", dice.hex(8)),
-        2 => format!("{}-{}-4{}-a{}-{}", dice.hex(8), dice.hex(4), dice.hex(3), dice.hex(3), dice.hex(12)),
-        _ => format!("{}-{}", dice.pick(&words.nouns), dice.below(1000)),
-    };
-    let time = format!(
-        "20{}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-        25 + dice.below(6),
-        1 + dice.below(12),
-        1 + dice.below(28),
-        dice.below(24),
-        dice.below(60),
-        dice.below(60),
-        dice.below(1_000_000)
-    );
-    let first = dice.below(2000);
-    let (turn, mut call, mut message) = (1 + first / 20, 1 + first / 8, 1 + first / 5);
-    let mut text = String::new();
-    for i in 0..1 + dice.below(7) {
-        let hash = dice.hex(64);
-        let size = 1 + dice.zipf(&[900, 60, 2500, 12_000, 150_000]) + dice.below(800);
-        let id = first + i;
-        let head = |kind: &str, rest: &str| {
-            format!(
-                r#"{{"event/id":{id},"event/type":"{kind}","event/session":"{session}","event/at":"{time}",{rest}}}"#
-            )
+/// Invents a session and what is committed in it. The lines are made by the library, so that they are in its form.
+struct Inventor<'a> {
+    words: &'a Words,
+    dice: &'a mut Dice,
+    session: SessionId,
+    at: Timestamp,
+    event: u64,
+    counters: Counters,
+    text: Vec<u8>,
+}
+
+impl<'a> Inventor<'a> {
+    fn new(words: &'a Words, dice: &'a mut Dice) -> Self {
+        let name = match dice.below(4) {
+            0 => "demo".to_owned(),
+            1 => format!("{}-{}", dice.pick(&words.nouns), dice.below(1000)),
+            _ => format!("019{}-{}-7{}-a{}-{}", dice.hex(5), dice.hex(4), dice.hex(3), dice.hex(3), dice.hex(12)),
         };
-        let payload = format!(r#"{{"record":"payload/added","hash":"b3:{hash}","size":{size}}}"#);
-        let line = match dice.below(12) {
-            0 => head(
-                "head/created",
-                &format!(
-                    r#""event/row-kind":"head","event/row-id":"head-{hash}","event/head-id":"head-{hash}","event/payload-ref":"b3:{hash}","row":{{"kind":"{}","basis":"head-{}"}}"#,
-                    dice.one_of(&["turn-final", "compaction", "manual", "fork"]),
-                    dice.hex(64)
-                ),
-            ),
-            1 => head(
-                "session/ref-updated",
-                &format!(r#""event/row-kind":"ref","event/row-id":"current-head","event/head-id":"head-{hash}""#),
-            ),
-            2 => head(
-                "turn/started",
-                &format!(
-                    r#""event/row-kind":"turn","event/row-id":"{turn}","event/turn-id":{turn},"row":{{"status":"running"}}"#
-                ),
-            ),
-            3 => head(
-                "turn/finished",
-                &format!(
-                    r#""event/row-kind":"turn","event/row-id":"{turn}","event/turn-id":{turn},"row":{{"status":"{}"}}"#,
-                    dice.one_of(&["done", "failed", "cancelled"])
-                ),
-            ),
-            4 | 5 => head(
-                dice.one_of(&["call/started", "call/finished"]),
-                &format!(
-                    r#""event/row-kind":"call","event/row-id":"{call}","event/turn-id":{turn},"event/call-id":{call},"event/payload-ref":"b3:{hash}","row":{{"name":"{}","status":"{}"}}"#,
-                    dice.one_of(&["bash", "read", "edit", "write", "model", "search"]),
-                    dice.one_of(&["running", "done", "failed"])
-                ),
-            ),
-            6 => head(
-                dice.one_of(&[
-                    "eval/added",
-                    "snapshot/added",
-                    "invocation/started",
-                    "invocation/finished",
-                    "session/created",
-                ]),
-                &format!(
-                    r#""event/row-kind":"{}","event/row-id":"{}","event/turn-id":{turn},"event/payload-ref":"b3:{hash}","row":{{"kind":"{}"}}"#,
-                    dice.one_of(&["eval", "snapshot", "invocation", "session"]),
-                    1 + dice.below(30),
-                    dice.one_of(&["note", "score", "state"])
-                ),
-            ),
-            _ => head(
-                "message/added",
-                &format!(
-                    r#""event/row-kind":"message","event/row-id":"{message}","event/turn-id":{turn},"event/call-id":{call},"event/payload-ref":"b3:{hash}","row":{{"role":"{}","chars":{size}}}"#,
-                    dice.one_of(&["assistant", "user", "tool", "system"])
-                ),
-            ),
-        };
-        call += dice.below(2);
-        message += 1;
-        if line.contains("payload-ref") {
-            text.push_str(&payload);
-            text.push('\n');
-        }
-        text.push_str(&line);
-        text.push('\n');
+        let session = name.parse().unwrap_or_else(|_| panic!("{name} is no id"));
+        let micros = 1_750_000_000_000_000 + (dice.next() % 100_000_000_000_000) as i64;
+        let Some(at) = Timestamp::from_micros(micros) else { panic!("{micros} is no time") };
+        let event = 1 + dice.zipf(&[5, 50, 500, 5000, 50_000]) + dice.below(100) as u64;
+        let mut some = |per: u64| 1 + event / per + dice.below(3) as u64;
+        let (message, call, turn, head) = (some(4), some(6), some(20), some(20));
+        let counters = Counters { message, call, turn, head, eval: call / 2 + 1, event, ..Counters::default() };
+        Self { words, dice, session, at, event, counters, text: Vec::new() }
     }
-    text
+
+    fn digest(&mut self) -> Digest {
+        Digest::of(&self.dice.next().to_le_bytes())
+    }
+
+    fn head(&mut self) -> HeadId {
+        HeadId(self.digest())
+    }
+
+    fn line(&mut self, bytes: &[u8]) {
+        if !self.text.is_empty() {
+            self.text.push(b'\n');
+        }
+        self.text.extend_from_slice(bytes);
+    }
+
+    fn push(&mut self, body: Body) {
+        self.event += 1;
+        let event = Event { session: self.session.clone(), number: EventNumber(self.event), at: self.at, body };
+        self.line(&encode_event(&event));
+    }
+
+    fn record(&mut self, record: &Record) {
+        self.line(&encode_record(record));
+    }
+
+    fn put_as(&mut self, hash: Digest, size: u64, media: Option<&str>) -> Digest {
+        self.record(&Record::PayloadAdded { hash, size, media: media.map(str::to_owned), parts: None });
+        hash
+    }
+
+    fn put(&mut self) -> Digest {
+        let hash = self.digest();
+        let size = 1 + *self.dice.zipf(&[900, 60, 300, 2500, 12_000]) + self.dice.below(800) as u64;
+        let media = (self.dice.below(8) == 0).then_some("application/json");
+        self.put_as(hash, size, media)
+    }
+
+    fn maybe(&mut self, one_in: usize) -> Option<Digest> {
+        (self.dice.below(one_in) == 0).then(|| self.put())
+    }
+
+    fn message(&mut self) {
+        let content = self.put();
+        self.counters.message += 1;
+        let role = match self.dice.below(8) {
+            0 | 1 => Role::User,
+            2 => Role::Tool,
+            3 => Role::Observation,
+            4 if self.dice.below(4) == 0 => Role::System,
+            _ => Role::Assistant,
+        };
+        let turn = (self.dice.below(3) > 0).then_some(TurnNumber(self.counters.turn));
+        let call = (turn.is_some() && self.dice.below(2) == 0).then_some(CallNumber(self.counters.call));
+        let extra = self.maybe(8);
+        let (message, chars) = (MessageNumber(self.counters.message), 1 + self.dice.below(1500) as u64);
+        self.push(Body::MessageAdded(Message { message, role, content, chars, turn, call, extra }));
+    }
+
+    fn status(&mut self) -> Status {
+        let all = [Status::OK, Status::OK, Status::OK, Status::ERROR, Status::TIMEOUT];
+        self.dice.pick(&all).clone()
+    }
+
+    fn begin_turn(&mut self) {
+        let input = self.put();
+        self.counters.turn += 1;
+        let mut turn = Turn::new(TurnNumber(self.counters.turn));
+        turn.head_before = Some(self.head());
+        turn.input = Some(input);
+        turn.started_at = Some(self.at);
+        self.push(Body::TurnStarted(turn));
+        self.message();
+    }
+
+    fn end_turn(&mut self) {
+        let mut turn = Turn::new(TurnNumber(self.counters.turn));
+        turn.status = [Status::FINAL, Status::FINAL, Status::ABORTED, Status::ERROR][self.dice.below(4)].clone();
+        turn.head_before = Some(self.head());
+        turn.input = Some(self.digest());
+        turn.final_value = self.maybe(2);
+        turn.summary = self.maybe(4);
+        turn.started_at = Some(self.at);
+        turn.ended_at = Some(self.at);
+        self.push(Body::TurnPut(turn));
+    }
+
+    fn call(&mut self) {
+        self.counters.call += 1;
+        let call_type = [CallType::Root, CallType::Root, CallType::Tool, CallType::Leaf, CallType::Child]
+            [self.dice.below(5)]
+        .clone();
+        let mut call = Call::new(CallNumber(self.counters.call), call_type);
+        call.turn = Some(TurnNumber(self.counters.turn));
+        call.started_at = Some(self.at);
+        if self.dice.below(2) == 0 {
+            call.provider = Some(self.dice.one_of(&["anthropic", "openai", "google", "local"]).to_owned());
+            call.model = Some(self.dice.one_of(&["claude-opus", "gpt-5", "gemini-pro", "scripted-root"]).to_owned());
+            call.request = self.maybe(2);
+        }
+        let whole = self.dice.below(3);
+        if whole != 1 {
+            self.push(Body::CallStarted(call.clone()));
+        }
+        if whole == 0 {
+            return;
+        }
+        call.status = self.status();
+        call.response = Some(self.put());
+        call.ended_at = Some(self.at);
+        call.tokens_input = Some(self.dice.below(100_000) as u64);
+        call.tokens_output = Some(self.dice.below(3000) as u64);
+        call.tokens_cached = (self.dice.below(2) == 0).then(|| self.dice.below(90_000) as u64);
+        call.cost = (self.dice.below(2) == 0).then(|| self.dice.below(100_000_000) as u64);
+        self.push(Body::CallPut(call));
+    }
+
+    fn eval(&mut self) {
+        self.counters.eval += 1;
+        let status = self.status();
+        let mut eval = Eval::new(EvalNumber(self.counters.eval), status);
+        let name = self.dice.one_of(&["bash", "read", "edit", "write", "python", "search"]);
+        eval.name = (self.dice.below(2) == 0).then(|| name.to_owned());
+        eval.turn = Some(TurnNumber(self.counters.turn));
+        eval.call = Some(CallNumber(self.counters.call));
+        eval.code = self.maybe(2);
+        eval.result = self.maybe(2);
+        eval.observation = self.maybe(3);
+        eval.started_at = Some(self.at);
+        eval.ended_at = Some(self.at);
+        self.push(Body::EvalAdded(eval));
+    }
+
+    fn snapshot(&mut self) {
+        self.counters.snapshot += 1;
+        let kind = Status::new(self.dice.one_of(&["vars", "state", "repl"])).unwrap_or(Status::OK);
+        let mut snapshot = Snapshot::new(SnapshotNumber(self.counters.snapshot), kind);
+        snapshot.vars = Some(self.put());
+        snapshot.restorable = self.dice.below(20) as u64;
+        snapshot.turn = Some(TurnNumber(self.counters.turn));
+        self.push(Body::SnapshotAdded(snapshot));
+    }
+
+    fn seal(&mut self) {
+        let hash = self.digest();
+        let size = 430 + self.dice.below(420) as u64;
+        self.put_as(hash, size, None);
+        self.push(Body::HeadCreated(HeadId(hash)));
+        self.push(Body::RefUpdated(HeadId(hash)));
+    }
+
+    fn begin_session(&mut self) {
+        self.event = 0;
+        let source = (self.dice.below(3) > 0).then(|| Source {
+            session: format!("{}-{}", self.dice.pick(&self.words.nouns), self.dice.below(1000))
+                .parse()
+                .unwrap_or_else(|_| self.session.clone()),
+            head: HeadId(Digest::of(&self.dice.next().to_le_bytes())),
+            counters: Counters { event: 0, ..self.counters },
+        });
+        let started = SessionStarted {
+            kind: [Status::SESSION, Status::CHILD][self.dice.below(2)].clone(),
+            status: Status::OPEN,
+            origin: (self.dice.below(4) == 0).then(|| "cli".to_owned()),
+            cache_id: None,
+            source: source.clone(),
+        };
+        // The root stands before the lines that name it only where it is put first.
+        self.push(Body::SessionStarted(started));
+        self.seal();
+        if let Some(source) = source {
+            let target = self.session.clone();
+            let kind = [DerivationKind::Fork, DerivationKind::Fork, DerivationKind::Attach][self.dice.below(3)];
+            self.record(&Record::DerivationAdded(Derivation {
+                id: Derivation::digest(kind, source.head, &target, EventNumber(1)),
+                kind,
+                source_session: source.session,
+                source_head: source.head,
+                target_session: target,
+                target_event: EventNumber(1),
+                at: self.at,
+            }));
+        }
+        if self.dice.below(3) == 0 {
+            let (name, session) = (self.session.clone(), self.session.clone());
+            self.record(&Record::AliasSet { name, session });
+        }
+    }
+
+    fn restore(&mut self) {
+        let (session, head) = (self.session.clone(), self.head());
+        let snapshot = (self.dice.below(2) == 0).then_some(SnapshotNumber(1));
+        self.push(Body::SessionRestored(Restored { source_session: session.clone(), source_head: head, snapshot }));
+        let target_event = EventNumber(self.event);
+        self.push(Body::RefUpdated(head));
+        self.record(&Record::DerivationAdded(Derivation {
+            id: Derivation::digest(DerivationKind::Restore, head, &session, target_event),
+            kind: DerivationKind::Restore,
+            source_session: session.clone(),
+            source_head: head,
+            target_session: session,
+            target_event,
+            at: self.at,
+        }));
+    }
+
+    fn invocation(&mut self) {
+        self.counters.invocation += 1;
+        let number = self.counters.invocation;
+        let mut row = Invocation {
+            invocation: InvocationNumber(number),
+            id: format!("{}/{number}", self.session),
+            invocation_type: Status::new(self.dice.one_of(&["rlm", "map-rlm", "attach"])).unwrap_or(Status::OK),
+            status: Status::RUNNING,
+            call: Some(CallNumber(self.counters.call)),
+            label: None,
+            input: self.maybe(2),
+            final_value: None,
+            error: None,
+            caller_before: Some(self.head()),
+            caller_after: None,
+            callee: Some(self.session.clone()),
+            callee_before: Some(self.head()),
+            callee_after: None,
+            child: Some(number),
+            started_at: Some(self.at),
+            ended_at: None,
+        };
+        match self.dice.below(3) {
+            0 => self.push(Body::InvocationStarted(row)),
+            which => {
+                row.status = Status::OK;
+                row.final_value = self.maybe(2);
+                row.callee_after = Some(self.head());
+                row.ended_at = Some(self.at);
+                if which == 1 {
+                    return self.push(Body::InvocationCompleted(row));
+                }
+                row.caller_after = Some(self.head());
+                self.push(Body::CallerHeadRecorded(row));
+            }
+        }
+    }
+}
+
+/// The text of a commit: its lines, in the combinations in which a session engine writes them.
+fn commit_body(words: &Words, dice: &mut Dice) -> Vec<u8> {
+    let kind = dice.below(24);
+    let mut session = Inventor::new(words, dice);
+    match kind {
+        0..=4 => session.message(),
+        5..=8 => {
+            session.message();
+            session.seal();
+        }
+        9 | 10 => session.begin_turn(),
+        11 | 12 => {
+            session.end_turn();
+            session.seal();
+        }
+        13..=15 => session.call(),
+        16 | 17 => {
+            session.call();
+            session.message();
+            session.eval();
+        }
+        18 => session.eval(),
+        19 => {
+            session.snapshot();
+            session.end_turn();
+            session.seal();
+        }
+        20 | 21 => session.begin_session(),
+        22 => session.restore(),
+        _ => session.invocation(),
+    }
+    session.text
 }
 
 // ---------------------------------------------------------------------------------------------------- roots
 
-/// The root of a head. Edit this when its keys change.
-fn root(dice: &mut Dice) -> String {
-    let event = 1 + dice.below(4000);
-    let from = 1 + dice.below(event);
-    let some = |dice: &mut Dice, prefix: &str| match dice.below(3) {
-        0 => "null".to_owned(),
-        _ => format!("\"{prefix}{}\"", dice.hex(64)),
+/// The root of a head.
+fn root(words: &Words, dice: &mut Dice) -> Vec<u8> {
+    let mut invented = Inventor::new(words, dice);
+    let genesis = invented.dice.below(4) == 0;
+    let event = invented.event;
+    let from = if invented.dice.below(2) == 0 { 1 } else { 1 + invented.dice.below(event as usize) as u64 };
+    let snapshot = (invented.dice.below(3) == 0).then_some(SnapshotNumber(1 + event / 50));
+    let kind = match genesis {
+        true => HeadKind::Genesis,
+        false => {
+            [HeadKind::TurnFinal, HeadKind::TurnFinal, HeadKind::TurnFinal, HeadKind::Compaction, HeadKind::TurnAborted]
+                [invented.dice.below(5)]
+        }
     };
-    let refs = match dice.below(3) {
-        0 => "{}".to_owned(),
-        1 => format!(r#"{{"final":"b3:{}"}}"#, dice.hex(64)),
-        _ => format!(r#"{{"final":"b3:{}","summary":"b3:{}"}}"#, dice.hex(64), dice.hex(64)),
-    };
-    let session = match dice.below(2) {
-        0 => "demo".to_owned(),
-        _ => format!("session-{}", dice.hex(8)),
-    };
-    format!(
-        r#"{{"basis":{},"counters":{{"call":{},"child":{},"eval":{},"event":{event},"head":{},"invocation":{},"message":{},"snapshot":{},"turn":{}}},"digest":"b3:{}","kind":"{}","refs":{refs},"session":"{}","span":[{from},{event}],"transcript":{},"up":{},"version":1}}"#,
-        some(dice, "head-"),
-        dice.below(event),
-        dice.below(3),
-        dice.below(5),
-        1 + event / 20,
-        dice.below(3),
-        dice.below(event),
-        dice.below(4),
-        1 + event / 20,
-        dice.hex(64),
-        dice.one_of(&["turn-final", "compaction", "manual", "fork", "import"]),
-        session,
-        some(dice, "b3:"),
-        some(dice, "head-"),
-    )
+    let basis = (invented.dice.below(8) > 0).then(|| invented.head());
+    let up = if genesis { basis } else { (invented.dice.below(3) == 0).then(|| invented.head()) };
+    let transcript = (kind == HeadKind::Compaction).then(|| {
+        let last = EventNumber(event);
+        let range = |from, to| TranscriptRange { from, session: invented.session.clone(), to };
+        vec![range(EventNumber(4), EventNumber(4)), range(last, last), range(EventNumber(event / 2), last)]
+    });
+    Root {
+        basis,
+        compaction: (invented.dice.below(5) == 0).then(|| invented.head()),
+        counters: invented.counters,
+        digest: invented.digest(),
+        kind,
+        refs: Refs {
+            final_value: (invented.dice.below(2) == 0).then(|| invented.digest()),
+            snapshot,
+            vars: snapshot.map(|_| invented.digest()),
+        },
+        session: invented.session.clone(),
+        span: if genesis { (EventNumber(1), EventNumber(1)) } else { (EventNumber(from), EventNumber(event)) },
+        transcript,
+        turn: (!genesis && invented.dice.below(4) > 0).then_some(TurnNumber(invented.counters.turn)),
+        up,
+        version: 1,
+    }
+    .bytes()
 }
 
 // ---------------------------------------------------------------------------------------------------- measure

@@ -28,6 +28,10 @@ pub(super) fn go_through(blobs: &Path, meta: Option<&Meta>, found: &mut Findings
     let mut walk =
         Walk { readers: &readers, found, last: Tx(0), digest: Digest::ZERO, sessions: HashMap::new(), sound: true };
     for (at, number) in numbers.iter().copied().enumerate() {
+        if meta.is_some_and(|meta| number > meta.end.segment) {
+            // Beyond the rows' end: a live writer's, or a dead one's that the next opening adopts.
+            break;
+        }
         let expected = at as u64 + 1;
         if number != expected {
             walk.found.issue("segment-missing", format!("segment {expected}"), FROM_BACKUP);
@@ -36,6 +40,7 @@ pub(super) fn go_through(blobs: &Path, meta: Option<&Meta>, found: &mut Findings
         let takes_over =
             numbers.get(at + 1).map(|next| SegmentReader::open(blobs, *next).map(|r| r.header().predecessor_end));
         let until = match takes_over {
+            _ if meta.is_some_and(|meta| meta.end.segment == number) => meta.map(|meta| meta.end.offset),
             Some(Ok(end)) if end.segment == number => Some(end.offset),
             Some(Ok(end)) => {
                 walk.found.issue("segment-chain", format!("segment {} begins after {end}", number + 1), FROM_BACKUP);
@@ -45,7 +50,7 @@ pub(super) fn go_through(blobs: &Path, meta: Option<&Meta>, found: &mut Findings
                 walk.found.issue("segment-damaged", crate::store::error::chain(&error), FROM_BACKUP);
                 return false;
             }
-            None => meta.filter(|meta| meta.end.segment == number).map(|meta| meta.end.offset),
+            None => None,
         };
         walk.segment(blobs, number, until, numbers.len() == at + 1 && meta.is_none());
     }
@@ -140,7 +145,7 @@ impl Walk<'_> {
                 }
                 Item::Event(event) => {
                     let (number, chain) = self.sessions.entry(event.session.clone()).or_insert((0, Digest::ZERO));
-                    if event.number.0 != *number + 1 {
+                    if event.number.0 != number.saturating_add(1) {
                         let place = format!("event {} of {} follows {number}", event.number, event.session);
                         self.found.issue("event-order", place, FROM_BACKUP);
                     }

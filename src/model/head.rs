@@ -92,6 +92,9 @@ pub struct TranscriptRange {
 }
 
 impl Root {
+    /// The version of the form that is written.
+    pub const VERSION: u32 = 1;
+
     /// The canonical bytes.
     pub fn bytes(&self) -> Vec<u8> {
         // A struct of plain fields cannot fail to serialize; an empty root would never parse back.

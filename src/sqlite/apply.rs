@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::session_row::SessionRow;
-use super::stmt;
+use super::{spans, stmt};
 use crate::journal::{BatchKey, Line, TxHeader};
 use crate::model::line::Item;
 use crate::model::{Body, Digest, Event, HeadId, Record, SessionId, session::SessionStarted};
@@ -26,6 +26,9 @@ pub(crate) enum ApplyError {
     /// The commit contradicts the rows.
     #[error("{0}")]
     Contradicts(String),
+    /// A newer version wrote it.
+    #[error("{0}")]
+    Newer(String),
     #[error(transparent)]
     Sql(#[from] rusqlite::Error),
     #[error("a payload that rows are made from cannot be read")]
@@ -252,10 +255,15 @@ impl Step<'_> {
     }
 
     fn head(&mut self, head: &HeadId) -> Result<i64, ApplyError> {
-        self.find(&head.0).map(|place| place.bid).map_err(|error| match error {
+        let place = self.find(&head.0).map_err(|error| match error {
             ApplyError::Missing(_) => missing("head", head),
             other => other,
-        })
+        })?;
+        match spans::place(self.conn, place.bid)? {
+            Some(_) => Ok(place.bid),
+            // A payload, but no head's root.
+            None => Err(missing("head", head)),
+        }
     }
 
     fn opt_head(&mut self, head: &Option<HeadId>) -> Result<Option<i64>, ApplyError> {

@@ -17,3 +17,8 @@ pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
 pub(crate) fn is_corrupt(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
+
+/// Whether a row is refused: its key is there already, or a CHECK fails.
+pub(crate) fn is_constraint(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+}

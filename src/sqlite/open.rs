@@ -39,6 +39,11 @@ pub(crate) fn writer(path: &Path, journal: Journal) -> rusqlite::Result<Connecti
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW,
     )?;
+    // SQLite falls back to reading alone, and says so only at the first write.
+    if conn.is_readonly("main")? {
+        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        return Err(rusqlite::Error::SqliteFailure(error, Some("the database can only be read".to_owned())));
+    }
     common(&conn)?;
     // Before the first table: it cannot change later.
     conn.pragma_update(None, "page_size", 4096)?;

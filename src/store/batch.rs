@@ -3,6 +3,7 @@
 
 mod rows;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Inner;
@@ -13,10 +14,11 @@ use super::state::State;
 use crate::blob::{self, Prepared, codec::Class};
 use crate::journal::{BatchKey, Lines};
 use crate::model::canonical::canonicalize;
+use crate::model::id::BadId;
 use crate::model::line::Item;
 use crate::model::{
-    Body, Call, CallNumber, Counters, Digest, Eval, EvalNumber, Event, EventNumber, HeadId, Invocation,
-    InvocationNumber, Message, MessageNumber, Record, Root, SessionId, Snapshot, SnapshotNumber, Timestamp, Turn,
+    Body, Call, CallNumber, CallType, Counters, Digest, Eval, EvalNumber, Event, EventNumber, HeadId, Invocation,
+    InvocationNumber, Message, MessageNumber, Record, Role, Root, SessionId, Snapshot, SnapshotNumber, Timestamp, Turn,
     TurnNumber,
 };
 
@@ -167,7 +169,10 @@ impl<'a> Batch<'a> {
         self.put_with(bytes, None, Class::Root)
     }
 
-    pub(super) fn push(&mut self, body: Body) -> EventNumber {
+    pub(super) fn push(&mut self, mut body: Body) -> EventNumber {
+        if let Err(error) = well_formed(&mut body) {
+            self.failed.get_or_insert(error.into());
+        }
         let number = self.state.last_event.next();
         let event = Event { session: self.state.session.clone(), number, at: self.at, body };
         let digest = self.lines.push_event(&event);
@@ -283,7 +288,7 @@ impl<'a> Batch<'a> {
         if self.lines.is_empty() {
             return Ok((self.state, None));
         }
-        if self.lines.text_len() > crate::journal::LINE_LIMIT {
+        if self.lines.text_len() > crate::journal::LINE_LIMIT - 4_096 {
             let limit = crate::journal::LINE_LIMIT;
             return Err(CommitError::Invalid(format!("the rows of one batch take more than {limit} bytes")));
         }
@@ -310,6 +315,25 @@ impl<'a> Batch<'a> {
         };
         Ok((self.state, Some(Work { guard: Some(guard), lines: self.lines, payloads: self.payloads })))
     }
+}
+
+/// Open words that a caller put together by hand: kept to their rule, and to the one form of those that are known.
+/// What could not be read back must never be committed.
+fn well_formed(body: &mut Body) -> Result<(), BadId> {
+    match body {
+        Body::MessageAdded(row) => {
+            if let Role::Other(word) = &row.role {
+                row.role = Role::try_from(Cow::Borrowed(word.as_str()))?;
+            }
+        }
+        Body::CallStarted(row) | Body::CallPut(row) => {
+            if let CallType::Other(word) = &row.call_type {
+                row.call_type = CallType::try_from(Cow::Borrowed(word.as_str()))?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// A digest of what the caller said.

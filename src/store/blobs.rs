@@ -183,7 +183,7 @@ fn damaged(digest: &Digest, source: Option<super::error::Cause>) -> ReadError {
 
 impl Inner {
     fn blob_row(&self, digest: &Digest) -> Result<BlobRow, ReadError> {
-        let row = self.read(|conn| view::blobs::blob_row(conn, digest))?;
+        let row = self.read_once(|conn| view::blobs::blob_row(conn, digest))?;
         row.ok_or_else(|| ReadError::NotFound { what: "payload", name: digest.to_string() })
     }
 
@@ -213,6 +213,10 @@ impl Inner {
             && part == digest
         {
             return self.frame(part, row);
+        }
+        let claimed = self.blob_row(digest)?.size;
+        if frames.iter().try_fold(0_u64, |sum, (_, row)| sum.checked_add(row.size)) != Some(claimed) {
+            return Err(damaged(digest, None));
         }
         let mut bytes = Vec::new();
         for (part, row) in &frames {

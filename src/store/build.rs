@@ -1,6 +1,7 @@
 //! Making the database: a new schema, a migration, or all rows from the log. The store is the caller's alone.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -10,7 +11,7 @@ use super::error::OpenError;
 use super::mark::{self, Trust};
 use super::open::{io, levelled, lock, make_folder, migration, sql};
 use super::{OpenReport, Options, level};
-use crate::segment::{self, create_dir_private};
+use crate::segment;
 use crate::sqlite::migrate;
 use crate::sqlite::open as sqlite;
 
@@ -29,9 +30,6 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
         return mark::note(root, &path, &noting).map_err(io("the database cannot be noted as whole"));
     }
     let empty = segment::list(&blobs).map_err(io("the folder of segments cannot be read"))?.is_empty();
-    if let Some(aside) = set_aside(root, &path)? {
-        report.notes.push(format!("{why}; the file was set aside as {}", aside.display()));
-    }
     let fresh = root.join("store.sqlite.new");
     remove(&fresh)?;
     // Made private before SQLite opens it: its WAL takes over the mode of the file.
@@ -71,6 +69,10 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     let file = fs::File::open(&fresh).map_err(io("the new database cannot be synced"))?;
     file.sync_all().map_err(io("the new database cannot be synced"))?;
     drop(file);
+    // Only now that there is another: a rebuild that fails leaves everything as it was.
+    if let Some(aside) = set_aside(root, &path)? {
+        report.notes.push(format!("{why}; the file was set aside as {}", aside.display()));
+    }
     fs::rename(&fresh, &path).map_err(io("the new database cannot be named"))?;
     segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
     // Its first opening writes the journal mode into the file: only then is it as it will be.
@@ -110,7 +112,8 @@ fn aside_folder(root: &Path) -> Result<PathBuf, OpenError> {
     make_folder(&folder)?;
     for n in 1_u64.. {
         let path = folder.join(n.to_string());
-        match create_dir_private(&path) {
+        // Not the helper that is content with a folder that is there: what was set aside before stays as it is.
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(io("a folder for what is set aside cannot be made")(error)),

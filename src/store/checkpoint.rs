@@ -54,11 +54,23 @@ impl Checkpointer {
         }
     }
 
+    /// Whether SQLite changes the main file at every commit.
+    pub(super) fn has_no_wal(&self) -> bool {
+        self.journal == Journal::Rollback
+    }
+
     /// After a group: asks for a checkpoint if the WAL has grown.
     pub(super) fn look(&self, writer: &mut Writer) {
         let mut looked = locked(&self.looked);
         *looked += 1;
-        if *looked < LOOK_EVERY || self.journal != Journal::Wal {
+        if self.has_no_wal() {
+            // Every commit changes the main file.
+            if let Err(error) = note(&self.root) {
+                tracing::warn!(error = super::error::chain(&*error), "the database could not be noted as whole");
+            }
+            return;
+        }
+        if *looked < LOOK_EVERY {
             return;
         }
         *looked = 0;
@@ -134,4 +146,11 @@ pub(super) fn run(root: &Path, conn: &rusqlite::Connection, truncate: bool) -> R
     open::checkpoint(conn, truncate)?;
     mark::note(root, &database(root), &held)?;
     Ok(())
+}
+
+/// Notes the main file as it is, where every commit changes it.
+fn note(root: &Path) -> Result<(), Cause> {
+    let mut lock = mark::lock(root)?;
+    let held = lock.exclusive_blocking()?;
+    Ok(mark::note(root, &database(root), &held)?)
 }

@@ -195,6 +195,13 @@ impl Queue {
         state.called
     }
 
+    /// Takes the lead back that was handed to an attendant who cannot come; false if there is nothing to lead.
+    pub(super) fn take_over(&self) -> bool {
+        let mut state = locked(&self.state);
+        state.called = false;
+        state.led
+    }
+
     /// Asks the attendant to lead; for those who push and do not wait.
     pub(super) fn call_attendant(&self) {
         locked(&self.state).called = true;

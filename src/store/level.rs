@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 
-use crate::blob;
+use crate::blob::{self, codec::CodecError};
 use crate::journal::{self, BadCommit, Ended, ReplayError, Replayed};
 use crate::model::{Digest, Tx};
 use crate::segment::{self, AdoptError, End, EndMismatch, Log, Position, Readers, SegmentError, SegmentReader};
@@ -83,9 +83,11 @@ impl LevelError {
         match self {
             LevelError::Segment(error @ SegmentError::Newer { .. })
             | LevelError::Replay(ReplayError::Segment(error @ SegmentError::Newer { .. })) => Some(error.to_string()),
-            LevelError::Replay(ReplayError::BadCommit { source: error @ BadCommit::Newer(_), .. }) => {
-                Some(error.to_string())
-            }
+            LevelError::Replay(ReplayError::BadCommit {
+                source: error @ (BadCommit::Newer(_) | BadCommit::Codec(CodecError::Unknown(_))),
+                ..
+            }) => Some(super::error::chain(error)),
+            LevelError::Apply(error @ ApplyError::Newer(_)) => Some(error.to_string()),
             _ => None,
         }
     }
@@ -98,9 +100,12 @@ impl LevelError {
         }
         match self {
             LevelError::Damaged(_) => true,
-            LevelError::Apply(ApplyError::Sql(error)) | LevelError::Sql(error) => {
-                crate::sqlite::fault::is_corrupt(error)
+            // A number no integer of SQLite's holds, a row that is there already: the log contradicts itself.
+            LevelError::Apply(ApplyError::Sql(rusqlite::Error::ToSqlConversionFailure(_))) => true,
+            LevelError::Apply(ApplyError::Sql(error)) => {
+                crate::sqlite::fault::is_corrupt(error) || crate::sqlite::fault::is_constraint(error)
             }
+            LevelError::Sql(error) => crate::sqlite::fault::is_corrupt(error),
             LevelError::Apply(_) => true,
             LevelError::Segment(SegmentError::Io { .. })
             | LevelError::Replay(ReplayError::List(_) | ReplayError::Segment(SegmentError::Io { .. })) => false,
@@ -222,14 +227,15 @@ fn adopt(
     let reader = SegmentReader::open(readers.dir(), end.segment)?;
     // Payload frames of a group stand before its commits, also those of a commit that is not whole: only what whole
     // commits name is copied.
-    let (mut frames, mut commits) = (Vec::new(), 0);
+    let (mut frames, mut commits, mut last) = (Vec::new(), 0, meta.tx);
     let ended = journal::replay(&reader, end.offset, None, |found| {
         commits += 1;
+        last = found.commit.head.tx;
         frames.extend(found.payloads);
         frames.push(found.frame);
         Ok::<(), LevelError>(())
     })?;
-    refuse_damage(&reader, ended)?;
+    refuse_damage(&reader, ended, last)?;
     frames.sort_by_key(|placed| placed.at);
     let appended = log.adopt(end, frames.iter().map(|placed| reader.read_frame(placed.at.offset)))?;
     let copy = SegmentReader::open(readers.dir(), appended.end.segment)?;
@@ -240,15 +246,16 @@ fn adopt(
 }
 
 /// A bad frame is a tear only if no valid frame of a later group follows: a writer waits for one group's sync before
-/// it writes the next.
-fn refuse_damage(reader: &SegmentReader, ended: Ended) -> Result<(), LevelError> {
+/// it writes the next. A group is named by its first tx: the torn one is that of the last frame read, or the one after
+/// the last whole commit, whose own first frames may be those that are torn.
+fn refuse_damage(reader: &SegmentReader, ended: Ended, last: Tx) -> Result<(), LevelError> {
     let torn = match ended.end {
         End::Bad { offset, .. } => Some(offset),
         End::Zeros(offset) => reader.first_nonzero_after(offset)?,
         End::Until(_) | End::Eof(_) => None,
     };
     if let Some(offset) = torn
-        && let Some(later) = reader.later_group_after(offset, ended.group)?
+        && let Some(later) = reader.later_group_after(offset, ended.group.max(last.next().0))?
     {
         let number = reader.number();
         return Err(LevelError::Damaged(format!(
@@ -256,6 +263,17 @@ fn refuse_damage(reader: &SegmentReader, ended: Ended) -> Result<(), LevelError>
         )));
     }
     Ok(())
+}
+
+/// Whether a segment that does not reach where the next one takes over was copied while its writer went on: what the
+/// copy missed is not there, or is still zeros. Anything else is damage.
+fn copied_while_it_grew(reader: &SegmentReader, until: u64) -> Result<bool, LevelError> {
+    let length = reader.file_len().map_err(ReplayError::List)?;
+    if length < until {
+        return Ok(true);
+    }
+    let before = until.saturating_sub(segment::FRAME_HEADER_LEN);
+    Ok(reader.first_nonzero_after(before)?.is_none_or(|found| found >= until))
 }
 
 /// What a rebuild did.
@@ -317,9 +335,13 @@ pub(crate) fn rebuild(conn: &Connection, dir: &Path, stop: Option<Position>) -> 
             }
             Ok::<(), LevelError>(())
         })?;
-        refuse_damage(&reader, ended)?;
+        refuse_damage(&reader, ended, meta.tx)?;
         match until {
             Some(until) if ended.end != End::Until(until) => {
+                if !copied_while_it_grew(&reader, until)? {
+                    let end = ended.end;
+                    return Err(LevelError::Damaged(format!("segment {number} is damaged before {until}: {end:?}")));
+                }
                 // Copied while it grew: this segment is older than the next one.
                 done.beyond_gap = numbers[at + 1..].to_vec();
                 break;

@@ -37,15 +37,19 @@ impl Inner {
         result
     }
 
+    /// The same for an `f` that runs one statement, which is one read point by itself.
+    pub(super) fn read_once<T>(&self, f: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        f(&*self.pool.get().map_err(|error| ReadError::Database(Box::new(error)))?)
+    }
+
     pub(super) fn sid(&self, session: &SessionId) -> Result<i64, ReadError> {
         self.read(|conn| view::sessions::sid(conn, session))
     }
 
     /// Whether the payload is in the store.
     pub(super) fn has_payload(&self, digest: &Digest) -> Result<bool, CommitError> {
-        // One statement is one read point: it needs no transaction around it.
-        let conn = self.pool.get().map_err(|error| ReadError::Database(Box::new(error)))?;
-        Ok(find_blob(&conn, digest).map_err(|error| ReadError::Database(Box::new(error)))?.is_some())
+        let find = |conn: &Connection| find_blob(conn, digest).map_err(|error| ReadError::Database(Box::new(error)));
+        Ok(self.read_once(find)?.is_some())
     }
 
     /// Commits a large payload's parts, each by itself; returns their refs.

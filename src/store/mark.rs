@@ -32,14 +32,8 @@ pub(super) fn lock(root: &Path) -> Result<LockFile, LockError> {
 /// would drop SQLite's locks.
 fn describe(database: &Path) -> io::Result<String> {
     let meta = fs::symlink_metadata(database)?;
-    let note = format!(
-        "headwater 1 inode {} device {} ctime {}.{:09} size {}",
-        meta.ino(),
-        meta.dev(),
-        meta.ctime(),
-        meta.ctime_nsec(),
-        meta.len()
-    );
+    let note =
+        format!("headwater 1 inode {} ctime {}.{:09} size {}", meta.ino(), meta.ctime(), meta.ctime_nsec(), meta.len());
     Ok(format!("{note} crc {:08x}\n", crc32fast::hash(note.as_bytes())))
 }
 

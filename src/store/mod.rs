@@ -76,7 +76,7 @@ pub(crate) struct Inner {
     writer: Mutex<Writer>,
     /// The sessions that a handle of this process writes.
     handles: session::Handles,
-    attendant: OnceLock<std::thread::JoinHandle<()>>,
+    attendant: OnceLock<Option<std::thread::JoinHandle<()>>>,
     checkpointer: Checkpointer,
     me: Weak<Inner>,
     /// Shared while the store is open.
@@ -134,39 +134,59 @@ impl Store {
 impl Inner {
     /// Writes what waits, as the one who found nobody at work.
     pub(crate) fn lead(&self) {
-        let mut group = self.queue.take();
-        if !group.is_empty() {
-            let mut writer = locked(&self.writer);
-            writer.group(&mut group);
-            self.checkpointer.look(&mut writer);
-        }
-        if !group.is_empty() {
-            self.queue.put_back(group);
-        }
-        if self.queue.hand_over() {
-            self.attendant();
+        loop {
+            let mut group = self.queue.take();
+            let mut answers = writer::Answers::new();
+            if !group.is_empty() {
+                let lead = Lead { inner: self, group: group.iter().cloned().collect() };
+                let mut writer = locked(&self.writer);
+                answers = writer.group(&mut group);
+                self.checkpointer.look(&mut writer);
+                drop(writer);
+                lead.done();
+            }
+            if !group.is_empty() {
+                self.queue.put_back(group);
+            }
+            let more = self.queue.hand_over();
+            // No lock is held here: a caller may go on at once, with another commit.
+            for (pending, answer) in answers {
+                pending.complete(answer);
+            }
+            if !more || self.attendant() {
+                return;
+            }
+            // No thread can be had: this one goes on, if nobody else took over.
+            if !self.queue.take_over() {
+                return;
+            }
         }
     }
 
     /// Has the attendant lead, for those who do not wait.
     fn call_attendant(&self) {
-        self.attendant();
-        self.queue.call_attendant();
+        if self.attendant() {
+            self.queue.call_attendant();
+        } else {
+            self.lead();
+        }
     }
 
-    /// The thread that leads when no caller does; started when first needed.
-    fn attendant(&self) {
-        self.attendant.get_or_init(|| {
+    /// The thread that leads when no caller does; started when first needed. False if the system gives none.
+    fn attendant(&self) -> bool {
+        let thread = self.attendant.get_or_init(|| {
             let (queue, inner) = (Arc::clone(&self.queue), self.me.clone());
-            std::thread::spawn(move || {
+            let attend = move || {
                 while queue.attend() {
                     match inner.upgrade() {
                         Some(inner) => inner.lead(),
                         None => break,
                     }
                 }
-            })
+            };
+            std::thread::Builder::new().name("headwater".to_owned()).spawn(attend).ok()
         });
+        thread.is_some()
     }
 
     /// Commits without a session: payloads, names.
@@ -180,7 +200,7 @@ impl Inner {
 
     fn shut(&mut self) -> Result<(), OpenError> {
         self.queue.close();
-        if let Some(attendant) = self.attendant.take()
+        if let Some(Some(attendant)) = self.attendant.take()
             && attendant.thread().id() != std::thread::current().id()
         {
             // It ends with the queue; a panic in it was a failed commit, which its caller knows.
@@ -191,6 +211,32 @@ impl Inner {
         match held {
             Some(held) => open::close(self, held),
             None => Ok(()),
+        }
+    }
+}
+
+/// A group being written. Dropped by a panic, it answers every commit of the group, so that nobody waits for ever.
+struct Lead<'a> {
+    inner: &'a Inner,
+    group: Vec<Arc<commit::Pending>>,
+}
+
+impl Lead<'_> {
+    fn done(mut self) {
+        self.group.clear();
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if self.group.is_empty() {
+            return;
+        }
+        let why = "a defect in headwater: the writing thread panicked";
+        locked(&self.inner.writer).poison.get_or_insert_with(|| why.to_owned());
+        self.inner.queue.hand_over();
+        for pending in self.group.drain(..) {
+            pending.complete(Err(CommitError::Poisoned(why.to_owned())));
         }
     }
 }

@@ -144,9 +144,10 @@ fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<Pat
         }
         if !exists {
             if let Some(parent) = root.parent().filter(|p| !p.as_os_str().is_empty()) {
-                fs::create_dir_all(parent).map_err(io(format!("{} cannot be made", parent.display())))?;
+                make_parents(parent)?;
             }
             make_folder(root)?;
+            sync_parent(root)?;
         }
         report.created = true;
     }
@@ -162,6 +163,28 @@ fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<Pat
     }
     segment::sync_dir(&root).map_err(io("the store's folder cannot be synced"))?;
     Ok(root)
+}
+
+/// Makes the folders that are missing above a new store, each name durable: a power loss must not take the store with
+/// what it acknowledged.
+fn make_parents(path: &Path) -> Result<(), OpenError> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_parents(parent)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(io(format!("{} cannot be made", path.display()))(error))
+        }
+        _ => sync_parent(path),
+    }
+}
+
+fn sync_parent(path: &Path) -> Result<(), OpenError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    segment::sync_dir(parent).map_err(io(format!("{} cannot be synced", parent.display())))
 }
 
 pub(super) fn make_folder(path: &Path) -> Result<(), OpenError> {
@@ -329,11 +352,13 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
         }
         OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: error }
     };
-    if checkpoint::wal_len(&root) > 0 {
+    if checkpoint::wal_len(&root) > 0 || inner.checkpointer.has_no_wal() {
         checkpoint::run(&root, &writer.conn, true).map_err(failed)?;
     }
     let _write = writer.turnstile.acquire().map_err(lock)?;
     writer.holder.sweep();
+    // Segments that a killed writer was building; nobody reads them.
+    let _ = segment::remove_temporaries(&root.join("blobs"));
     let end = Meta::read(&writer.conn).map_err(sql(&root))?.end;
     if end != segment::Position::START {
         // What is not zero is a dead writer's, for the next opening to adopt.

@@ -130,7 +130,7 @@ impl State {
             transcript,
             turn: self.turn.as_ref().map(|turn| turn.turn),
             up: self.up,
-            version: 1,
+            version: Root::VERSION,
         }
     }
 

@@ -40,6 +40,9 @@ struct Member {
     body: Vec<u8>,
 }
 
+/// What each commit's caller is to be told, once no lock is held.
+pub(super) type Answers = Vec<(Arc<Pending>, Result<Tx, CommitError>)>;
+
 /// How a group failed, for all its members.
 enum Fault {
     /// Nothing was changed.
@@ -49,31 +52,29 @@ enum Fault {
 }
 
 impl Writer {
-    /// Writes one group from the front of `queue`; what does not fit stays there. Every commit taken is answered.
-    pub(super) fn group(&mut self, queue: &mut VecDeque<Arc<Pending>>) {
+    /// Writes one group from the front of `queue`; what does not fit stays there. The answers are the caller's to give, when it holds no lock.
+    pub(super) fn group(&mut self, queue: &mut VecDeque<Arc<Pending>>) -> Answers {
         let mut members = Vec::new();
         let mut refused = Vec::new();
         let outcome = self.try_group(queue, &mut members, &mut refused);
-        // The locks are free from here on: now callers are told.
+        let mut answers: Answers = Vec::with_capacity(members.len() + refused.len());
         if let Err(fault) = outcome {
-            if members.is_empty() {
+            if members.is_empty() && refused.is_empty() {
                 // It failed before the first was taken, and would for each.
-                let all = std::mem::take(queue);
-                for pending in all {
-                    pending.complete(Err(self.answer(&fault, &pending)));
+                for pending in std::mem::take(queue) {
+                    let answer = self.answer(&fault, &pending);
+                    answers.push((pending, Err(answer)));
                 }
             }
             for member in members {
-                member.pending.complete(Err(self.answer(&fault, &member.pending)));
+                let answer = self.answer(&fault, &member.pending);
+                answers.push((member.pending, Err(answer)));
             }
         } else {
-            for member in members {
-                member.pending.complete(Ok(member.tx));
-            }
+            answers.extend(members.into_iter().map(|member| (member.pending, Ok(member.tx))));
         }
-        for (pending, error) in refused {
-            pending.complete(Err(error));
-        }
+        answers.extend(refused.into_iter().map(|(pending, error)| (pending, Err(error))));
+        answers
     }
 
     fn answer(&self, fault: &Fault, pending: &Pending) -> CommitError {
@@ -156,11 +157,19 @@ impl Writer {
         while let Some(pending) = queue.front().cloned() {
             let bytes = pending.work.bytes();
             if members.is_empty() {
-                (filled.start, room) = self.log.make_room(filled.meta.end, bytes).map_err(append_fault)?;
+                match self.log.make_room(filled.start, bytes) {
+                    Ok(made) => (filled.start, room) = made,
+                    Err(error @ AppendError::GroupTooLarge { .. }) => {
+                        let Fault::Plain(error) = append_fault(error) else { break };
+                        queue.pop_front();
+                        refused.push((pending, error));
+                        continue;
+                    }
+                    Err(error) => return Err(append_fault(error)),
+                }
             } else if bytes > room {
                 break;
             }
-            queue.pop_front();
             let payload_start = filled.payload_end(members);
             for payload in &pending.work.payloads {
                 if let Some(bytes) = &payload.bytes {
@@ -175,25 +184,26 @@ impl Writer {
                     if each == Each::InSavepoint {
                         stmt::run(&self.conn, stmt::meta::RELEASE).map_err(sql_fault)?;
                     }
+                    // Taken from the queue only now: whatever fails before leaves it there to be answered.
+                    queue.pop_front();
                     filled.meta.tx = head.tx;
                     filled.meta.digest = digest;
                     room = room.saturating_sub(bytes);
                     let body = pending.work.lines.body(&head);
                     members.push(Member { pending, tx: head.tx, body });
                 }
-                Err(_) if each == Each::Trusted => {
-                    queue.push_front(pending);
-                    return Ok(None);
-                }
+                Err(_) if each == Each::Trusted => return Ok(None),
                 Err(error) => {
                     self.applier.forget();
                     if self.conn.is_autocommit() {
                         // SQLite rolled everything back: the whole group fails, this commit too.
+                        queue.pop_front();
                         refused.push((pending, error.clone()));
                         return Err(Fault::Plain(error));
                     }
                     stmt::run(&self.conn, stmt::meta::UNDO).map_err(sql_fault)?;
                     stmt::run(&self.conn, stmt::meta::RELEASE).map_err(sql_fault)?;
+                    queue.pop_front();
                     refused.push((pending, error));
                 }
             }
@@ -384,6 +394,7 @@ fn apply_error(error: ApplyError) -> CommitError {
         ApplyError::Conflict(why) => CommitError::Conflict(why),
         ApplyError::Missing(what) => CommitError::Missing { what },
         ApplyError::Contradicts(what) => CommitError::Damaged(what),
+        ApplyError::Newer(what) => CommitError::NewerFormat(what),
         ApplyError::Sql(error) => sql_error(error),
         ApplyError::Payload(error) => CommitError::Damaged(error.to_string()),
     }

@@ -1,6 +1,7 @@
 //! Disks of a few hundred kilobytes, which a child fills: the error says that the disk is full, what is there can be
 //! read, and writing goes on once there is space.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -38,7 +39,7 @@ pub fn a_full_disk() {
         println!("skipped: no small disk can be mounted here, so disk::a_full_disk is not run");
         return;
     }
-    let (mut failures, mut told, mut disks) = (Vec::new(), std::collections::BTreeMap::new(), 0);
+    let (mut failures, mut told, mut disks) = (Vec::new(), BTreeMap::<String, u32>::new(), 0);
     for kib in (4..3_000).step_by(step) {
         disks += 1;
         let scratch = Scratch::new();
@@ -49,6 +50,9 @@ pub fn a_full_disk() {
     }
     println!("  {disks} disks; what the child was told: {told:?}");
     content_with(&failures, "a full disk");
+    // Unknown only where the very last pages are wanting: after the log's, before those that commit the rows.
+    let unknown: u32 = told.iter().filter(|(kind, _)| kind.ends_with("unknown")).map(|(_, times)| times).sum();
+    assert!(unknown * 4 <= disks, "{unknown} of {disks} full disks left an unknown outcome");
 }
 
 fn fill(scratch: &Scratch, kib: u64) -> Result<String, String> {

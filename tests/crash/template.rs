@@ -129,9 +129,8 @@ fn copy_folder(from: &Path, to: &Path) {
 fn note(database: &Path) -> String {
     let Ok(meta) = fs::metadata(database) else { return String::new() };
     let note = format!(
-        "headwater 1 inode {} device {} ctime {}.{:09} size {}",
+        "headwater 1 inode {} ctime {}.{:09} size {}",
         meta.ino(),
-        meta.dev(),
         meta.ctime(),
         meta.ctime_nsec(),
         meta.len()

@@ -156,9 +156,8 @@ impl Place {
     pub fn trust(&self) {
         let Ok(meta) = fs::symlink_metadata(self.root.join("store.sqlite")) else { return };
         let note = format!(
-            "headwater 1 inode {} device {} ctime {}.{:09} size {}",
+            "headwater 1 inode {} ctime {}.{:09} size {}",
             meta.ino(),
-            meta.dev(),
             meta.ctime(),
             meta.ctime_nsec(),
             meta.len()

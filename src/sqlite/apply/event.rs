@@ -206,6 +206,9 @@ impl Step<'_> {
         let bytes = self.fetch.fetch(&head.0, &place).map_err(ApplyError::Payload)?;
         let root: Root = serde_json::from_slice(&bytes)
             .map_err(|error| ApplyError::Contradicts(format!("the root of {head} cannot be read: {error}")))?;
+        if root.version > Root::VERSION {
+            return Err(ApplyError::Newer(format!("the root of {head} has version {}", root.version)));
+        }
         let boundary = row.last_event;
         if root.session != event.session || root.span.1.0 != boundary || root.digest != row.digest {
             return Err(ApplyError::Contradicts(format!("the root of {head} is of another boundary")));
