@@ -128,13 +128,8 @@ fn copy_folder(from: &Path, to: &Path) {
 /// The note that vouches for a database, as the library would write it.
 fn note(database: &Path) -> String {
     let Ok(meta) = fs::metadata(database) else { return String::new() };
-    let note = format!(
-        "headwater 1 inode {} ctime {}.{:09} size {}",
-        meta.ino(),
-        meta.ctime(),
-        meta.ctime_nsec(),
-        meta.len()
-    );
+    let note =
+        format!("headwater 1 inode {} ctime {}.{:09} size {}", meta.ino(), meta.ctime(), meta.ctime_nsec(), meta.len());
     format!("{note} crc {:08x}\n", crc32fast::hash(note.as_bytes()))
 }
 
