@@ -39,5 +39,8 @@ pub use position::Position;
 pub use reader::SegmentReader;
 pub use readers::Readers;
 pub use scan::{End, Frames};
-pub use sync::{FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, sync_dir};
+pub use sync::{
+    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, is_memory_with_room,
+    sync_dir,
+};
 pub use turnstile::Turnstile;
