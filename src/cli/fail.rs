@@ -214,6 +214,12 @@ impl From<CommitError> for Failure {
             CommitError::KeyConflict { session, key } => {
                 Failure::new("key-conflict", message).details(json!({ "session": session, "key": key }))
             }
+            CommitError::StalePin { name, found } => Failure::new("stale-pin", message)
+                .hint("look at the pin, then decide again: headwater pin NAME")
+                .details(json!({ "pin": name, "found": found })),
+            CommitError::StaleFact { expected, found } => {
+                Failure::new("stale-fact", message).details(json!({ "expected": expected, "found": found }))
+            }
             CommitError::Conflict(_) => Failure::new("conflict", message).hint("choose another name"),
             CommitError::Full(_) => Failure::caused("disk-full", &error).hint(FULL),
             CommitError::Unknown { session, first_event, digest, .. } => {
@@ -251,6 +257,7 @@ impl From<ReadError> for Failure {
                 match *what {
                     "session" => failure.hint("headwater ls lists the sessions"),
                     "head" => failure.hint("headwater inspect SESSION lists its heads"),
+                    "pin" => failure.hint("headwater pin lists the pins"),
                     "event" => failure.hint("headwater events SESSION lists its events"),
                     _ => failure,
                 }

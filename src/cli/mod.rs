@@ -18,6 +18,7 @@ mod inspect;
 mod json;
 mod ls;
 mod outcome;
+mod pin;
 mod resume;
 mod rows;
 mod run;
@@ -72,6 +73,7 @@ enum Verb {
     Cat(cat::Args),
     Check(check::Args),
     Alias(alias::Args),
+    Pin(pin::Args),
     Completions(completions::Args),
 }
 
@@ -91,6 +93,7 @@ impl Verb {
             Verb::Cat(args) => cat::run(&args, context),
             Verb::Check(args) => check::run(&args, context),
             Verb::Alias(args) => alias::run(&args, context),
+            Verb::Pin(args) => pin::run(&args, context),
             Verb::Completions(args) => completions::run(&args, context),
         }
     }

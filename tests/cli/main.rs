@@ -6,6 +6,7 @@ mod care;
 mod events;
 mod listing;
 mod payload;
+mod pin;
 mod record;
 mod state;
 mod stream;
