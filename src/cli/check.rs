@@ -7,7 +7,8 @@ use headwater::care::Mode;
 use headwater::view::types::CheckReport;
 use serde::Serialize;
 
-use super::{Context, Failure};
+use super::paint::Role;
+use super::{Context, Failure, width};
 
 /// Compare the rows with the log, and every payload with its hash
 #[derive(clap::Args)]
@@ -106,13 +107,12 @@ fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
 
 fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {
     let mut out = context.text();
-    let (colour, verdict) = match report.issues.len() {
-        0 => (anstyle::AnsiColor::Green, "ok".to_owned()),
-        1 => (anstyle::AnsiColor::Red, "1 issue".to_owned()),
-        many => (anstyle::AnsiColor::Red, format!("{many} issues")),
+    let (role, verdict) = match report.issues.len() {
+        0 => (Role::Good, "ok".to_owned()),
+        1 => (Role::Bad, "1 issue".to_owned()),
+        many => (Role::Bad, format!("{many} issues")),
     };
-    let style = colour.on_default().bold();
-    writeln!(out, "check {} - {style}{verdict}{style:#}", report.mode)?;
+    writeln!(out, "check {} - {}", report.mode, role.paint(verdict))?;
     if !report.counts.is_empty() {
         let counts = report.counts.iter().map(|(kind, count)| {
             let kind = kind.replace('-', " ");
@@ -128,7 +128,7 @@ fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {
         )?;
     }
     for issue in &report.issues {
-        writeln!(out, "\n  {}  {}", issue.code, issue.place)?;
+        writeln!(out, "\n  {}  {}", Role::Bad.paint(issue.code), width::harmless(&issue.place))?;
         writeln!(out, "    {}", issue.advice)?;
     }
     out.flush()?;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::at::At;
 use super::engine::{self, Script};
+use super::paint::Role;
 use super::{Context, Failure, text};
 
 /// Start a new session from a head of another; nothing is copied
@@ -69,7 +70,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         let mut out = context.text();
         let name = text::name(&info);
         let from = text::name(&store.session(&source)?).clone();
-        writeln!(out, "{name} - forked from {from} at {}", head.short())?;
+        writeln!(out, "{} - forked from {from} at {}", Role::Title.paint(name), head.short())?;
         if let Some(head) = &info.current_head {
             writeln!(out, "  current checkpoint {}", head.short())?;
         }

@@ -10,6 +10,7 @@ use headwater::view::types::{HeadInfo, SessionInfo};
 use serde::Serialize;
 
 use super::content::{self, Content};
+use super::paint::Role;
 use super::{Context, Failure, text};
 
 /// The last turn at a head.
@@ -72,7 +73,7 @@ pub fn print(context: &Context, store: &Store, session: &SessionId) -> Result<u8
     }
     let mut out = context.text();
     let name = report.alias.as_ref().unwrap_or(&report.session);
-    writeln!(out, "{name} - {}", report.status)?;
+    writeln!(out, "{} - {}", Role::Title.paint(name), Role::of_status(&report.status).paint(&report.status))?;
     if let Some(turn) = report.turn {
         writeln!(out, "  turn        {turn}")?;
     }
@@ -80,7 +81,7 @@ pub fn print(context: &Context, store: &Store, session: &SessionId) -> Result<u8
         writeln!(out, "  checkpoint  {}", head.short())?;
     }
     if let Some(value) = &report.final_value {
-        writeln!(out, "  final       {}", value.one_line(100))?;
+        writeln!(out, "  final       {}", value.one_line(text::line_width(100 + 14).saturating_sub(14)))?;
     }
     let commands = [
         (format!("show {name}"), "inspect current checkpoint"),

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::at::At;
 use super::content::{self, Content};
 use super::outcome::{self, Outcome};
+use super::paint::Role;
 use super::rows::{self, Said};
 use super::{Context, Failure, json, text};
 
@@ -32,8 +33,11 @@ pub struct Args {
 /// How many messages a person is shown.
 const MESSAGES: usize = 8;
 
-/// How much of each.
+/// How much of each, where no terminal sets a limit.
 const WIDTH: usize = 100;
+
+/// What stands before a message.
+const BEFORE: usize = 2 + 6 + 1 + 11 + 2;
 
 #[derive(Serialize)]
 struct Stands {
@@ -118,7 +122,7 @@ fn print_json(
     };
     let view = &state.rows;
     let blobs = store.blobs();
-    let mut object = json::Object::begin(context.bytes())?;
+    let mut object = json::Object::begin(context.json())?;
     object.put("session", &rows::Session::new(info))?;
     object.put("head", &head.map(rows::Head::new))?;
     object.put("outcome", &stands(store, outcome)?)?;
@@ -145,16 +149,22 @@ fn print_text(
     let mut out = context.text();
     let name = text::name(info);
     let going_on = if info.status.is_running() && outcome.status != info.status.as_str() { ", running" } else { "" };
-    writeln!(out, "{name} - {}{going_on}", outcome.status)?;
+    writeln!(
+        out,
+        "{} - {}{going_on}",
+        Role::Title.paint(name),
+        Role::of_status(&outcome.status).paint(&outcome.status)
+    )?;
+    let line = text::line_width(WIDTH + 2).saturating_sub(2);
     if let Some(title) = &info.title {
-        writeln!(out, "  {}", content::one_line(title, WIDTH))?;
+        writeln!(out, "  {}", content::one_line(title, line))?;
     }
     match head {
         Some(head) => {
             let which = if head.current { "current checkpoint" } else { "checkpoint" };
             let turn = head.turn.map(|turn| format!(", turn {turn}")).unwrap_or_default();
             let kind = head.kind.as_str();
-            writeln!(out, "  {which} {} ({kind}{turn}) of {}", head.head.short(), text::time(head.at))?;
+            writeln!(out, "  {which} {} ({kind}{turn}) of {}", head.head.short(), text::time_and_ago(head.at))?;
         }
         None => writeln!(out, "  no current checkpoint: what was recorded so far")?,
     }
@@ -169,19 +179,22 @@ fn print_text(
     }
     let (said, more) = last_messages(store, info, head)?;
     if !said.is_empty() {
-        writeln!(out, "\n{}", if more { "last messages" } else { "messages" })?;
+        writeln!(out, "\n{}", Role::Title.paint(if more { "last messages" } else { "messages" }))?;
         let blobs = store.blobs();
+        let room = text::line_width(BEFORE + WIDTH).saturating_sub(BEFORE).max(20);
         for entry in &said {
             let text = match entry.row.chars {
                 0 => "(empty)".to_owned(),
-                _ => content::preview(&blobs, entry.row.content, WIDTH)?,
+                _ => content::preview(&blobs, entry.row.content, room)?,
             };
             let role = content::one_line(entry.row.role.as_str(), 20);
-            writeln!(out, "  {:<6} {role:<11}  {text}", entry.row.message.0)?;
+            let number = Role::Faint.paint(format!("{:<6}", entry.row.message.0));
+            writeln!(out, "  {number} {role:<11}  {text}")?;
         }
     }
     if let Some(digest) = outcome.final_value {
-        writeln!(out, "\nfinal\n  {}", content::preview(&store.blobs(), digest, WIDTH)?)?;
+        let value = content::preview(&store.blobs(), digest, line)?;
+        writeln!(out, "\n{}\n  {value}", Role::Title.paint("final"))?;
     }
     text::next(&mut out, context, &next(name, chosen, outcome))?;
     Ok(out.flush()?)

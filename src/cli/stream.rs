@@ -33,7 +33,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
     let session = store.resolve_session(&args.session)?;
     let mut since = EventNumber(args.since);
-    let mut out = context.bytes();
+    let mut out = context.json();
     loop {
         let events = store.events_since(&session, since, CHUNK)?;
         for event in &events {

@@ -9,6 +9,7 @@ mod payload;
 mod record;
 mod state;
 mod stream;
+mod terminal;
 mod usage;
 
 use std::path::Path;
