@@ -7,8 +7,11 @@ use headwater::model::SessionId;
 use super::{Context, Failure};
 
 /// Give a session a name
+///
+/// It may be used wherever the id may. A name that is taken, by a session or an alias, is refused.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater alias 0193 release-notes")]
+#[command(after_help = "Examples:
+  headwater alias demo release-notes")]
 pub struct Args {
     /// Id, unique prefix or alias
     session: String,

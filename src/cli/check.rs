@@ -11,10 +11,16 @@ use super::paint::Role;
 use super::{Context, Failure, width};
 
 /// Compare the rows with the log, and every payload with its hash
+///
+/// Changes nothing. Reads the whole store unless told to be quick.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Exits with 4 when it finds something.\n\nExample:  headwater check --json | jq -r '.issues[] | .where'"
-)]
+#[command(after_help = "Exits with 0 when it finds nothing, 4 when it finds something, 1 when it could not look.
+
+Examples:
+  headwater check
+  headwater check --quick
+  headwater check --head demo@0
+  headwater check --json | jq -r '.issues[] | .where'")]
 pub struct Args {
     /// Leave out what takes long: reading every payload
     #[arg(long, conflicts_with = "head")]

@@ -15,8 +15,14 @@ use super::paint::Role;
 use super::{Context, Failure, json, text, width};
 
 /// Show what happened in a session, in what order, and why
+///
+/// The audit panel and the timeline of the session's own log, each fact with the one that caused it. With --event, the
+/// whole chain of causes of one fact.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater events demo --event 31")]
+#[command(after_help = "Examples:
+  headwater events demo
+  headwater events demo --limit 5
+  headwater events demo --event 31")]
 pub struct Args {
     /// Id, unique prefix or alias
     session: String,

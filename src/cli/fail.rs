@@ -67,8 +67,17 @@ impl Failure {
 
     /// A file outside the store could not be read.
     pub fn file(path: &Path, error: &io::Error) -> Failure {
-        let kind = if error.kind() == io::ErrorKind::NotFound { "not-found" } else { "io" };
-        Failure::new(kind, format!("cannot read {}: {error}", path.display()))
+        Failure::cannot("read", path, error)
+    }
+
+    /// A file or folder outside the store could not be read, made or written: `what`.
+    pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => "not-found",
+            io::ErrorKind::StorageFull => "disk-full",
+            _ => "io",
+        };
+        Failure::new(kind, format!("cannot {what} {}: {error}", path.display()))
             .details(json!({ "path": path.display().to_string() }))
     }
 

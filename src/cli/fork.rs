@@ -11,10 +11,15 @@ use super::paint::Role;
 use super::{Context, Failure, text};
 
 /// Start a new session from a head of another; nothing is copied
+///
+/// The new session sees all that its source saw at that head. The source gains no event.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater fork demo --name demo-2 --turn 1")]
+#[command(after_help = "Examples:
+  headwater fork demo --name demo-2
+  headwater fork demo@1 \"try another way\" --name other
+  headwater fork demo --turn 1 --name from-turn-1")]
 pub struct Args {
-    /// Id, unique prefix or alias of the source
+    /// Id, unique prefix or alias of the source, SESSION@N, or a head
     session: String,
     /// What is asked of the new session; without it no turn is played
     task: Option<String>,
@@ -42,8 +47,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     // A script that cannot be played changes nothing.
     let script = args.task.as_ref().map(|_| Script::load(&args.script)).transpose()?;
     let store = context.open_store(false)?;
-    let asked = store.resolve_session(&args.session)?;
-    let head = match args.at.resolve(&store, &asked)? {
+    let (asked, chosen) = args.at.session(&store, &args.session)?;
+    let head = match chosen {
         Some(head) => head,
         None => store.session(&asked)?.current_head.ok_or_else(|| {
             Failure::new("no-head", format!("session {asked} has no current head"))

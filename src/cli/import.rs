@@ -9,13 +9,16 @@ use serde::Serialize;
 
 use super::{Context, Failure, content, text};
 
-/// Reads in session logs of other programs: Pi, version 1
+/// Read in session logs of other programs
+///
+/// The format of a log is told by its first record: Pi, version 1. Importing a log again adds what is new in it, and
+/// nothing else. Every record is kept, so that the source can be written again.
 #[derive(clap::Args)]
-#[command(after_help = "Importing a log again adds what is new in it, and nothing else.
+#[command(after_help = "Exits with 0 when every file was read, whatever was odd in it, else with 1.
 
 Examples:
   headwater import session.jsonl
-  headwater import ~/.pi/agent/sessions --json")]
+  headwater import ./logs --json")]
 pub struct Args {
     /// Files, and folders in which every *.jsonl is read
     #[arg(required = true, value_name = "PATH")]

@@ -14,8 +14,12 @@ use super::usage::{Part, Parts};
 use super::{Context, Failure, content, text};
 
 /// Show everything about a session: heads, relations, counters, usage
+///
+/// The session's own rows, never inherited ones; usage counts its calls and those of the sessions below it.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater inspect demo --json | jq .usage.total")]
+#[command(after_help = "Examples:
+  headwater inspect demo
+  headwater inspect demo --json | jq .usage.total")]
 pub struct Args {
     /// Id, unique prefix or alias
     session: String,

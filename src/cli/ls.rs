@@ -11,8 +11,12 @@ use super::text::{self, Align, Cell, Column};
 use super::{Context, Failure, content};
 
 /// List the sessions, the last changed first
+///
+/// Children that a session opened are sessions too, of kind child.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater ls --json | jq -r '.[] | select(.status != \"final\") | .session'")]
+#[command(after_help = "Examples:
+  headwater ls
+  headwater ls --json | jq -r '.[] | select(.status != \"final\") | .session'")]
 pub struct Args {}
 
 #[derive(Serialize)]

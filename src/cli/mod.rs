@@ -13,10 +13,12 @@ mod events;
 mod facts;
 mod fail;
 mod fork;
+mod help;
 mod import;
 mod inspect;
 mod json;
 mod ls;
+mod man;
 mod outcome;
 mod paint;
 mod resume;
@@ -38,7 +40,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstream::AutoStream;
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 use headwater::model::SessionId;
 use headwater::store::{NewSession, Options, Store};
 use serde::Serialize;
@@ -48,16 +50,27 @@ pub use fail::Failure;
 use paint::Role;
 use terminal::{Guard, Pass};
 
+/// The options that every verb takes.
+const EVERYWHERE: &str = "With every verb";
+
 /// A durable store for agent and LLM sessions: what happened, why, and how to go on from there.
 #[derive(Parser)]
 #[command(name = "headwater", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Start with:  headwater run \"add two numbers\" --script simple --name demo")]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+#[command(after_help = "Examples:
+  headwater run \"add two numbers\" --script simple --name demo
+  headwater show demo
+  headwater events demo
+  headwater help events
+
+A session is named by its id, a unique prefix of it, or an alias; a head by its id, a unique
+prefix of it, or SESSION@N, N turns back. Colours: NO_COLOR, CLICOLOR_FORCE; width: COLUMNS.")]
 struct Cli {
     /// The store; otherwise the nearest .headwater/ at or above the current folder
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     store: Option<PathBuf>,
     /// Print JSON; errors too, on stderr
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
     verb: Verb,
@@ -81,6 +94,7 @@ enum Verb {
     Check(check::Args),
     Alias(alias::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
@@ -100,6 +114,7 @@ impl Verb {
             Verb::Check(args) => check::run(&args, context),
             Verb::Alias(args) => alias::run(&args, context),
             Verb::Completions(args) => completions::run(&args, context),
+            Verb::Man(args) => man::run(&args, context),
         }
     }
 }
@@ -210,7 +225,7 @@ pub fn main() -> ExitCode {
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     // A usage error must know how to print itself before the arguments are understood.
     let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == OsStr::new("--json"));
-    let (result, json) = match Cli::try_parse() {
+    let (result, json) = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => {
             let context = Context { store: cli.store, json: cli.json };
             (cli.verb.run(&context), context.json)

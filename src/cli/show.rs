@@ -16,12 +16,18 @@ use super::rows::{self, Said};
 use super::{Context, Failure, json, text};
 
 /// Show the state of a session at its current head, or another
+///
+/// What a session that goes on from there would see: its last messages and the final value; with --json every row.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Exits with the outcome: 0 final value, 2 none, 3 timeout, 1 error.\n\nExample:  headwater show demo --json | jq -r '.messages[] | .role + \": \" + .content'"
-)]
+#[command(after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
+
+Examples:
+  headwater show demo
+  headwater show demo@1
+  headwater show demo --turn 1 --final
+  headwater show demo --json | jq -r '.messages[] | .role + \": \" + .content'")]
 pub struct Args {
-    /// Id, unique prefix or alias [default: the session changed last]
+    /// Id, unique prefix or alias, SESSION@N, or a head [default: the session changed last]
     session: Option<String>,
     #[command(flatten)]
     at: At,
@@ -49,11 +55,14 @@ struct Stands {
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
-    let session = match &args.session {
-        Some(text) => store.resolve_session(text)?,
-        None => latest(&store)?,
+    let (session, chosen) = match &args.session {
+        Some(named) => args.at.session(&store, named)?,
+        None => {
+            let session = latest(&store)?;
+            let chosen = args.at.resolve(&store, &session)?;
+            (session, chosen)
+        }
     };
-    let chosen = args.at.resolve(&store, &session)?;
     let info = store.session(&session)?;
     let head = chosen.or(info.current_head).map(|head| store.head(&head)).transpose()?;
     if let Some(head) = head.as_ref().filter(|head| head.session != session) {

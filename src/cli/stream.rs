@@ -8,10 +8,13 @@ use headwater::model::EventNumber;
 use super::{Context, Failure};
 
 /// Print the raw event rows as JSON lines
+///
+/// For scripts: one JSON object for each event, in order, never the text of a payload.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example:  headwater stream demo --follow | jq -c 'select(.\"event/type\" == \"message/added\")'"
-)]
+#[command(after_help = "Examples:
+  headwater stream demo --since 30
+  headwater stream demo | jq -r '.\"event/type\"' | sort | uniq -c
+  headwater stream demo --follow")]
 pub struct Args {
     /// Id, unique prefix or alias
     session: String,

@@ -4,6 +4,7 @@ mod alias;
 mod branch;
 mod care;
 mod events;
+mod help;
 mod listing;
 mod payload;
 mod record;
