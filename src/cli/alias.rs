@@ -4,7 +4,7 @@ use std::io::Write;
 
 use headwater::model::SessionId;
 
-use super::{Context, Failure};
+use super::{Context, Failure, at};
 
 /// Give a session a name
 ///
@@ -22,6 +22,9 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
     let session = store.resolve_session(&args.session)?;
+    if args.name != session {
+        at::refuse_taken(&store, &args.name)?;
+    }
     store.set_alias(&args.name, &session)?;
     if context.json {
         context.print_json(&serde_json::json!({ "alias": args.name, "session": session }))?;

@@ -53,6 +53,16 @@ impl At {
     }
 }
 
+/// Refuses a name that is a session's id already: as an alias it would name nothing.
+pub fn refuse_taken(store: &Store, name: &SessionId) -> Result<(), Failure> {
+    if !store.exists(name.as_str())? {
+        return Ok(());
+    }
+    Err(Failure::new("conflict", format!("{name} is a session itself"))
+        .hint("choose another name")
+        .details(serde_json::json!({ "session": name })))
+}
+
 /// The head at which turn `turn` of `session` ended.
 fn of_turn(store: &Store, session: &SessionId, turn: u64) -> Result<HeadId, Failure> {
     store.head_of_turn(session, TurnNumber(turn)).map_err(|error| match error {

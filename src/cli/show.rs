@@ -69,7 +69,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         let other = text::name(&store.session(&head.session)?).clone();
         let short = head.head.short();
         return Err(Failure::new("invalid", format!("{short} is a head of {other}"))
-            .hint(context.command(&format!("show {other} --head {short}")))
+            .hint(context.command(&format!("show {short}")))
             .details(serde_json::json!({ "head": head.head, "session": head.session })));
     }
     let outcome = outcome::of(&store, &info, head.as_ref())?;
@@ -183,6 +183,10 @@ fn print_text(
         text::count(info.heads.saturating_sub(1), "checkpoint", "checkpoints"),
     ];
     writeln!(out, "  {}", counts.join(" - "))?;
+    let aborted = outcome::aborted_head(store, info)?.filter(|_| chosen.is_none());
+    if let Some(head) = aborted {
+        writeln!(out, "  the last turn was aborted: {} keeps what it had built", head.short())?;
+    }
     if let Some((session, head)) = &info.source {
         writeln!(out, "  from {} of {session}", head.short())?;
     }
@@ -205,7 +209,9 @@ fn print_text(
         let value = content::preview(&store.blobs(), digest, line)?;
         writeln!(out, "\n{}\n  {value}", Role::Title.paint("final"))?;
     }
-    text::next(&mut out, context, &next(name, chosen, outcome))?;
+    let mut commands = next(name, chosen, outcome);
+    commands.extend(aborted.map(|head| (format!("show {}", head.short()), "what the aborted turn had built")));
+    text::next(&mut out, context, &commands)?;
     Ok(out.flush()?)
 }
 

@@ -85,3 +85,15 @@ fn names_that_fit_nothing_or_several_say_so() {
     assert_eq!((text.code, text.out.as_str()), (1, ""));
     assert!(text.err.starts_with("error: ") && text.err.contains("\nhint: "), "{}", text.err);
 }
+
+#[test]
+fn an_import_of_nothing_makes_no_store() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    let ran = home.run(&["import", "no-such.jsonl", "empty", "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""));
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let kinds: Vec<_> = report["failed"].as_array().unwrap().iter().map(|failed| failed["kind"].clone()).collect();
+    assert_eq!((kinds, &report["imported"]), (vec!["not-found"; 2], &serde_json::json!([])));
+    assert!(!home.path().join(".headwater").exists());
+}
