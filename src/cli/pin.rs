@@ -10,11 +10,17 @@ use serde_json::{Value, json};
 use super::text::{Align, table};
 use super::{Context, Failure};
 
-/// List, read, set or take away a name for a head or payload
+/// Name a head or a payload, read or take away a name, or list them
+///
+/// A pin is a name for a head wherever a head is asked for, and for a payload in `cat`. It can be moved; each change gives
+/// it the next version, and with --expect it is changed only if nobody else did meanwhile.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example:  headwater pin release demo@0\n          headwater pin release demo@1 --expect 1\n          headwater show demo --head release\n          headwater pin release --remove"
-)]
+#[command(after_help = "Examples:
+  headwater pin release demo@0
+  headwater pin release demo@1 --expect 1
+  headwater show demo --head release
+  headwater pin
+  headwater pin release --remove")]
 pub struct Args {
     /// The pin; without it all are listed
     name: Option<SessionId>,

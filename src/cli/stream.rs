@@ -9,10 +9,13 @@ use headwater::store::{Item, RecvError, Store, Topic};
 use super::{Context, Failure};
 
 /// Print the raw event rows as JSON lines
+///
+/// For scripts: one JSON object for each event, in order, never the text of a payload.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example:  headwater stream demo --follow | jq -c 'select(.\"event/type\" == \"message/added\")'"
-)]
+#[command(after_help = "Examples:
+  headwater stream demo --since 30
+  headwater stream demo | jq -r '.\"event/type\"' | sort | uniq -c
+  headwater stream demo --follow")]
 pub struct Args {
     /// Id, unique prefix or alias
     session: String,
@@ -31,7 +34,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
     let session = store.resolve_session(&args.session)?;
     let since = EventNumber(args.since);
-    let mut out = context.bytes();
+    let mut out = context.json();
     if args.follow {
         return follow(&store, Topic::Session { session, since }, &mut out);
     }

@@ -4,12 +4,14 @@ mod alias;
 mod branch;
 mod care;
 mod events;
+mod help;
 mod listing;
 mod payload;
 mod pin;
 mod record;
 mod state;
 mod stream;
+mod terminal;
 mod usage;
 
 use std::path::Path;
