@@ -97,7 +97,9 @@ impl Frames<'_> {
         }
         let held = at.checked_sub(self.window_at).map_or(0, |skip| self.window.len().saturating_sub(skip as usize));
         if held < count {
-            self.window.resize(WINDOW, 0);
+            // No more than there is to walk: a look at the last frames of a long file is then as short as they are.
+            let left = self.limit.map_or(WINDOW, |limit| usize::try_from(limit.saturating_sub(at)).unwrap_or(WINDOW));
+            self.window.resize(left.clamp(count, WINDOW), 0);
             let got = read_up_to(&self.reader.file, &mut self.window, at);
             let got = got.inspect_err(|_| self.window.clear()).map_err(|source| self.reader.fault(at, source))?;
             self.window.truncate(got);
