@@ -209,7 +209,7 @@ impl From<CommitError> for Failure {
     fn from(error: CommitError) -> Failure {
         let message = error.to_string();
         match &error {
-            CommitError::Invalid(_) => Failure::new("invalid", message),
+            CommitError::Invalid(_) | CommitError::Nested { .. } => Failure::new("invalid", message),
             CommitError::BadId(bad) => bad.clone().into(),
             CommitError::Missing { what } => {
                 Failure::new("not-found", message).details(json!({ "what": "reference", "name": what }))

@@ -16,7 +16,7 @@ const ROOM: u64 = 64 << 20;
 impl Store {
     /// A store for tests: the same code as any other, in a private folder that is removed with its last handle. It lies in
     /// `/dev/shm` where that is memory and has 64 MiB left, else in the folder for temporary files; nothing appended is
-    /// synced. Two of them never meet. A process that is killed leaves its folder, `headwater-memory-…`, behind.
+    /// synced. Two of them never meet; a second opening of its [`root`](Store::root) does not keep it. A process that is killed leaves its folder, `headwater-memory-…`, behind.
     ///
     /// ```
     /// use headwater::store::{NewSession, Store};
