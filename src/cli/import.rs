@@ -5,9 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use headwater::exchange::{self, ImportError, Imported};
+use headwater::progress::{Progress, Unit};
 use serde::Serialize;
 
-use super::{Context, Failure, content, text};
+use super::{Context, Failure, content, progress, text};
 
 /// Read in session logs of other programs
 ///
@@ -59,7 +60,11 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     // Where there is nothing to read, no store is made.
     if !files.is_empty() {
         let store = context.open_store(true)?;
-        for file in files {
+        let line = progress::Line::new(context);
+        let observer = line.observer();
+        let total = files.len() as u64;
+        for (file, done) in files.into_iter().zip(0..) {
+            observer.tell(Progress { stage: "importing files", done, total, unit: Unit::Items });
             match exchange::import(&store, &file) {
                 Ok(imported) => report.imported.push(imported),
                 Err(error) => report.failed.push(failed(&file, error)),

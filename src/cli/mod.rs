@@ -21,6 +21,7 @@ mod ls;
 mod man;
 mod outcome;
 mod paint;
+mod progress;
 mod resume;
 mod rows;
 mod run;
@@ -152,7 +153,9 @@ impl Context {
     /// Opens the store, and makes it if wanted; says on stderr what else opening did.
     pub fn open_store(&self, create: bool) -> Result<Store, Failure> {
         let root = self.root(create)?;
-        let store = Store::open_with(&root, Options { create, ..Options::default() })?;
+        let line = progress::Line::new(self);
+        let store = Store::open_with(&root, Options { create, observer: line.observer(), ..Options::default() })?;
+        drop(line);
         let report = store.report();
         let mut said: Vec<String> = Vec::new();
         if let Some((why, commits)) = &report.rebuilt {

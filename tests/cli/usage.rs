@@ -1,5 +1,7 @@
 //! Wrong usage, help, and a store that is not there.
 
+use serde_json::Value;
+
 use crate::{Home, keys};
 
 #[test]
@@ -94,6 +96,6 @@ fn an_import_of_nothing_makes_no_store() {
     assert_eq!((ran.code, ran.err.as_str()), (1, ""));
     let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let kinds: Vec<_> = report["failed"].as_array().unwrap().iter().map(|failed| failed["kind"].clone()).collect();
-    assert_eq!((kinds, &report["imported"]), (vec!["not-found"; 2], &serde_json::json!([])));
+    assert_eq!((kinds, &report["imported"]), (vec![Value::from("not-found"); 2], &serde_json::json!([])));
     assert!(!home.path().join(".headwater").exists());
 }
