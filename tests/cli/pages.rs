@@ -20,6 +20,7 @@ fn open_ends() -> Regex {
 /// `text` with what differs left open, in the outputs of its `console` blocks.
 fn loosened(text: &str) -> String {
     let open = open_ends();
+    let member = Regex::new("^ +\"[a-z/-]+\":").unwrap();
     let mut out = String::new();
     let (mut inside, mut output) = (false, false);
     for line in text.lines() {
@@ -31,6 +32,12 @@ fn loosened(text: &str) -> String {
         }
         inside = if fence { line == "```console" } else { inside };
         output = inside && !command && !fence;
+        let goes_on = output && line.starts_with(' ') && member.is_match(line);
+        if goes_on {
+            // JSON that takes several lines on the page is one.
+            out.pop();
+        }
+        let line = if goes_on { line.trim_start() } else { line };
         match line {
             "…" if output => out.push_str("..."),
             // trycmd compares every backslash as a slash, for the sake of paths.
@@ -74,6 +81,8 @@ fn what_pages_show_is_what_happens() {
 
 #[test]
 fn only_what_differs_is_left_open() {
+    let json = "```console\n$ headwater x\n{\"a\":1,\n \"b\":2}\n```\n";
+    assert_eq!(loosened(json), "```console\n$ headwater x\n{\"a\":1,\"b\":2}\n\n```\n");
     let page = "head-1234abcd\n```console\n$ headwater show head-1234abcd\nat head-1234abcd of 2026-08-01 10:00:00Z: 12…\n…\n```\n";
     let loose = "head-1234abcd\n```console\n$ headwater show head-1234abcd\nat head-[..] of [..]: 12[..]\n...\n\n```\n";
     assert_eq!(loosened(page), loose);
