@@ -9,6 +9,7 @@ mod listing;
 mod pages;
 mod payload;
 mod record;
+mod scripts;
 mod state;
 mod stream;
 mod terminal;
