@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use clap::ValueHint;
 use headwater::exchange::{self, ImportError, Imported};
 use headwater::progress::{Progress, Unit};
 use serde::Serialize;
@@ -22,7 +23,7 @@ Examples:
   headwater import ./logs --json")]
 pub struct Args {
     /// Files, and folders in which every *.jsonl is read
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 }
 

@@ -41,7 +41,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstream::AutoStream;
-use clap::{FromArgMatches, Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand, ValueHint};
 use headwater::model::SessionId;
 use headwater::store::{NewSession, Options, Store};
 use serde::Serialize;
@@ -68,7 +68,7 @@ A session is named by its id, a unique prefix of it, or an alias; a head by its 
 prefix of it, or SESSION@N, N turns back. Colours: NO_COLOR, CLICOLOR_FORCE; width: COLUMNS.")]
 struct Cli {
     /// The store; otherwise the nearest .headwater/ at or above the current folder
-    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE, value_hint = ValueHint::DirPath)]
     store: Option<PathBuf>,
     /// Print JSON; errors too, on stderr
     #[arg(long, global = true, help_heading = EVERYWHERE)]
