@@ -9,6 +9,7 @@ use headwater::exchange::{self, ImportError, Imported};
 use headwater::progress::{Progress, Unit};
 use serde::Serialize;
 
+use super::paint::Role;
 use super::{Context, Failure, content, progress, text};
 
 /// Read in session logs of other programs
@@ -126,7 +127,7 @@ fn print(report: &Report, context: &Context) -> Result<(), Failure> {
         }
     }
     for one in &report.failed {
-        writeln!(out, "not imported: {}", content::one_line(&one.message, 400))?;
+        writeln!(out, "{}: {}", Role::Bad.paint("not imported"), content::one_line(&one.message, 400))?;
         if let Some(hint) = &one.hint {
             writeln!(out, "  hint: {hint}")?;
         }

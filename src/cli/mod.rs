@@ -176,6 +176,17 @@ impl Context {
         }
     }
 
+    /// The failure, the commands of its hint for the same store.
+    fn hinted(&self, mut failure: Failure) -> Failure {
+        if let (Some(root), Some(hint)) = (&self.store, &failure.hint)
+            && !hint.contains("--store")
+        {
+            let named = format!("headwater --store {} ", text::shell(&root.display().to_string()));
+            failure.hint = Some(hint.replace("headwater ", &named));
+        }
+        failure
+    }
+
     /// One line on stderr that is not an error; with `--json` an object.
     pub fn notice(&self, text: &str) {
         // Nobody can be told that stderr is closed.
@@ -231,7 +242,8 @@ pub fn main() -> ExitCode {
     let (result, json) = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => {
             let context = Context { store: cli.store, json: cli.json };
-            (cli.verb.run(&context), context.json)
+            let result = cli.verb.run(&context).map_err(|failure| context.hinted(failure));
+            (result, context.json)
         }
         Err(error) => (usage(&error, json), json),
     };

@@ -43,6 +43,8 @@ fn the_store_is_found_upwards_and_named_by_option() {
     let run = home.ok(&["run", "x", "--name", "other", "--store", "my store"]);
     assert!(home.path().join("my store").is_dir());
     assert!(run.contains("headwater show other --store 'my store'"), "{run}");
+    let missing = home.run(&["show", "nobody", "--store", "my store"]);
+    assert!(missing.err.contains("\nhint: headwater --store 'my store' ls lists the sessions\n"), "{}", missing.err);
 }
 
 #[test]
