@@ -36,7 +36,7 @@ struct Report {
 
 #[derive(Serialize)]
 struct Failed {
-    source: PathBuf,
+    source: String,
     kind: &'static str,
     message: String,
     #[serde(skip)]
@@ -53,7 +53,12 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         match there.and_then(|_| exchange::files(path)) {
             Ok(found) if found.is_empty() => {
                 let message = format!("there is no *.jsonl file below {}", path.display());
-                report.failed.push(Failed { source: path.clone(), kind: "not-found", message, hint: None });
+                report.failed.push(Failed {
+                    source: path.display().to_string(),
+                    kind: "not-found",
+                    message,
+                    hint: None,
+                });
             }
             Ok(found) => files.extend(found),
             Err(error) => report.failed.push(failed(path, error)),
@@ -84,7 +89,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
 }
 
 fn failed(path: &Path, error: ImportError) -> Failed {
-    let source = path.to_owned();
+    let source = path.display().to_string();
     let Some(kind) = error.kind() else {
         let failure = match error {
             ImportError::Open(error) => error.into(),

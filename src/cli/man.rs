@@ -40,6 +40,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         pages.push(write(dir, &format!("headwater-{}", verb.get_name()), &page(verb)?)?);
     }
     if context.json {
+        // JSON has no names that are no text: their bytes are shown as well as they can be.
+        let pages: Vec<_> = pages.iter().map(|page| page.display().to_string()).collect();
         context.print_json(&serde_json::json!({ "pages": pages }))?;
     } else {
         let mut out = context.text();

@@ -101,3 +101,25 @@ fn an_import_of_nothing_makes_no_store() {
     assert_eq!((kinds, &report["imported"]), (vec![Value::from("not-found"); 2], &serde_json::json!([])));
     assert!(!home.path().join(".headwater").exists());
 }
+
+#[test]
+fn names_of_files_that_are_no_text_break_nothing() {
+    use std::os::unix::ffi::OsStrExt;
+    let home = Home::new();
+    let odd = |bytes: &'static [u8]| std::ffi::OsStr::from_bytes(bytes);
+    std::fs::copy("tests/fixtures/pi-v1.jsonl", home.path().join(odd(b"x\xff\x1b[2J.jsonl"))).unwrap();
+    for (verb, name) in
+        [("import", odd(b"x\xff\x1b[2J.jsonl")), ("import", odd(b"none\xff")), ("man", odd(b"pages\xff"))]
+    {
+        let output = home.command(&[verb, "--json"]).arg(name).output().unwrap();
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(value.to_string().contains('\u{fffd}'), "{value}");
+        let text = crate::ran(home.command(&[verb]).arg(name).output().unwrap());
+        assert!(text.out.contains('\u{fffd}') && !text.out.contains('\u{1b}'), "{}", text.out);
+    }
+    let store = crate::ran(home.command(&["run", "x", "--name", "a", "--store"]).arg(odd(b"s\xff")).output().unwrap());
+    assert_eq!((store.code, store.err.as_str()), (0, ""));
+    let not_text = crate::ran(home.command(&["show"]).arg(odd(b"\xff")).output().unwrap());
+    assert_eq!(not_text.code, 1);
+    assert!(not_text.err.contains("invalid UTF-8"), "{}", not_text.err);
+}
