@@ -8,7 +8,7 @@ use headwater::store::Store;
 use headwater::store::error::ReadError;
 use serde::Serialize;
 
-use super::{Context, Failure};
+use super::{Context, Failure, terminal};
 
 /// Print a payload, or the root of a head
 ///
@@ -53,6 +53,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     } else {
         let mut out = context.bytes();
         out.write_all(&bytes)?;
+        if terminal::is_one() && !bytes.ends_with(b"\n") {
+            out.write_all(b"\n")?;
+        }
         out.flush()?;
     }
     Ok(0)
