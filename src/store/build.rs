@@ -78,6 +78,8 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
     // Its first opening writes the journal mode into the file: only then is it as it will be.
     drop(sqlite::writer(&path, options.journal).map_err(sql(root))?);
+    // That change had a rollback journal. Were it back after a power loss, SQLite would undo with it what came later.
+    segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
     if !empty {
         report.rebuilt = Some((why.to_owned(), done.1.commits));
     }
