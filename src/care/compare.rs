@@ -6,11 +6,18 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
 use super::check::{FROM_LOG, Findings};
+use crate::progress::{Observer, Progress, Unit};
 use crate::sqlite::migrate;
 use crate::store::level::{self, Meta};
 
 /// Compares every row of the store with those that the log makes up to `meta`.
-pub(super) fn rows(conn: &Connection, blobs: &Path, meta: &Meta, found: &mut Findings) -> rusqlite::Result<()> {
+pub(super) fn rows(
+    conn: &Connection,
+    blobs: &Path,
+    meta: &Meta,
+    observer: &Observer,
+    found: &mut Findings,
+) -> rusqlite::Result<()> {
     // An empty name is a temporary database of SQLite's own: it spills to disk when large, and vanishes.
     let mut fresh = Connection::open_with_flags("", OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     fresh.set_prepared_statement_cache_capacity(256);
@@ -21,7 +28,7 @@ pub(super) fn rows(conn: &Connection, blobs: &Path, meta: &Meta, found: &mut Fin
         found.issue("schema", format!("{error}"), "use the version of headwater that wrote the store");
         return Ok(());
     }
-    match level::rebuild(&fresh, blobs, Some(meta.end)) {
+    match level::rebuild(&fresh, blobs, Some(meta.end), (observer, "making the rows anew")) {
         Ok((made, _)) if made == *meta => {}
         Ok((made, _)) => {
             let (tx, end) = (made.tx, meta.end);
@@ -34,7 +41,8 @@ pub(super) fn rows(conn: &Connection, blobs: &Path, meta: &Meta, found: &mut Fin
         }
     }
     schema(conn, &fresh, found)?;
-    for (table, order) in TABLES {
+    for ((table, order), done) in TABLES.into_iter().zip(0..) {
+        observer.tell(Progress { stage: "comparing the rows", done, total: TABLES.len() as u64, unit: Unit::Items });
         compare(conn, &fresh, table, order, found)?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use headwater::store::Store;
 use headwater::store::error::ReadError;
 use serde::Serialize;
 
-use super::{Context, Failure, content};
+use super::{Context, Failure, content, terminal};
 
 /// Print a payload, or the root of a head
 ///
@@ -52,7 +52,10 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         context.print_json(&Payload { digest, size, text, bytes: text.is_none().then(hex) })?;
     } else {
         let mut out = context.bytes();
-        content::copy(&store, digest, &mut out)?;
+        let last = content::copy(&store, digest, &mut out)?;
+        if terminal::is_one() && last != Some(b'\n') {
+            out.write_all(b"\n")?;
+        }
         out.flush()?;
     }
     Ok(0)

@@ -8,7 +8,7 @@ use headwater::view::types::CheckReport;
 use serde::Serialize;
 
 use super::paint::Role;
-use super::{Context, Failure, width};
+use super::{Context, Failure, progress, width};
 
 /// Compare the rows with the log, and every payload with its hash
 ///
@@ -108,7 +108,8 @@ fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
         None if args.quick => Mode::Quick,
         None => Mode::Deep,
     };
-    Ok(headwater::care::check(&context.root(false)?, mode)?)
+    let line = progress::Line::new(context);
+    Ok(headwater::care::check_observed(&context.root(false)?, mode, &line.observer())?)
 }
 
 fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {

@@ -4,10 +4,13 @@ use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use clap::ValueHint;
 use headwater::exchange::{self, ImportError, Imported};
+use headwater::progress::{Progress, Unit};
 use serde::Serialize;
 
-use super::{Context, Failure, content, text};
+use super::paint::Role;
+use super::{Context, Failure, content, progress, text};
 
 /// Read in session logs of other programs
 ///
@@ -21,7 +24,7 @@ Examples:
   headwater import ./logs --json")]
 pub struct Args {
     /// Files, and folders in which every *.jsonl is read
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 }
 
@@ -33,7 +36,7 @@ struct Report {
 
 #[derive(Serialize)]
 struct Failed {
-    source: PathBuf,
+    source: String,
     kind: &'static str,
     message: String,
     #[serde(skip)]
@@ -50,7 +53,12 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         match there.and_then(|_| exchange::files(path)) {
             Ok(found) if found.is_empty() => {
                 let message = format!("there is no *.jsonl file below {}", path.display());
-                report.failed.push(Failed { source: path.clone(), kind: "not-found", message, hint: None });
+                report.failed.push(Failed {
+                    source: path.display().to_string(),
+                    kind: "not-found",
+                    message,
+                    hint: None,
+                });
             }
             Ok(found) => files.extend(found),
             Err(error) => report.failed.push(failed(path, error)),
@@ -59,7 +67,11 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     // Where there is nothing to read, no store is made.
     if !files.is_empty() {
         let store = context.open_store(true)?;
-        for file in files {
+        let line = progress::Line::new(context);
+        let observer = line.observer();
+        let total = files.len() as u64;
+        for (file, done) in files.into_iter().zip(0..) {
+            observer.tell(Progress { stage: "importing files", done, total, unit: Unit::Items });
             match exchange::import(&store, &file) {
                 Ok(imported) => report.imported.push(imported),
                 Err(error) => report.failed.push(failed(&file, error)),
@@ -77,7 +89,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
 }
 
 fn failed(path: &Path, error: ImportError) -> Failed {
-    let source = path.to_owned();
+    let source = path.display().to_string();
     let Some(kind) = error.kind() else {
         let failure = match error {
             ImportError::Open(error) => error.into(),
@@ -120,7 +132,7 @@ fn print(report: &Report, context: &Context) -> Result<(), Failure> {
         }
     }
     for one in &report.failed {
-        writeln!(out, "not imported: {}", content::one_line(&one.message, 400))?;
+        writeln!(out, "{}: {}", Role::Bad.paint("not imported"), content::one_line(&one.message, 400))?;
         if let Some(hint) = &one.hint {
             writeln!(out, "  hint: {hint}")?;
         }

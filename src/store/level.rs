@@ -6,7 +6,10 @@ use std::path::Path;
 use crate::blob::{self, codec::CodecError};
 use crate::journal::{self, BadCommit, Ended, ReplayError, Replayed, TxHeader};
 use crate::model::{Digest, Tx};
-use crate::segment::{self, AdoptError, End, EndMismatch, Log, Position, Readers, SegmentError, SegmentReader};
+use crate::progress::Observer;
+use crate::segment::{
+    self, AdoptError, End, EndMismatch, Log, Position, Readers, Reading, SegmentError, SegmentReader,
+};
 use crate::sqlite::apply::{Applier, ApplyError, BlobPlace, Fetch, FramePlace};
 use crate::sqlite::stmt;
 
@@ -293,12 +296,19 @@ pub(crate) struct Rebuilt {
 const REBUILD_STEP: u64 = 4_096;
 
 /// Makes all rows from the segments, in the order of tx, up to the first missing one. The store is the caller's alone;
-/// with `stop`, only what stands before that place is read, and others may write beyond it.
-pub(crate) fn rebuild(conn: &Connection, dir: &Path, stop: Option<Position>) -> Result<(Meta, Rebuilt), LevelError> {
+/// with `stop`, only what stands before that place is read, and others may write beyond it. The observer is told how far
+/// it is, under the name given.
+pub(crate) fn rebuild(
+    conn: &Connection,
+    dir: &Path,
+    stop: Option<Position>,
+    (observer, stage): (&Observer, &'static str),
+) -> Result<(Meta, Rebuilt), LevelError> {
     let readers = Readers::new(dir);
     let mut applier = Applier::default();
     let (mut meta, mut done) = (Meta::EMPTY, Rebuilt::default());
     let numbers = segment::list(dir).map_err(ReplayError::List)?;
+    let reading = Reading::new(observer, stage, dir, &numbers, stop);
     conn.execute_batch(stmt::meta::BEGIN)?;
     // The row before the first commit: there in every database, whatever it was made from.
     meta.write(conn)?;
@@ -334,6 +344,7 @@ pub(crate) fn rebuild(conn: &Connection, dir: &Path, stop: Option<Position>) -> 
         let reader = SegmentReader::open(dir, number)?;
         let ended = journal::replay(&reader, 0, until, |found| {
             apply(conn, &mut applier, &readers, &mut meta, &found)?;
+            reading.reached(found.end);
             done.commits += 1;
             if done.commits % REBUILD_STEP == 0 {
                 conn.execute_batch(stmt::meta::COMMIT)?;

@@ -28,6 +28,7 @@ mod options;
 mod outcome;
 mod payload_io;
 mod pins;
+mod places;
 mod read;
 mod seal;
 mod session;
@@ -85,6 +86,7 @@ pub(crate) struct Inner {
     pub(crate) report: OpenReport,
     pub(crate) pool: Pool<SqliteConnectionManager>,
     pub(crate) log: Arc<Readers>,
+    places: places::Places,
     desk: Arc<Desk>,
     /// The sessions that a handle of this process writes.
     handles: session::Handles,

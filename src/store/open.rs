@@ -133,6 +133,7 @@ pub(super) fn open(home: Home<'_>, options: Options) -> Result<Store, OpenError>
         report,
         pool: pool(&path, options.readers),
         log: readers,
+        places: Default::default(),
         desk,
         handles: Mutex::default(),
         lock: Mutex::new(Some(held)),

@@ -154,7 +154,7 @@ impl Writer {
         let mut filled = Filled { adopted: adopted > 0 || meta.end != self.meta.end, start: meta.end, meta };
         let mut room = 0;
         // Display text and roots of this group are not in the log yet.
-        let mut small: HashMap<Digest, Vec<u8>> = HashMap::new();
+        let mut small: Small = HashMap::new();
         while let Some(pending) = queue.front().cloned() {
             let (lines, given) = match pending.work.settled(&self.conn) {
                 Ok(settled) => settled,
@@ -188,7 +188,7 @@ impl Writer {
             let payload_start = filled.payload_end(members);
             for payload in &pending.work.payloads {
                 if let Some(bytes) = &payload.bytes {
-                    small.insert(payload.digest, bytes.clone());
+                    small.insert(payload.digest, Arc::clone(bytes));
                 }
             }
             if each == Each::InSavepoint {
@@ -236,7 +236,7 @@ impl Writer {
         lines: &Lines,
         meta: &Meta,
         start: Position,
-        small: &HashMap<Digest, Vec<u8>>,
+        small: &Small,
     ) -> Result<(TxHeader, Digest), CommitError> {
         if let Some(guard) = &work.guard {
             self.may_write(guard, work)?;
@@ -382,16 +382,19 @@ impl Filled {
     }
 }
 
+/// Roots and display text of the group under way.
+type Small = HashMap<Digest, Arc<[u8]>>;
+
 /// Payloads of the group under way, then those in the log.
 struct Live<'a> {
-    small: &'a HashMap<Digest, Vec<u8>>,
+    small: &'a Small,
     log: FromLog<'a>,
 }
 
 impl Fetch for Live<'_> {
     fn fetch(&self, digest: &Digest, place: &BlobPlace) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
         match self.small.get(digest) {
-            Some(bytes) => Ok(bytes.clone()),
+            Some(bytes) => Ok(bytes.to_vec()),
             None => self.log.fetch(digest, place),
         }
     }

@@ -7,6 +7,7 @@ mod facts;
 mod format;
 mod life;
 mod model;
+mod observed;
 mod payloads;
 mod pins;
 mod references;
