@@ -73,7 +73,7 @@ impl Tear {
             Sectors::Tail(from) => sector >= from,
             Sectors::But(one) => sector != one,
             Sectors::Only(one) => sector == one,
-            Sectors::Some(seed) => mixed(seed, sector) % 2 == 0,
+            Sectors::Some(seed) => mixed(seed, sector).is_multiple_of(2),
             Sectors::LengthAlone => false,
         }
     }
