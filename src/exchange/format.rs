@@ -91,6 +91,12 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
         None
     }
 
+    /// Whether the turn has its end, as far as can be told before the next one begins: asked where records are appended
+    /// one by one.
+    fn is_settled(&self) -> bool {
+        false
+    }
+
     /// A batch was written: numbers that [`Step::ask`] gave are void.
     fn batch_ended(&mut self) {}
 
@@ -98,6 +104,9 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     fn at_head(&self) -> Option<Self> {
         Some(self.clone())
     }
+
+    /// A record that is shared with the source of a fork was passed over: its rows are there.
+    fn passed(&mut self, _record: &[u8]) {}
 
     /// What makes two records of a fork and its parent the same; none for a record that tells of its own source, such
     /// as a header.

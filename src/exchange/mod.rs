@@ -16,6 +16,7 @@ pub mod json;
 pub mod kept;
 mod order;
 pub mod pi;
+pub mod pixir;
 pub mod reader;
 mod run;
 mod shared;
@@ -37,7 +38,7 @@ pub use format::{Known, Recognized};
 pub use written::write_source;
 
 /// The formats, in the order they are tried.
-pub static FORMATS: [Known; 1] = [Known::of::<pi::Pi>()];
+pub static FORMATS: [Known; 2] = [Known::of::<pi::Pi>(), Known::of::<pixir::Pixir>()];
 
 /// What an import came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
