@@ -5,6 +5,7 @@ mod exchange;
 mod format;
 mod life;
 mod model;
+mod observed;
 mod pixir;
 mod shell;
 mod tools;
