@@ -76,7 +76,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
                 // Of many files it says which one, of one how much of it.
                 let (done, total, unit) =
                     if total > 1 { (done, total, Unit::Items) } else { (seen.bytes, size, Unit::Bytes) };
-                observer.tell(Progress { stage: "importing", done, total, unit });
+                observer.tell(Progress { stage: "importing files", done, total, unit });
             };
             for result in one.import(&store, &mut seen) {
                 match result {

@@ -201,7 +201,8 @@ fn new_place<F: Format>(
     let branch = match &info {
         // It was made without a parent; so it stays.
         Some(info) if info.source.is_none() => None,
-        _ => shared::from_parent::<F>(store, source, header)?,
+        Some(info) => shared::from_parent::<F>(store, source, header, info.source.as_ref().map(|(_, head)| *head))?,
+        None => shared::from_parent::<F>(store, source, header, None)?,
     };
     let (head, shared, last) = match branch {
         Some(branch) => (Some(branch.head), Some(branch.shared), Some(branch.last)),

@@ -155,10 +155,13 @@ fn branch<F: Format>(
 
 /// Where the history of `source` leaves that of the sources its header names as parents, the first that is in the store
 /// and what that one was forked from itself.
+///
+/// With `made`, that head and no other: the session was made there, and its first batch was not written.
 pub(super) fn from_parent<F: Format>(
     store: &Store,
     source: &Source,
     header: &Header,
+    made: Option<HeadId>,
 ) -> Result<Option<Branch<F>>, ImportError> {
     let prefix = format!("{}:", F::NAME);
     for id in &header.parents {
@@ -174,7 +177,7 @@ pub(super) fn from_parent<F: Format>(
             if !info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
                 break;
             }
-            if let Some((bytes, branch)) = against::<F>(store, &session, info.events, source)?
+            if let Some((bytes, branch)) = against::<F>(store, &session, info.events, source, made)?
                 && best.as_ref().is_none_or(|(most, _)| bytes > *most)
             {
                 best = Some((bytes, branch));
@@ -198,6 +201,7 @@ fn against<F: Format>(
     session: &SessionId,
     events: u64,
     source: &Source,
+    made: Option<HeadId>,
 ) -> Result<Option<(u64, Branch<F>)>, ImportError> {
     let Some((event, _)) = kept::last(store, session, events)? else { return Ok(None) };
     let batches: Vec<Kept> = backwards(store, session, Some(event)).collect::<Result<_, ReadError>>()?;
@@ -206,6 +210,10 @@ fn against<F: Format>(
     for kept in batches.into_iter().rev() {
         marks.extend(kept.progress.marks.iter().cloned());
         marks.push(kept.end());
+    }
+    if let Some(made) = made {
+        let event = store.head(&made)?;
+        marks.retain(|mark| event.session == *session && mark.head == event.event);
     }
     let file = flat(store, session, u64::MAX).map_err(|error| unreadable(source, error))?;
     let io = |error| source.io(error);
