@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
-use headwater::exchange::{self, ImportError, Imported};
+use headwater::exchange::{self, ImportError, Imported, Seen};
 use headwater::progress::{Progress, Unit};
 use serde::Serialize;
 
@@ -14,8 +14,8 @@ use super::{Context, Failure, content, progress, text};
 
 /// Read in session logs of other programs
 ///
-/// The format of a log is told by its first record: Pi, version 1. Importing a log again adds what is new in it, and
-/// nothing else. Every record is kept, so that the source can be written again.
+/// The format of a log is told by its first record: Pi (version 1), Pixir. Importing a log again adds what is new in it,
+/// and nothing else. Every record is kept, so that `export` can write the source again.
 #[derive(clap::Args)]
 #[command(after_help = "Exits with 0 when every file was read, whatever was odd in it, else with 1.
 
@@ -23,7 +23,7 @@ Examples:
   headwater import session.jsonl
   headwater import ./logs --json")]
 pub struct Args {
-    /// Files, and folders in which every *.jsonl is read
+    /// Files, and folders of which every session log is read
     #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 }
@@ -50,9 +50,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     for path in &args.paths {
         let there = std::fs::symlink_metadata(path);
         let there = there.map_err(|source| ImportError::Io { path: path.clone(), source });
-        match there.and_then(|_| exchange::files(path)) {
+        match there.and_then(|_| exchange::find(path)) {
             Ok(found) if found.is_empty() => {
-                let message = format!("there is no *.jsonl file below {}", path.display());
+                let message = format!("there is no session log below {}", path.display());
                 report.failed.push(Failed {
                     source: path.display().to_string(),
                     kind: "not-found",
@@ -70,11 +70,19 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         let line = progress::Line::new(context);
         let observer = line.observer();
         let total = files.len() as u64;
-        for (file, done) in files.into_iter().zip(0..) {
-            observer.tell(Progress { stage: "importing files", done, total, unit: Unit::Items });
-            match exchange::import(&store, &file) {
-                Ok(imported) => report.imported.push(imported),
-                Err(error) => report.failed.push(failed(&file, error)),
+        for (one, done) in exchange::ordered(files).into_iter().zip(0..) {
+            let size = std::fs::symlink_metadata(&one.path).map_or(0, |meta| meta.len());
+            let mut seen = |seen: Seen| {
+                // Of many files it says which one, of one how much of it.
+                let (done, total, unit) =
+                    if total > 1 { (done, total, Unit::Items) } else { (seen.bytes, size, Unit::Bytes) };
+                observer.tell(Progress { stage: "importing files", done, total, unit });
+            };
+            for result in one.import(&store, &mut seen) {
+                match result {
+                    Ok(imported) => report.imported.push(imported),
+                    Err(error) => report.failed.push(failed(&one.path, error)),
+                }
             }
         }
         store.close()?;
@@ -104,8 +112,7 @@ fn failed(path: &Path, error: ImportError) -> Failed {
             let formats: Vec<_> = exchange::FORMATS.iter().map(|format| format.about).collect();
             Some(format!("what can be read: {}", formats.join(", ")))
         }
-        ImportError::NotAFile { .. } => Some("give the file itself; folders are searched for *.jsonl".to_owned()),
-        ImportError::Diverged { .. } => Some("nothing was changed; another --store takes the file as it is".to_owned()),
+        ImportError::NotAFile { .. } => Some("give the file itself, or a folder of session logs".to_owned()),
         _ => None,
     };
     let mut message = error.to_string();

@@ -295,7 +295,7 @@ impl Subscription {
         let more = read_in(&source.pool, |conn| match reach {
             Reach::Session { session, read } => {
                 let sid = sessions::sid(conn, session)?;
-                let found = events::events_after(conn, sid, *read, CHUNK)?;
+                let found = events::events(conn, sid, *read, CHUNK)?;
                 let more = found.len() == CHUNK;
                 *read = found.last().map_or(*read, |event| event.number);
                 ready.extend(found.into_iter().map(|event| (Tx(0), Box::new(event))));

@@ -10,6 +10,7 @@ mod model;
 mod observed;
 mod payloads;
 mod pins;
+mod pixir;
 mod references;
 mod shell;
 mod subscriptions;
