@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Context, Failure, content, text};
 
-/// Reads in session logs of other programs: Pi, version 1
+/// Reads in session logs of other programs: see `export` for the way back
 #[derive(clap::Args)]
 #[command(after_help = "Importing a log again adds what is new in it, and nothing else.
 
@@ -17,7 +17,7 @@ Examples:
   headwater import session.jsonl
   headwater import ~/.pi/agent/sessions --json")]
 pub struct Args {
-    /// Files, and folders in which every *.jsonl is read
+    /// Files, and folders of which every session log is read
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
@@ -42,21 +42,23 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(true)?;
     let mut report = Report { imported: Vec::new(), failed: Vec::new() };
     for path in &args.paths {
-        let files = match exchange::files(path) {
+        let found = match exchange::find(path) {
             Ok(files) => files,
             Err(error) => {
                 report.failed.push(failed(path, error));
                 continue;
             }
         };
-        if files.is_empty() {
-            let message = format!("there is no *.jsonl file below {}", path.display());
+        if found.is_empty() {
+            let message = format!("there is no session log below {}", path.display());
             report.failed.push(Failed { source: path.clone(), kind: "not-found", message, hint: None });
         }
-        for file in files {
-            match exchange::import(&store, &file) {
-                Ok(imported) => report.imported.push(imported),
-                Err(error) => report.failed.push(failed(&file, error)),
+        for one in found {
+            for result in one.import(&store, &mut |_| {}) {
+                match result {
+                    Ok(imported) => report.imported.push(imported),
+                    Err(error) => report.failed.push(failed(&one.path, error)),
+                }
             }
         }
     }
@@ -86,8 +88,7 @@ fn failed(path: &Path, error: ImportError) -> Failed {
             let formats: Vec<_> = exchange::FORMATS.iter().map(|format| format.about).collect();
             Some(format!("what can be read: {}", formats.join(", ")))
         }
-        ImportError::NotAFile { .. } => Some("give the file itself; folders are searched for *.jsonl".to_owned()),
-        ImportError::Diverged { .. } => Some("nothing was changed; another --store takes the file as it is".to_owned()),
+        ImportError::NotAFile { .. } => Some("give the file itself, or a folder of session logs".to_owned()),
         _ => None,
     };
     let mut message = error.to_string();

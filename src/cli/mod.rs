@@ -10,6 +10,7 @@ mod content;
 mod diff;
 mod engine;
 mod events;
+mod export;
 mod facts;
 mod fail;
 mod fork;
@@ -59,6 +60,7 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     Import(import::Args),
+    Export(export::Args),
     #[command(visible_alias = "list")]
     Ls(ls::Args),
     Show(show::Args),
@@ -80,6 +82,7 @@ impl Verb {
         match self {
             Verb::Run(args) => run::run(args, context),
             Verb::Import(args) => import::run(&args, context),
+            Verb::Export(args) => export::run(&args, context),
             Verb::Ls(args) => ls::run(&args, context),
             Verb::Show(args) => show::run(&args, context),
             Verb::Events(args) => events::run(&args, context),

@@ -213,7 +213,16 @@ impl Store {
     ///
     /// [`ReadError::NotFound`].
     pub fn events(&self, session: &SessionId) -> Result<Vec<Event>, ReadError> {
-        self.of(session, events::events)
+        self.events_page(session, EventNumber(0), usize::MAX)
+    }
+
+    /// The events of the session's own log after `since`, at most `limit`, with their rows.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`].
+    pub fn events_page(&self, session: &SessionId, since: EventNumber, limit: usize) -> Result<Vec<Event>, ReadError> {
+        self.of(session, |conn, sid| events::events(conn, sid, since, limit))
     }
 
     /// The pure step over events: over a head's spans it equals [`Store::view_at`], over all of a session's events
