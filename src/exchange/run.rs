@@ -4,7 +4,7 @@ use super::batch::Importer;
 use super::format::{Format, Header};
 use super::kept::{self, Last};
 use super::reader::{Item, Reader};
-use super::shared::{self, Shared, agreement, branch_at};
+use super::shared::{Shared, agreement, branch_at};
 use super::source::Source;
 use super::{Diagnostic, ImportError, Imported, Seen};
 use crate::model::{DerivationKind, Digest, HeadId, SessionId};
@@ -40,6 +40,17 @@ pub(super) fn import<F: Format>(
     }
     let path = source.path.display();
     Err(ImportError::Commit(CommitError::Conflict(format!("another program keeps importing {path}"))))
+}
+
+/// The session that a source became; none where it was not imported.
+pub(super) fn known_session<F: Format>(store: &Store, source: &Source) -> Result<Option<SessionId>, ImportError> {
+    let first = match first_record(source, F::SYNTAX) {
+        Err(ImportError::NoRecords { .. }) => return Ok(None),
+        first => first?,
+    };
+    let header = F::header(&first, source);
+    let (id, info) = Identity::of(F::NAME, &header, source, &first).find(store)?;
+    Ok(info.map(|_| id))
 }
 
 /// The first record of a source; refused where there is none.
@@ -200,7 +211,7 @@ fn new_place<F: Format>(
     let branch = match &info {
         // It was made without a parent; so it stays.
         Some(info) if info.source.is_none() => None,
-        _ => shared::from_parent::<F>(store, source, header)?,
+        _ => F::branch(store, source, header)?,
     };
     let (head, shared, last) = match branch {
         Some(branch) => (Some(branch.head), Some(branch.shared), Some(branch.last)),
@@ -301,7 +312,7 @@ fn attempt<F: Format>(
     let before = info.as_ref().map_or(0, |info| info.events);
     let (payload, end) = (last.as_ref().and_then(|last| last.payload), last.as_ref().and_then(Last::end));
     let mut importer = Importer::<F>::new(store, source, last, shared, seen)?;
-    if done.is_none() && importer.has_more() {
+    if done.is_none() && importer.has_news(info.as_ref().map(|info| &info.session))? {
         let session = match (&info, head) {
             (Some(_), _) => store.open_session(&id)?,
             (None, None) => store.create_session(new_session(header, &id, origin))?,
