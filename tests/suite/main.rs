@@ -3,6 +3,7 @@
 mod copies;
 mod exchange;
 mod format;
+mod fractal;
 mod life;
 mod model;
 mod shell;
