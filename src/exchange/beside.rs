@@ -1,6 +1,7 @@
 //! The files that belong to a source beside its records: kept byte for byte, by name, and written again with it. They are compared as a
 //! whole at the end of each import, since other programs rewrite them; what changed is kept anew.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,9 @@ const SMALL: u64 = 16 << 20;
 const MAX_BATCH: u64 = 8 << 20;
 /// How deep sources lie in one another.
 const MAX_DEPTH: usize = 64;
+
+/// Makes a file from records.
+type Make = fn(&str, &[u8]) -> Option<Vec<u8>>;
 
 /// What belongs to a source beside its records.
 #[derive(Clone)]
@@ -226,8 +230,32 @@ pub(super) fn write(
     out: &mut dyn Output,
 ) -> Result<bool, ExportError> {
     let Some(manifest) = last(store, session)? else { return Ok(false) };
-    write_below(known, store, session, &manifest, "", 0, out)?;
+    write_below(known.make, store, session, &manifest, "", 0, out)?;
     Ok(true)
+}
+
+/// Writes the files beside a source whose names are not among those `written`, but for those that are made from the
+/// records, and the sources that lie in it.
+pub(super) fn write_others<F: Format>(
+    store: &Store,
+    session: &SessionId,
+    written: &BTreeSet<String>,
+    out: &mut dyn Output,
+) -> Result<(), ExportError> {
+    let Some(manifest) = last(store, session)? else { return Ok(()) };
+    for file in manifest.files.iter().filter(|file| !written.contains(&file.name)) {
+        if let Some(payload) = &file.payload {
+            out.part(&file.name, &[])?;
+            written::copy_payload(store, payload, out)?;
+        }
+    }
+    for child in &manifest.children {
+        if let Some(manifest) = last(store, &child.session)? {
+            let prefix = format!("{}/", child.name);
+            write_below(F::make, store, &child.session, &manifest, &prefix, 1, out)?;
+        }
+    }
+    Ok(())
 }
 
 fn last(store: &Store, session: &SessionId) -> Result<Option<Manifest>, ExportError> {
@@ -239,7 +267,7 @@ fn last(store: &Store, session: &SessionId) -> Result<Option<Manifest>, ExportEr
 }
 
 fn write_below(
-    known: &Known,
+    make: Make,
     store: &Store,
     session: &SessionId,
     manifest: &Manifest,
@@ -263,7 +291,7 @@ fn write_below(
                     written::write_source(store, session, &mut bytes)?;
                     records = Some(bytes);
                 }
-                let made = (known.make)(recipe, records.as_deref().unwrap_or_default());
+                let made = make(recipe, records.as_deref().unwrap_or_default());
                 out.write(&made.ok_or_else(|| kept::damaged(None))?)?;
             }
             (None, None) => return Err(kept::damaged(None).into()),
@@ -272,7 +300,7 @@ fn write_below(
     for child in &manifest.children {
         let Some(manifest) = last(store, &child.session)? else { continue };
         let prefix = format!("{prefix}{}/", child.name);
-        write_below(known, store, &child.session, &manifest, &prefix, depth + 1, out)?;
+        write_below(make, store, &child.session, &manifest, &prefix, depth + 1, out)?;
     }
     Ok(())
 }

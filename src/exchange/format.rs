@@ -31,6 +31,8 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     const SYNTAX: Syntax = json_object;
     /// Whether a fork's file may leave out records of its parent that lie between those it has: a tree's branch.
     const IS_TREE: bool = false;
+    /// Whether a child that goes on from another session's head was attached to it, rather than forked.
+    const CHILDREN_ATTACH: bool = false;
     /// A record that was read.
     type Record<'r>;
 

@@ -7,7 +7,7 @@ use super::reader::{Item, Reader};
 use super::shared::{Shared, agreement, branch_at};
 use super::source::Source;
 use super::{Diagnostic, ImportError, Imported, Seen};
-use crate::model::{DerivationKind, Digest, HeadId, SessionId};
+use crate::model::{DerivationKind, Digest, HeadId, SessionId, Status};
 use crate::store::error::{CommitError, SessionOpenError};
 use crate::store::{NewSession, Session, Store};
 use crate::view::types::SessionInfo;
@@ -135,6 +135,8 @@ struct Place<F> {
     last: Option<Last<F>>,
     /// The head a new session is a fork of.
     head: Option<HeadId>,
+    /// Or a child that is attached to it.
+    is_attached: bool,
     shared: Option<Shared>,
     /// All of the source is there already, whatever follows it there: why nothing is done.
     done: Option<&'static str>,
@@ -171,6 +173,7 @@ fn place<F: Format>(
         origin: origin.clone(),
         last,
         head: None,
+        is_attached: false,
         shared: None,
         done,
     };
@@ -195,6 +198,7 @@ fn place<F: Format>(
         origin: identity.origin,
         last: Some(branch.last),
         head: Some(branch.head),
+        is_attached: false,
         shared: Some(branch.shared),
         done: None,
     })
@@ -217,7 +221,8 @@ fn new_place<F: Format>(
         Some(branch) => (Some(branch.head), Some(branch.shared), Some(branch.last)),
         None => (None, None, None),
     };
-    Ok(Place { id, info, origin: identity.origin.clone(), last, head, shared, done: None })
+    let is_attached = F::CHILDREN_ATTACH && header.kind == Status::CHILD;
+    Ok(Place { id, info, origin: identity.origin.clone(), last, head, is_attached, shared, done: None })
 }
 
 /// The session of a source, and those of sources that began as it did and then left it.
@@ -308,7 +313,7 @@ fn attempt<F: Format>(
     place: Place<F>,
     seen: &mut dyn FnMut(Seen),
 ) -> Result<Option<Imported>, ImportError> {
-    let Place { id, info, origin, last, head, shared, done } = place;
+    let Place { id, info, origin, last, head, is_attached, shared, done } = place;
     let before = info.as_ref().map_or(0, |info| info.events);
     let (payload, end) = (last.as_ref().and_then(|last| last.payload), last.as_ref().and_then(Last::end));
     let mut importer = Importer::<F>::new(store, source, last, shared, seen)?;
@@ -316,6 +321,7 @@ fn attempt<F: Format>(
         let session = match (&info, head) {
             (Some(_), _) => store.open_session(&id)?,
             (None, None) => store.create_session(new_session(header, &id, origin))?,
+            (None, Some(head)) if is_attached => store.attach(&head, new_session(header, &id, origin))?,
             (None, Some(head)) => store.fork(&head, new_session(header, &id, origin))?,
         };
         // Between the look above and the lease another import, or a writer, may have added to it.

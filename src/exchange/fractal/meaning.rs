@@ -6,10 +6,9 @@ use super::{Fractal, folder};
 use crate::exchange::batch::{Step, Stop};
 use crate::exchange::template::Hole;
 use crate::model::{
-    Body, Call, CallNumber, CallType, Digest, EvalNumber, MessageNumber, Role, SessionError, SessionId, SessionStatus,
+    Body, Call, CallNumber, CallType, EvalNumber, Message, MessageNumber, Role, SessionError, SessionId, SessionStatus,
     SnapshotNumber, Status, TurnNumber,
 };
-use crate::store::NewMessage;
 
 /// Why a record did not become what it says.
 pub(super) enum Not {
@@ -81,23 +80,32 @@ impl Fractal {
             (None, Some(value)) => value.text().as_bytes(),
             (None, None) => b"",
         };
-        let mut new = NewMessage::new(role.clone(), bytes);
-        if let Some(turn) = self.number_of_turn(step, row, is_own) {
-            new = new.turn(turn);
-        }
-        if let Some(call) = self.number_of_call(step, row, "call-id", is_own) {
-            new = new.call(call);
-        }
-        if let Some(rest) = row.rest(&["id", "role", "content", "turn-id", "call-id"]) {
-            new = new.extra(rest);
-        }
-        let number = step.batch.add_message(new)?;
+        let reference = row.get("content-ref");
+        let (payload, chars) = match self.deref(step, "message/content-ref", reference, holes)? {
+            // Bytes that are no text count as so many characters.
+            Some(payload) => (payload, reference.and_then(|blob| blob.get("bytes")?.whole()).unwrap_or(0)),
+            None => {
+                let text = std::str::from_utf8(bytes).unwrap_or_default();
+                (step.batch.put(bytes), text.chars().count() as u64)
+            }
+        };
+        let added = Message {
+            message: MessageNumber(0),
+            role: role.clone(),
+            content: payload,
+            chars,
+            turn: self.number_of_turn(step, row, is_own),
+            call: self.number_of_call(step, row, "call-id", is_own),
+            extra: self.extra(step, row, &["id", "role", "content", "turn-id", "call-id"])?,
+        };
+        step.batch.append(Body::MessageAdded(added))?;
+        let number = MessageNumber(step.batch.counters().message);
         if let (Some(text), Some(value)) = (&text, content) {
             holes.extend(text_hole(step, value, text, Hole::Text(number)));
         }
         self.messages.put(id, number.0);
         if role == Role::User {
-            self.asked = Some((id, Digest::of(bytes)));
+            self.asked = Some((id, payload));
         }
         Ok(number)
     }
@@ -109,10 +117,18 @@ impl Fractal {
         let status = row.status("status").unwrap_or(Status::RUNNING);
         let final_value = self.deref(step, "turn/final-ref", row.get("final-ref"), &mut holes)?;
         let summary = row.get("final-preview").map(|value| self.put(step, value, &mut holes));
-        let error = row.get("error").map(|value| self.put(step, value, &mut holes));
-        let extra = row.rest(TURN).map(|rest| step.batch.put_value(rest.as_bytes()));
+        let summary = match row.get("summary-ref") {
+            None => summary,
+            reference => self.deref(step, "turn/summary-ref", reference, &mut holes)?,
+        };
+        let error = self.put_or_deref(step, "turn/error", row.get("error"), &mut holes)?;
+        let extra = self.extra(step, row, TURN)?;
         let asked = row.whole("user-message-id");
         let input = self.asked.filter(|(message, _)| Some(*message) == asked).map(|(_, content)| content);
+        let input = match row.get("input-ref") {
+            None => input,
+            reference => self.deref(step, "turn/input-ref", reference, &mut holes)?,
+        };
         let (started_at, ended_at) = (row.time("started-at"), row.time("ended-at"));
         let is_over = !status.is_running();
         let fill = |turn: &mut crate::model::Turn| {
@@ -160,7 +176,7 @@ impl Fractal {
         filled.response = self.deref(step, "call/response-ref", row.get("response-ref"), &mut holes)?;
         let result = row.get("result-ref").or_else(|| row.get("final-ref"));
         filled.result = self.deref(step, "call/result-ref", result, &mut holes)?;
-        filled.error = row.get("error").map(|error| self.put(step, error, &mut holes));
+        filled.error = self.put_or_deref(step, "call/error", row.get("error"), &mut holes)?;
         (filled.provider, filled.model) = (row.word("provider"), row.word("model"));
         let (usage, cache) = (row.get("usage"), row.get("cache"));
         filled.tokens_input = first_whole(usage, INPUT);
@@ -175,7 +191,7 @@ impl Fractal {
             filled.child = folder::child_session(step.store(), step.source(), dir)?;
         }
         (filled.started_at, filled.ended_at) = (row.time("started-at"), row.time("ended-at"));
-        filled.extra = row.rest(CALL).map(|rest| step.batch.put_value(rest.as_bytes()));
+        filled.extra = self.extra(step, row, CALL)?;
         let call = match (record.kind(), self.calls.get(id)) {
             ("call/started", _) => {
                 let started = filled.clone();
@@ -273,12 +289,16 @@ impl Fractal {
             Some(reference) => self.deref(step, "eval/final-ref", Some(reference), &mut holes)?,
             None => row.get("value").map(|value| self.put(step, value, &mut holes)),
         };
-        let error = row.get("error").map(|value| self.put(step, value, &mut holes));
-        let extra = row.rest(EVAL).map(|rest| step.batch.put_value(rest.as_bytes()));
+        let error = self.put_or_deref(step, "eval/error", row.get("error"), &mut holes)?;
+        let observation = self.deref(step, "eval/observation-ref", row.get("observation-ref"), &mut holes)?;
+        let code_ref = self.deref(step, "eval/code-ref", row.get("code-ref"), &mut holes)?;
+        let extra = self.extra(step, row, EVAL)?;
+        let name = row.word("name");
         let (started_at, ended_at) = (row.time("started-at"), row.time("ended-at"));
         let number = step.batch.add_eval(status, |eval| {
             (eval.turn, eval.call, eval.message) = (turn, call, message);
-            eval.code = code.as_ref().map(|(code, _, _)| *code);
+            eval.code = code.as_ref().map(|(code, _, _)| *code).or(code_ref);
+            (eval.name, eval.observation) = (name, observation);
             (eval.result, eval.error, eval.extra) = (result, error, extra);
             (eval.started_at, eval.ended_at) = (started_at, ended_at);
         })?;
@@ -299,7 +319,7 @@ impl Fractal {
         let count = |name| row.get("summary").and_then(|summary| summary.get(name)?.whole()).unwrap_or(0);
         let turn = self.number_of_turn(step, row, true);
         let eval = row.whole("eval-id").and_then(|eval| self.evals.get(eval)).map(EvalNumber);
-        let extra = row.rest(SNAPSHOT).map(|rest| step.batch.put_value(rest.as_bytes()));
+        let extra = self.extra(step, row, SNAPSHOT)?;
         let number = step.batch.add_snapshot(kind, |snapshot| {
             (snapshot.vars, snapshot.turn, snapshot.eval, snapshot.extra) = (vars, turn, eval, extra);
             snapshot.restorable = count("var/restorable");
@@ -335,8 +355,9 @@ impl Fractal {
     fn error(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>) -> Done {
         let mut holes = Holes::new();
         let value = record.get("error").ok_or_else(|| Not::Understood("it has no :error".to_owned()))?;
-        let error = self.put(step, value, &mut holes);
-        step.batch.append(Body::SessionError(SessionError { status: Status::ERROR, error }))?;
+        if let Some(error) = self.put_or_deref(step, "error", Some(value), &mut holes)? {
+            step.batch.append(Body::SessionError(SessionError { status: Status::ERROR, error }))?;
+        }
         step.keep(holes);
         Ok(())
     }

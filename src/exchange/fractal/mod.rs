@@ -7,7 +7,9 @@ mod numbers;
 mod project;
 mod record;
 mod restored;
+mod row;
 mod value;
+mod write;
 
 use std::collections::HashSet;
 use std::io;
@@ -15,13 +17,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::ImportError;
 use super::batch::{After, Step, Stop};
 use super::beside::Beside;
+use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
 use super::reader::Syntax;
 use super::shared::Branch;
 use super::source::Source;
+use super::{ExportError, ImportError};
 use crate::model::{CallNumber, Digest, InvocationNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 use numbers::Numbers;
@@ -62,6 +65,7 @@ impl Format for Fractal {
     const NAME: &'static str = "fractal";
     const ABOUT: &'static str = "fractal-engine run directories and events.ednl";
     const SYNTAX: Syntax = record::edn_map;
+    const CHILDREN_ATTACH: bool = true;
     type Record<'r> = Record<'r>;
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -142,6 +146,10 @@ impl Format for Fractal {
 
     fn recipe(name: &str, bytes: &[u8], journal: &[u8]) -> Option<String> {
         project::recipe(name, bytes, journal)
+    }
+
+    fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+        write::write(task, out)
     }
 
     fn make(recipe: &str, journal: &[u8]) -> Option<Vec<u8>> {

@@ -17,6 +17,11 @@ impl Numbers {
         run.map(|(first, number, _)| number + (id - first))
     }
 
+    /// The first id, the first number, and how many, of each run.
+    pub fn runs(&self) -> &[(u64, u64, u64)] {
+        &self.0
+    }
+
     /// Notes what `id` became. Of very many ids out of order the oldest are forgotten.
     pub fn put(&mut self, id: u64, number: u64) {
         if let Some((first, own, count)) = self.0.last_mut()

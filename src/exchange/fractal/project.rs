@@ -29,6 +29,13 @@ pub fn recipe(name: &str, bytes: &[u8], journal: &[u8]) -> Option<String> {
     })
 }
 
+/// All tables of a journal, by file.
+pub fn all(journal: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let Some(events) = Events::read(journal) else { return Vec::new() };
+    let made = |(table, _): (&str, &str)| Some((format!("{table}.edn"), events.table(table, events.0.len(), 2 * MAX)?));
+    TABLES.into_iter().filter_map(made).collect()
+}
+
 /// How many events after the last writing of the projections are tried.
 const LATE: usize = 4;
 

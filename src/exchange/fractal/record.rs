@@ -78,6 +78,11 @@ impl<'d, 'r> Row<'d, 'r> {
         self.value.get(&format!("{}/{field}", self.name)).filter(|value| !value.is_nil())
     }
 
+    /// Whether the row has that field, be it `nil`.
+    pub fn has(&self, field: &str) -> bool {
+        self.value.get(&format!("{}/{field}", self.name)).is_some()
+    }
+
     /// A field that is a whole number.
     pub fn whole(&self, field: &str) -> Option<u64> {
         self.get(field)?.whole()

@@ -6,7 +6,7 @@ use std::io;
 use super::super::shared::{Branch, branch_where};
 use super::meaning::Not;
 use super::record::{Record, word};
-use super::value::Holes;
+use super::value::{Holes, Sum};
 use super::{Fractal, Numbers};
 use crate::exchange::ImportError;
 use crate::exchange::batch::Step;
@@ -26,7 +26,14 @@ pub struct Origin {
     turn: Option<u64>,
     snapshot: Option<u64>,
     /// The messages: id, and content.
-    messages: Vec<(u64, Digest)>,
+    messages: Vec<(u64, Content)>,
+}
+
+/// A message's content.
+enum Content {
+    Text(Digest),
+    /// The SHA-256 of its blob.
+    Blob(String),
 }
 
 /// What a run says of its source; none for one that goes on from no other.
@@ -51,10 +58,14 @@ fn origin_of(record: &Record<'_>) -> Option<Origin> {
     let from = record.get("session-patch")?.get("session/restored-from")?;
     let number = |name| from.get(name).and_then(|value| value.whole());
     let messages = record.get("messages")?.items().filter_map(|message| {
+        let id = message.get("message/id")?.whole()?;
+        if let Some(blob) = message.get("message/content-ref") {
+            return Some((id, Content::Blob(blob.get("sha256")?.string()?.into_owned())));
+        }
         let content = message.get("message/content")?;
         let text = content.string();
         let digest = Digest::of(text.as_deref().map_or(content.text(), |text| text).as_bytes());
-        Some((message.get("message/id")?.whole()?, digest))
+        Some((id, Content::Text(digest)))
     });
     Some(Origin {
         session: word(from.get("source/session-id")?)?,
@@ -85,10 +96,19 @@ pub fn branch(store: &Store, source: &Source) -> Result<Option<Branch<Fractal>>,
     let contents: std::collections::HashMap<u64, Digest> =
         view.rows.messages.iter().map(|entry| (entry.row.message.0, entry.row.content)).collect();
     let state = &mut branch.last.progress.state;
-    let same = origin
-        .messages
-        .iter()
-        .all(|(id, content)| state.messages.get(*id).and_then(|number| contents.get(&number)) == Some(content));
+    let mut same = true;
+    for (id, content) in &origin.messages {
+        let found = state.messages.get(*id).and_then(|number| contents.get(&number));
+        same &= match (found, content) {
+            (Some(found), Content::Text(digest)) => found == digest,
+            (Some(found), Content::Blob(sha256)) => {
+                let mut sum = Sum::default();
+                store.blobs().copy_to(found, &mut sum)?;
+                sum.finish().1 == *sha256
+            }
+            (None, _) => false,
+        };
+    }
     if !same || contents.len() != origin.messages.len() {
         return Ok(None);
     }

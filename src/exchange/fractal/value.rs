@@ -1,19 +1,18 @@
 //! Value refs: a value in the record, or a file beside the journal that is named with its hash.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
 
 use super::Fractal;
 use super::folder::{folder_of, inside};
-use super::record::Edn;
+use super::record::{Edn, Row};
 use crate::exchange::batch::{Step, Stop};
 use crate::exchange::source;
 use crate::exchange::template::Hole;
 use crate::model::Digest;
-use crate::model::edn::Value;
+use crate::model::edn::{Document, Value};
 
 /// Blobs up to this size go into the batch that names them; larger ones into commits of their own, in parts.
 const SMALL: u64 = 1 << 20;
@@ -40,6 +39,33 @@ impl Fractal {
             holes.push((range_of(step, value), Hole::Payload(digest)));
         }
         digest
+    }
+
+    /// A value that is, or of headwater's own is named by, a field.
+    pub(super) fn put_or_deref(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        field: &str,
+        value: Option<Value<'_, '_>>,
+        holes: &mut Holes,
+    ) -> Result<Option<Digest>, Stop> {
+        match value {
+            Some(value) if value.get("value/kind").is_some() => self.deref(step, field, Some(value), holes),
+            value => Ok(value.map(|value| self.put(step, value, holes))),
+        }
+    }
+
+    /// What a row says beyond `known`, as a payload.
+    pub(super) fn extra(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        row: Row<'_, '_>,
+        known: &[&str],
+    ) -> Result<Option<Digest>, Stop> {
+        if row.has("extra-ref") {
+            return self.deref(step, "extra-ref", row.get("extra-ref"), &mut Holes::new());
+        }
+        Ok(row.rest(known).map(|rest| step.batch.put_value(rest.as_bytes())))
     }
 
     /// What a value ref refers to, as a payload: the value in it, or the bytes of its blob. None, and a diagnostic, where that is not there.
@@ -85,8 +111,9 @@ impl Fractal {
             Ok(file) => file,
             Err(error) => return bad("missing-blob", format!("{path:?} cannot be read: {}", cause(&error))),
         };
-        let (size, sha256) = match sum(&mut file) {
-            Ok(found) => found,
+        let mut sum = Sum::default();
+        let (size, sha256) = match io::copy(&mut file, &mut sum) {
+            Ok(_) => sum.finish(),
             Err(error) => return bad("missing-blob", format!("{path:?} cannot be read: {error}")),
         };
         let expected = reference.get("sha256").and_then(|sum| sum.string()).unwrap_or_default();
@@ -111,6 +138,46 @@ impl Fractal {
     }
 }
 
+/// Values of headwater's own up to this size are written into their row.
+pub const MAX_INLINE: u64 = 4_096;
+
+/// A payload as an inline value: a value of EDN and nothing else, on one line.
+pub fn inline(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(['\n', '\r']))?;
+    let document = Document::read(bytes).ok()?;
+    (document.root().text() == text).then_some(text)
+}
+
+/// The size and hash of what is written to it.
+#[derive(Default)]
+pub struct Sum {
+    hasher: Sha256,
+    size: u64,
+}
+
+impl Sum {
+    /// The size, and the hash as the engine writes it.
+    pub fn finish(self) -> (u64, String) {
+        let mut text = "sha256:".to_owned();
+        for byte in self.hasher.finalize() {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        (self.size, text)
+    }
+}
+
+impl Write for Sum {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Why a blob is not there.
 struct Bad {
     kind: &'static str,
@@ -122,26 +189,6 @@ fn cause(error: &crate::exchange::ImportError) -> String {
         crate::exchange::ImportError::Io { source, .. } => source.to_string(),
         other => other.to_string(),
     }
-}
-
-/// The size of a file and its hash, as the engine writes it.
-fn sum(file: &mut File) -> io::Result<(u64, String)> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut size = 0;
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        size += read as u64;
-    }
-    let mut text = "sha256:".to_owned();
-    for byte in hasher.finalize() {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    Ok((size, text))
 }
 
 /// A string of the record as a payload, and the hole it leaves, where it is written as JSON would be.
