@@ -3,6 +3,7 @@
 //! is cut, with a head of its own.
 
 mod core;
+mod direct;
 mod step;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use crate::model::{HeadId, SessionId};
 use crate::store::error::{CommitError, ReadError};
 use crate::store::{Batch, Session, Store};
 
+pub(super) use direct::Direct;
 pub use step::Step;
 
 use self::core::{Core, Held};
@@ -180,6 +182,9 @@ impl<'a, F: Format> Importer<'a, F> {
                 return self.finish(batch, self.core.reader.position(), End::Seal);
             };
             if self.core.take_shared()? {
+                if item == Item::Record {
+                    self.state.passed(self.core.reader.record());
+                }
                 self.advance()?;
                 continue;
             }

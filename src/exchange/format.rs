@@ -95,6 +95,12 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
         None
     }
 
+    /// Whether the turn has its end, as far as can be told before the next one begins: asked where records are appended
+    /// one by one.
+    fn is_settled(&self) -> bool {
+        false
+    }
+
     /// A batch was written: numbers that [`Step::ask`] gave are void.
     fn batch_ended(&mut self) {}
 
@@ -138,6 +144,9 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     fn make(_recipe: &str, _records: &[u8]) -> Option<Vec<u8>> {
         None
     }
+
+    /// A record that is shared with the source of a fork was passed over: its rows are there.
+    fn passed(&mut self, _record: &[u8]) {}
 
     /// What makes two records of a fork and its parent the same; none for a record that tells of its own source, such
     /// as a header.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Diagnostic;
+use super::format::Format;
 use super::template::Template;
 use crate::model::{Digest, EvalNumber, EventNumber, SessionId, Timestamp};
 use crate::store::Store;
@@ -28,8 +29,9 @@ pub struct Progress<S> {
     pub bytes: u64,
     /// Line ends in those bytes.
     pub lines: u64,
-    /// BLAKE3 of those bytes.
-    pub hash: Digest,
+    /// BLAKE3 of those bytes; none where they were appended one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Digest>,
     /// The time of the last record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
@@ -58,6 +60,30 @@ pub struct Progress<S> {
     pub diagnostics_before: u64,
     /// What the format must remember.
     pub state: S,
+}
+
+impl<F: Format> Progress<F> {
+    /// Before the first batch.
+    pub(super) fn new() -> Progress<F> {
+        Progress {
+            format: F::NAME.to_owned(),
+            version: 1,
+            records: 0,
+            bytes: 0,
+            lines: 0,
+            hash: None,
+            at: None,
+            previous: None,
+            files: None,
+            tail: 0,
+            after: 0,
+            depth: 0,
+            marks: Vec::new(),
+            diagnostics: Vec::new(),
+            diagnostics_before: 0,
+            state: F::default(),
+        }
+    }
 }
 
 /// How far the import had come when a head was sealed.

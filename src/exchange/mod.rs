@@ -18,6 +18,7 @@ pub mod json;
 pub mod kept;
 mod order;
 pub mod pi;
+pub mod pixir;
 pub mod reader;
 mod run;
 pub mod shared;
@@ -39,7 +40,7 @@ pub use format::{Known, Recognized};
 pub use written::write_source;
 
 /// The formats, in the order they are tried.
-pub static FORMATS: [Known; 2] = [Known::of::<pi::Pi>(), Known::of::<fractal::Fractal>()];
+pub static FORMATS: [Known; 3] = [Known::of::<pi::Pi>(), Known::of::<pixir::Pixir>(), Known::of::<fractal::Fractal>()];
 
 /// What an import came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

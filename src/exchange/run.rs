@@ -4,7 +4,7 @@ use super::batch::Importer;
 use super::format::{Format, Header};
 use super::kept::{self, Last};
 use super::reader::{Item, Reader};
-use super::shared::{Shared, agreement, branch_at};
+use super::shared::{Agreement, Shared, agreement, branch_at};
 use super::source::Source;
 use super::{Diagnostic, ImportError, Imported, Seen};
 use crate::model::{DerivationKind, Digest, HeadId, SessionId, Status};
@@ -122,7 +122,8 @@ impl Identity {
     }
 }
 
-fn short(digest: &Digest) -> String {
+/// The digits of a hash that names have.
+pub(super) fn short(digest: &Digest) -> String {
     digest.to_string().chars().skip(3).take(16).collect()
 }
 
@@ -268,11 +269,14 @@ impl<F: Format> Candidate<F> {
         let mut reader = Reader::of(&source.parts, F::SYNTAX);
         let bytes = last.progress.bytes;
         reader.skip(bytes).map_err(|error| source.io(error))?;
-        let fit = if reader.position().bytes == bytes && reader.position().hash == last.progress.hash {
+        let fit = if reader.position().bytes == bytes && Some(reader.position().hash) == last.progress.hash {
             Fit::Begins { bytes }
         } else {
-            let agreement = agreement(store, &info.session, source)?;
-            if agreement.is_all { Fit::IsPart } else { Fit::Leaves { same: agreement.same } }
+            match agreement(store, &info.session, source)? {
+                Agreement { same, .. } if same == bytes => Fit::Begins { bytes },
+                Agreement { is_all: true, .. } => Fit::IsPart,
+                Agreement { same, .. } => Fit::Leaves { same },
+            }
         };
         Ok(Some(Candidate { info, last, fit }))
     }

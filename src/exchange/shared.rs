@@ -170,24 +170,7 @@ fn branch<F: Format>(
     let head = store.event(session, mark.head)?.head_id.ok_or_else(|| kept::damaged(None))?;
     let state = serde_json::from_str(mark.state.get()).map_err(|error| kept::damaged(Some(error.into())))?;
     let depth = if depth > MAX_DEPTH { 0 } else { depth };
-    let progress = Progress {
-        format: F::NAME.to_owned(),
-        version: 1,
-        records: 0,
-        bytes: 0,
-        lines: 0,
-        hash: Digest::of(b""),
-        at: mark.at,
-        previous: None,
-        files: None,
-        tail: 0,
-        after: 0,
-        depth,
-        marks: Vec::new(),
-        diagnostics: Vec::new(),
-        diagnostics_before: 0,
-        state,
-    };
+    let progress = Progress { at: mark.at, depth, state, ..Progress::new() };
     let shared = Shared { session: session.clone(), depth, runs, at: 0 };
     Ok(Branch { head, shared, last: Last { event: None, payload: None, progress } })
 }
@@ -246,39 +229,52 @@ fn against<F: Format>(
         marks.extend(kept.progress.marks.iter().cloned());
         marks.push(kept.end());
     }
-    let file = flat(store, session).map_err(|error| unreadable(source, error))?;
+    let file = flat(store, session, u64::MAX).map_err(|error| unreadable(source, error))?;
     let io = |error| source.io(error);
     let mut parent = Reader::over(BufReader::with_capacity(256 * 1024, file)).with_syntax(F::SYNTAX);
     let mut child = Reader::of(&source.parts, F::SYNTAX);
-    let (mut runs, mut found, mut records) = (Vec::new(), None, 0);
-    'records: while let Some(item) = child.advance().map_err(io)? {
-        if matches!(item, Item::Blank | Item::Part) {
-            continue;
+    let (mut runs, mut found, mut records, mut common) = (Vec::new(), None, 0, None);
+    // A head lies behind so many of the parent's records, and what both have ends there.
+    let mut note = |records: u64, runs: &[Run], to: Option<u64>| {
+        let at = marks.partition_point(|mark| mark.records < records);
+        let mark = marks[at..].iter().take_while(|mark| mark.records == records).last();
+        if let Some((mark, to)) = mark.zip(to) {
+            found = Some((mark.clone(), runs.to_vec(), to));
         }
-        let Some(wanted) = key::<F>(&item, &child) else {
-            if item == Item::Record {
-                continue;
+    };
+    'records: loop {
+        let mut wanted = None;
+        while wanted.is_none() {
+            let Some(item) = child.advance().map_err(io)? else { break };
+            wanted = key::<F>(&item, &child);
+            if wanted.is_none() && !matches!(item, Item::Record | Item::Blank | Item::Part) {
+                break;
             }
-            break;
-        };
+        }
         loop {
-            let Some(theirs) = parent.advance().map_err(io)? else { break 'records };
-            records += u64::from(theirs == Item::Record);
-            match key::<F>(&theirs, &parent) {
-                Some(theirs) if theirs == wanted => break,
-                Some(_) if F::IS_TREE => {}
-                None if matches!(theirs, Item::Record | Item::Blank | Item::Part) => {}
-                _ => break 'records,
+            let Some(item) = parent.advance().map_err(io)? else { break 'records };
+            let theirs = key::<F>(&item, &parent);
+            let is_own = theirs.is_none() && matches!(item, Item::Record | Item::Blank | Item::Part);
+            if !is_own && (wanted.is_none() || (theirs != wanted && (theirs.is_none() || !F::IS_TREE))) {
+                break 'records;
+            }
+            records += u64::from(item == Item::Record);
+            if theirs.is_some() && theirs == wanted {
+                break;
+            }
+            if is_own && item == Item::Record {
+                // What tells of the parent alone may lie between the last common record and its head.
+                note(records, &runs, common);
+            } else if !is_own {
+                common = None;
             }
         }
         let from = child.offset();
         let to = from + child.bytes().len() as u64;
         let same = child.bytes() == parent.bytes() && depth <= MAX_DEPTH;
         push(&mut runs, Run { from, to, parent: same.then(|| parent.offset()) });
-        let at = marks.partition_point(|mark| mark.records < records);
-        if let Some(mark) = marks[at..].iter().take_while(|mark| mark.records == records).last() {
-            found = Some((mark.clone(), runs.clone(), to));
-        }
+        common = Some(to);
+        note(records, &runs, common);
     }
     let Some((mark, runs, bytes)) = found else { return Ok(None) };
     Ok(Some((bytes, branch(store, session, mark, runs, depth)?)))
@@ -293,11 +289,11 @@ fn key<F: Format>(item: &Item, reader: &Reader<'_>) -> Option<Digest> {
     }
 }
 
-/// The kept source of a session as a file.
-fn flat(store: &Store, session: &SessionId) -> Result<std::fs::File, ExportError> {
+/// The first bytes of the kept source of a session as a file.
+pub(super) fn flat(store: &Store, session: &SessionId, bytes: u64) -> Result<std::fs::File, ExportError> {
     let mut file = tempfile::tempfile().map_err(ExportError::Output)?;
     let mut out = Flat(io::BufWriter::new(&mut file));
-    written::copy(store, session, 0, u64::MAX, &mut out)?;
+    written::copy(store, session, 0, bytes, &mut out)?;
     io::Write::flush(&mut out.0).map_err(ExportError::Output)?;
     drop(out);
     file.rewind().map_err(ExportError::Output)?;

@@ -6,6 +6,7 @@ mod format;
 mod fractal;
 mod life;
 mod model;
+mod pixir;
 mod shell;
 mod tools;
 mod writers;

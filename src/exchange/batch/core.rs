@@ -21,6 +21,7 @@ pub(in crate::exchange) struct Core<'a> {
     pub(super) store: &'a Store,
     pub(super) source: &'a Source,
     pub(super) reader: Reader<'a>,
+    pub(super) syntax: Syntax,
     /// The current item, not imported yet.
     pub(super) item: Option<Item>,
     pub(super) torn: Option<Diagnostic>,
@@ -88,6 +89,12 @@ impl Held {
         }
     }
 
+    /// A line that is one record.
+    pub(super) fn line(line: &[u8], number: u64) -> Held {
+        let range = 0..line.trim_ascii_end().len();
+        Held { item: Item::Record, bytes: line.to_vec(), range, line: number, is_whole_line: true, ..Held::nothing() }
+    }
+
     pub(in crate::exchange) fn record(&self) -> &[u8] {
         &self.bytes[self.range.clone()]
     }
@@ -109,6 +116,7 @@ impl<'a> Core<'a> {
             store,
             source,
             reader,
+            syntax,
             item: None,
             torn: None,
             at: progress.and_then(|progress| progress.at),
@@ -272,7 +280,7 @@ impl<'a> Core<'a> {
             records: self.records,
             bytes: position.bytes,
             lines: position.lines,
-            hash: position.hash,
+            hash: Some(position.hash),
             at: self.at,
             previous: self.previous,
             files: self.files,

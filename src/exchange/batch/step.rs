@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use super::super::ImportError;
 use super::super::format::Format;
 use super::super::json::range_in;
 use super::super::kept::Mark;
+use super::super::reader::{Item, Reader};
 use super::super::source::Source;
 use super::super::template::{Hole, Template};
 use super::Stop;
@@ -33,14 +35,16 @@ pub(in crate::exchange) trait Inside {
     fn batch(&mut self) -> &mut super::core::InBatch;
     /// Bytes and lines before the current item, and after it.
     fn place(&self, after: bool) -> (u64, u64);
+    /// Shows the records before the current item.
+    fn before(&self, look: &mut dyn FnMut(&[u8])) -> Result<(), ImportError>;
 }
 
 /// What a step may look at.
 pub(in crate::exchange) struct Known<'k> {
-    store: &'k Store,
-    source: &'k Source,
-    at: Option<Timestamp>,
-    records: u64,
+    pub(super) store: &'k Store,
+    pub(super) source: &'k Source,
+    pub(super) at: Option<Timestamp>,
+    pub(super) records: u64,
 }
 
 impl Inside for Core<'_> {
@@ -57,6 +61,20 @@ impl Inside for Core<'_> {
             true => (self.reader.offset() + self.reader.bytes().len() as u64, self.reader.lines_after()),
             false => (self.reader.offset(), self.reader.line() - 1),
         }
+    }
+
+    fn before(&self, look: &mut dyn FnMut(&[u8])) -> Result<(), ImportError> {
+        let io = |error| self.source.io(error);
+        let mut reader = Reader::of(&self.source.parts, self.syntax);
+        while let Some(item) = reader.advance().map_err(io)? {
+            if reader.offset() >= self.reader.offset() {
+                break;
+            }
+            if item == Item::Record {
+                look(reader.record());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -113,6 +131,16 @@ impl<'i, 'b> Step<'i, 'b> {
     /// The source that is imported.
     pub fn source(&self) -> &Source {
         self.core.of().source
+    }
+
+    /// Shows the records of the source before this one, from its start: those of a run that is out of order may be
+    /// shown although they come after it. What this costs grows with the source.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] where the source cannot be read again.
+    pub fn before(&self, look: &mut dyn FnMut(&[u8])) -> Result<(), Stop> {
+        Ok(self.core.before(look)?)
     }
 
     /// Keeps the record with `holes` cut out: parts of [`Step::bytes`] that are payloads of rows of this batch. Those too
