@@ -10,12 +10,13 @@ use serde::Serialize;
 use super::{Context, Failure};
 
 /// Write a session as the log of another program
+///
+/// What was imported comes out byte for byte, but for a torn last line. What the session holds beyond, or a session of
+/// headwater's own, is translated, where the format has a writer.
 #[derive(clap::Args)]
-#[command(after_help = "What was imported comes out byte for byte, but for a torn last line.
-
-Examples:
-  headwater export demo --format pixir > demo.ndjson
-  headwater export 5fd1e58c --output session.jsonl")]
+#[command(after_help = "Examples:
+  headwater export demo --format pixir
+  headwater export demo --format pixir --output demo.ndjson")]
 pub struct Args {
     /// The session: id, unique prefix or alias
     session: String,

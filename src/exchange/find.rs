@@ -49,11 +49,11 @@ pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
         }
     }
     found.sort_by(|left, right| left.path.cmp(&right.path));
-    Ok(sorted(found))
+    Ok(ordered(found))
 }
 
-/// Those that others need first.
-fn sorted(found: Vec<Found>) -> Vec<Found> {
+/// The same with those first that others need, whatever folders they were found in; otherwise in the order given.
+pub fn ordered(found: Vec<Found>) -> Vec<Found> {
     if found.len() < 2 {
         return found;
     }

@@ -26,7 +26,7 @@ pub mod source;
 pub mod template;
 mod written;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ use crate::model::SessionId;
 pub use batch::Step;
 pub use error::{ExportError, ImportError};
 pub use export::{export, export_to};
-pub use find::{Found, find, import};
+pub use find::{Found, find, import, ordered};
 pub use format::{Known, Recognized};
 pub use written::write_source;
 
@@ -49,6 +49,7 @@ pub static FORMATS: [Known; 3] = [Known::of::<pi::Pi>(), Known::of::<pixir::Pixi
 pub struct Imported {
     pub session: SessionId,
     pub alias: Option<SessionId>,
+    #[serde(serialize_with = "shown")]
     pub source: PathBuf,
     pub format: &'static str,
     /// The session whose rows it shares, of a fork, or of a source that left what was imported of it before.
@@ -73,6 +74,11 @@ pub struct Seen {
     pub bytes: u64,
     /// Records in them.
     pub records: u64,
+}
+
+/// A path as JSON has it: text, whatever its bytes are.
+fn shown<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// How many diagnostics of a batch are kept.

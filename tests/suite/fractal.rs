@@ -358,12 +358,23 @@ fn what_is_no_record_is_kept_and_its_neighbours_are_not_lost() {
     lines.insert(12, "{:event/type :turn/put, :turn #:turn{:id 99, :status :final}, :event/id 0}".to_owned());
     lines.insert(13, "{:event/type :message/added, :message {:message/role :user}}".to_owned());
     lines.insert(14, "[:no :map]".to_owned());
-    lines.insert(15, "{:event/type :weather, :sky #{:blue}}".to_owned());
+    lines.insert(15, "{:event/type :call/started, :call #:call{:id 77, :type :\u{1}leaf}}".to_owned());
+    lines.insert(16, "{:event/type :session/status, :status \"\"}".to_owned());
+    lines.insert(17, format!("{{:event/type :deep, :at {}{}}}", "[".repeat(100_000), "]".repeat(100_000)));
+    lines.insert(18, "{:event/type :weather, :sky #{:blue}}".to_owned());
     fs::write(run.join("events.ednl"), lines.join("\n") + "\n").unwrap();
     let imported = &place.import(&run)[1];
     assert_eq!(
         odd(imported),
-        [(4, "bad-line"), (9, "two-records"), (13, "bad-record"), (14, "bad-record"), (15, "bad-line")]
+        [
+            (4, "bad-line"),
+            (9, "two-records"),
+            (13, "bad-record"),
+            (14, "bad-record"),
+            (15, "bad-line"),
+            (16, "bad-record"),
+            (17, "bad-record")
+        ]
     );
     assert_eq!(counts(imported)[..4], [4, 2, 5, 2], "one message was cut off");
     assert_eq!(place.kinds(&id("harbor"), "fractal/weather"), 1);

@@ -6,6 +6,7 @@ mod format;
 mod fractal;
 mod life;
 mod model;
+mod observed;
 mod pixir;
 mod shell;
 mod tools;

@@ -25,8 +25,8 @@ impl<E: Into<Stop>> From<E> for Not {
 
 type Done = Result<(), Not>;
 
-fn not<T>(result: Result<T, String>) -> Result<T, Not> {
-    result.map_err(Not::Understood)
+fn not<T, E: ToString>(result: Result<T, E>) -> Result<T, Not> {
+    result.map_err(|why| Not::Understood(why.to_string()))
 }
 
 impl Fractal {
@@ -72,7 +72,7 @@ impl Fractal {
     ) -> Result<MessageNumber, Not> {
         let id = not(row.id())?;
         let role = row.word("role").ok_or_else(|| Not::Understood("its message has no :message/role".to_owned()))?;
-        let role = Role::try_from(std::borrow::Cow::Owned(role)).map_err(|error| Not::Understood(error.to_string()))?;
+        let role = not(Role::try_from(std::borrow::Cow::Owned(role)))?;
         let content = row.get("content");
         let text = content.and_then(|content| content.string());
         let bytes = match (&text, content) {
@@ -162,7 +162,7 @@ impl Fractal {
         let row = not(record.row("call"))?;
         let id = not(row.id())?;
         let word = row.word("type").ok_or_else(|| Not::Understood("its call has no :call/type".to_owned()))?;
-        let call_type = CallType::try_from(std::borrow::Cow::Owned(word))?;
+        let call_type = not(CallType::try_from(std::borrow::Cow::Owned(word)))?;
         let mut holes = Holes::new();
         let mut filled = Call::new(CallNumber(0), call_type.clone());
         filled.status = row.status("status").unwrap_or(Status::RUNNING);
@@ -344,11 +344,8 @@ impl Fractal {
         let status = record.get("status").and_then(word);
         let status = status.ok_or_else(|| Not::Understood("it has no :status".to_owned()))?;
         let ended_at = record.get("ended-at").and_then(super::record::time);
-        step.batch.append(Body::SessionStatus(SessionStatus {
-            status: Status::new(status)?,
-            ended_at,
-            payload: None,
-        }))?;
+        let status = not(Status::new(status))?;
+        step.batch.append(Body::SessionStatus(SessionStatus { status, ended_at, payload: None }))?;
         Ok(())
     }
 
