@@ -5,6 +5,7 @@ mod copies;
 mod exchange;
 mod facts;
 mod format;
+mod fractal;
 mod life;
 mod model;
 mod observed;
