@@ -21,6 +21,7 @@ mod names;
 mod position;
 mod reader;
 mod readers;
+pub(crate) mod sabotage;
 mod scan;
 mod search;
 mod sync;
