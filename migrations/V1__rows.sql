@@ -104,7 +104,7 @@ CREATE TABLE hw_call (
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
 CREATE INDEX hw_call_n ON hw_call (sid, n);
-CREATE INDEX hw_call_child ON hw_call (child) WHERE child IS NOT NULL;
+CREATE INDEX hw_call_child ON hw_call (sid, n, child) WHERE child IS NOT NULL;
 CREATE INDEX hw_call_inherited ON hw_call (n, sid) WHERE inherited = 1;
 
 CREATE TABLE hw_eval (
@@ -175,7 +175,7 @@ CREATE TABLE hw_derivation (
   did INTEGER PRIMARY KEY, hash BLOB NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('fork', 'attach', 'restore')),
   source INTEGER NOT NULL, source_head INTEGER NOT NULL, target INTEGER NOT NULL, target_ev INTEGER NOT NULL, at INTEGER NOT NULL
 );
-CREATE INDEX hw_derivation_source ON hw_derivation (source, source_head);
+CREATE INDEX hw_derivation_source ON hw_derivation (source, kind, source_head);
 CREATE INDEX hw_derivation_target ON hw_derivation (target, target_ev);
 
 CREATE TABLE hw_alias (name TEXT PRIMARY KEY, sid INTEGER NOT NULL) WITHOUT ROWID;

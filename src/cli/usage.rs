@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct Sum {
     /// `known`, `partial` (some calls do not say) or `unknown` (none does).
     state: &'static str,
-    sum: Option<u64>,
+    sum: Option<u128>,
     unknown_calls: u64,
 }
 
@@ -48,7 +48,7 @@ impl Sum {
 #[serde(rename_all = "kebab-case")]
 pub struct Part {
     pub calls: u64,
-    pub cache_hits: u64,
+    pub cache_hits: Sum,
     pub tokens_input: Sum,
     pub tokens_output: Sum,
     pub tokens_cached: Sum,
@@ -60,7 +60,7 @@ impl From<Used> for Part {
     fn from(used: Used) -> Part {
         Part {
             calls: used.calls,
-            cache_hits: used.cache_hits,
+            cache_hits: used.cache_hits.into(),
             tokens_input: used.tokens_input.into(),
             tokens_output: used.tokens_output.into(),
             tokens_cached: used.tokens_cached.into(),

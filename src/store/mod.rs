@@ -3,6 +3,7 @@
 //! This floor promises that a commit which returned is on disk, whole; that one writer holds a session; that a failure
 //! says what it changed. What the rows mean to people is answered by the floor above.
 
+mod answers;
 mod batch;
 mod blobs;
 mod branch;
@@ -20,6 +21,7 @@ pub(crate) mod open;
 mod options;
 mod outcome;
 mod read;
+mod records;
 mod seal;
 mod session;
 mod state;
@@ -38,9 +40,11 @@ pub use derive::NewSession;
 pub use error::{CommitError, OpenError, ReadError, SessionOpenError};
 pub use message::NewMessage;
 pub use options::{OpenReport, Options};
+pub use records::{Content, Records, WithContent};
 pub use session::{AddMessage, Session};
 
 pub use crate::sqlite::open::Journal;
+pub use crate::view::records::{Range, Recorded, Scope};
 
 use crate::clock::Clock;
 use crate::segment::{LockGuard, Readers};

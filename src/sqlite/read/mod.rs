@@ -9,3 +9,5 @@ pub(crate) mod lineage;
 pub(crate) mod names;
 pub(crate) mod rows;
 pub(crate) mod session;
+pub(crate) mod tree;
+pub(crate) mod uses;

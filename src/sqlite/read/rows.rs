@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::names::Names;
 use crate::model::fold::{Entry, Numbered};
 use crate::model::{
-    Call, CallNumber, Eval, EvalNumber, EventNumber, Invocation, InvocationNumber, Message, MessageNumber, SessionId,
-    Snapshot, SnapshotNumber, Turn, TurnNumber,
+    Call, CallNumber, Counters, Eval, EvalNumber, EventNumber, Invocation, InvocationNumber, Message, MessageNumber,
+    SessionId, Snapshot, SnapshotNumber, Turn, TurnNumber,
 };
 use crate::sqlite::row::Columns;
 
@@ -27,13 +27,65 @@ pub(crate) trait Stored: Numbered + Sized {
     const LATEST: &'static str;
     /// The first event that wrote a number not below n: sid, n.
     const FIRST: &'static str;
+    /// The same without versions of a source's rows.
+    const FIRST_OWN: &'static str;
+    /// The first version in sight of each number, from the oldest event up: sid, first, last, limit, the start of the run. And
+    /// whether there may be one before: that is a version of a source's row, or there is one before the run.
+    const FIRSTS_UP: &'static str;
+    /// The same from the newest event down.
+    const FIRSTS_DOWN: &'static str;
+    /// All versions of the numbers from one to another: sid, first number, last number.
+    const VERSIONS: &'static str;
+    /// Each of these numbers with its last event: sid, first number, last number, last event, limit.
+    const NUMBERS_UP: &'static str;
+    /// The same from the greatest number down.
+    const NUMBERS_DOWN: &'static str;
+
+    /// The last number that a session inherited of the kind; 0 for one without versions.
+    fn inherited(counters: &Counters) -> u64;
 
     /// Takes the columns after the event.
     fn read(columns: &mut Columns, names: &mut Names) -> rusqlite::Result<Self>;
 }
 
+macro_rules! firsts {
+    ($table:literal, $inherited:literal, $order:literal) => {
+        concat!(
+            "SELECT t.ev, t.n, ",
+            $inherited,
+            " OR EXISTS (SELECT 1 FROM ",
+            $table,
+            " e WHERE e.sid = t.sid AND e.n = t.n AND e.ev < ?5) FROM ",
+            $table,
+            " t WHERE t.sid = ?1 AND t.ev BETWEEN ?2 AND ?3 AND NOT EXISTS (SELECT 1 FROM ",
+            $table,
+            " e WHERE e.sid = t.sid AND e.n = t.n AND e.ev < t.ev AND e.ev >= ?5) ORDER BY t.ev ",
+            $order,
+            " LIMIT ?4"
+        )
+    };
+}
+
+macro_rules! numbers {
+    ($table:literal, $order:literal) => {
+        concat!(
+            "SELECT n, max(ev) FROM ",
+            $table,
+            " WHERE sid = ?1 AND n BETWEEN ?2 AND ?3 AND ev <= ?4 GROUP BY n ORDER BY n ",
+            $order,
+            " LIMIT ?5"
+        )
+    };
+}
+
 macro_rules! stored {
-    ($row:ty, $table:literal, $versioned:literal, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+    ($row:ty, $table:literal, false, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+        stored!($row, $table, false, "0", |_| 0, $columns, |$c, $names| $read);
+    };
+    ($row:ty, $table:literal, true $count:ident, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+        stored!($row, $table, true, "inherited", |counters| counters.$count, $columns, |$c, $names| $read);
+    };
+    ($row:ty, $table:literal, $versioned:literal, $inherited:literal, $count:expr, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
         impl Stored for $row {
             const RANGE: &'static str = concat!(
                 "SELECT ev, ",
@@ -63,6 +115,24 @@ macro_rules! stored {
                 concat!("SELECT ev FROM ", $table, " WHERE sid = ?1 AND n = ?2 AND ev <= ?3 ORDER BY ev DESC LIMIT 1");
             const FIRST: &'static str =
                 concat!("SELECT ev FROM ", $table, " WHERE sid = ?1 AND n >= ?2 ORDER BY n, ev LIMIT 1");
+            const FIRST_OWN: &'static str = concat!(
+                "SELECT ev FROM ",
+                $table,
+                " WHERE sid = ?1 AND n >= ?2 AND ",
+                $inherited,
+                " = 0 ORDER BY n, ev LIMIT 1"
+            );
+            const FIRSTS_UP: &'static str = firsts!($table, $inherited, "ASC");
+            const FIRSTS_DOWN: &'static str = firsts!($table, $inherited, "DESC");
+            const NUMBERS_UP: &'static str = numbers!($table, "ASC");
+            const NUMBERS_DOWN: &'static str = numbers!($table, "DESC");
+            const VERSIONS: &'static str =
+                concat!("SELECT n, ev FROM ", $table, " WHERE sid = ?1 AND n BETWEEN ?2 AND ?3 ORDER BY n, ev");
+
+            fn inherited(counters: &Counters) -> u64 {
+                let count: fn(&Counters) -> u64 = $count;
+                count(counters)
+            }
 
             fn read($c: &mut Columns, $names: &mut Names) -> rusqlite::Result<Self> {
                 Ok($read)
@@ -85,7 +155,7 @@ stored!(Message, "hw_message", false, "n, role, content, chars, turn, call, extr
 stored!(
     Turn,
     "hw_turn",
-    true,
+    true turn,
     "n, status, head_before, input, final, summary, started_at, ended_at, error, extra",
     |c, names| Turn {
         turn: TurnNumber(c.word()?),
@@ -104,7 +174,7 @@ stored!(
 stored!(
     Call,
     "hw_call",
-    true,
+    true call,
     "n, type, status, turn, eval, input, request, response, result, error, provider, model, tokens_input, \
      tokens_output, tokens_cached, tokens_reasoning, cost, batch, batch_index, child, started_at, ended_at, extra",
     |c, names| Call {
@@ -172,7 +242,7 @@ stored!(Snapshot, "hw_snapshot", false, "n, kind, vars, restorable, unrestorable
 stored!(
     Invocation,
     "hw_invocation",
-    true,
+    true invocation,
     "n, id, type, status, call, label, input, final, error, caller_before, caller_after, callee, callee_before, \
      callee_after, child, started_at, ended_at",
     |c, names| Invocation {
@@ -313,4 +383,60 @@ pub(crate) fn latest<T: Stored>(connection: &Connection, sid: i64, n: i64, ev: i
 /// The first event of `sid` that wrote a number of the kind not below `n`.
 pub(crate) fn first<T: Stored>(connection: &Connection, sid: i64, n: i64) -> rusqlite::Result<Option<i64>> {
     connection.prepare_cached(T::FIRST)?.query_row([sid, n], |row| row.get(0)).optional()
+}
+
+/// The same without versions of a source's rows.
+pub(crate) fn first_own<T: Stored>(connection: &Connection, sid: i64, n: i64) -> rusqlite::Result<Option<i64>> {
+    connection.prepare_cached(T::FIRST_OWN)?.query_row([sid, n], |row| row.get(0)).optional()
+}
+
+/// The first version of a number in a run.
+pub(crate) struct First {
+    pub(crate) ev: i64,
+    pub(crate) n: i64,
+    /// Whether a run before may have one, too.
+    pub(crate) before: bool,
+}
+
+/// At most `limit` first versions in events `from` to `to` of a run of `sid` that begins at `start`.
+pub(crate) fn firsts<T: Stored>(
+    connection: &Connection,
+    sid: i64,
+    (from, to, start): (i64, i64, i64),
+    limit: i64,
+    newest_first: bool,
+) -> rusqlite::Result<Vec<First>> {
+    let mut statement = connection.prepare_cached(if newest_first { T::FIRSTS_DOWN } else { T::FIRSTS_UP })?;
+    let rows = statement.query_map([sid, from, to, limit, start], |row| {
+        Ok(First { ev: row.get(0)?, n: row.get(1)?, before: row.get(2)? })
+    })?;
+    rows.collect()
+}
+
+/// At most `limit` of the numbers `low` to `high` of `sid`, each with its last event up to one.
+pub(crate) fn numbers<T: Stored>(
+    connection: &Connection,
+    sid: i64,
+    (low, high, ev): (i64, i64, i64),
+    limit: i64,
+    newest_first: bool,
+) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let mut statement = connection.prepare_cached(if newest_first { T::NUMBERS_DOWN } else { T::NUMBERS_UP })?;
+    let rows = statement.query_map([sid, low, high, ev, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+/// Shows all versions of numbers `low` to `high` of `sid` to `each`: number, event.
+pub(crate) fn versions<T: Stored>(
+    connection: &Connection,
+    sid: i64,
+    (low, high): (i64, i64),
+    mut each: impl FnMut(i64, i64),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(T::VERSIONS)?;
+    let mut rows = statement.query([sid, low, high])?;
+    while let Some(row) = rows.next()? {
+        each(row.get(0)?, row.get(1)?);
+    }
+    Ok(())
 }
