@@ -13,7 +13,7 @@ use super::{Context, Failure, text};
 #[derive(clap::Args)]
 #[command(after_help = "Example:  headwater fork demo --name demo-2 --turn 1")]
 pub struct Args {
-    /// Id, unique prefix or alias of the source
+    /// The source, a session or node; SESSION@N for N turns back
     session: String,
     /// What is asked of the new session; without it no turn is played
     task: Option<String>,
@@ -41,14 +41,11 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     // A script that cannot be played changes nothing.
     let script = args.task.as_ref().map(|_| Script::load(&args.script)).transpose()?;
     let store = context.open_store(false)?;
-    let asked = store.resolve_session(&args.session)?;
-    let head = match args.at.resolve(&store, &asked)? {
-        Some(head) => head,
-        None => store.session(&asked)?.current_head.ok_or_else(|| {
-            Failure::new("no-head", format!("session {asked} has no current head"))
-                .hint("headwater events SESSION shows its checkpoints")
-        })?,
-    };
+    let found = args.at.find_any(&store, Some(&args.session))?;
+    let head = found.head.as_ref().map(|head| head.head).ok_or_else(|| {
+        Failure::new("no-head", format!("session {} has no current head", found.session()))
+            .hint("headwater events SESSION shows its checkpoints")
+    })?;
     let source = store.head(&head)?.session;
     let fork = store.fork(&head, context.new_session(args.name.as_ref()))?;
     let session = fork.id().clone();

@@ -7,6 +7,7 @@ mod cat;
 mod check;
 mod completions;
 mod content;
+mod cost;
 mod diff;
 mod engine;
 mod events;
@@ -16,14 +17,18 @@ mod fork;
 mod import;
 mod inspect;
 mod json;
+mod leaves;
 mod ls;
 mod outcome;
+mod prime;
 mod resume;
 mod rows;
 mod run;
 mod show;
+mod step;
 mod stream;
 mod text;
+mod tree;
 mod usage;
 
 use std::ffi::OsStr;
@@ -62,6 +67,11 @@ enum Verb {
     #[command(visible_alias = "list")]
     Ls(ls::Args),
     Show(show::Args),
+    Tree(tree::Args),
+    Prime(prime::Args),
+    Cost(cost::Args),
+    Leaves(leaves::Args),
+    Step(step::Args),
     Events(events::Args),
     #[command(visible_alias = "tail")]
     Stream(stream::Args),
@@ -82,6 +92,11 @@ impl Verb {
             Verb::Import(args) => import::run(&args, context),
             Verb::Ls(args) => ls::run(&args, context),
             Verb::Show(args) => show::run(&args, context),
+            Verb::Tree(args) => tree::run(&args, context),
+            Verb::Prime(args) => prime::run(&args, context),
+            Verb::Cost(args) => cost::run(&args, context),
+            Verb::Leaves(args) => leaves::run(&args, context),
+            Verb::Step(args) => step::run(&args, context),
             Verb::Events(args) => events::run(&args, context),
             Verb::Stream(args) => stream::run(&args, context),
             Verb::Inspect(args) => inspect::run(&args, context),

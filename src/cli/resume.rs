@@ -10,7 +10,7 @@ use super::{Context, Failure, outcome};
     after_help = "Exits with the outcome: 0 final value, 2 none, 3 timeout, 1 error.\n\nExample:  headwater resume demo \"and now double it\" --turn 1"
 )]
 pub struct Args {
-    /// Id, unique prefix or alias
+    /// A session or node; SESSION@N for N turns back
     session: String,
     /// What is asked; without it the session is only made ready
     task: Option<String>,
@@ -25,9 +25,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     // A script that cannot be played changes nothing.
     let script = args.task.as_ref().map(|_| Script::load(&args.script)).transpose()?;
     let store = context.open_store(false)?;
-    let session = store.resolve_session(&args.session)?;
-    let head = args.at.resolve(&store, &session)?;
-    let writer = store.resume(&session, head.as_ref())?;
+    let found = args.at.find_any(&store, Some(&args.session))?;
+    let session = found.session().clone();
+    let writer = store.resume(&session, found.chosen.as_ref())?;
     if let (Some(task), Some(script)) = (&args.task, &script) {
         engine::play(&writer, task, script)?;
     }

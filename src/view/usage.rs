@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::Answer;
 use super::heads::{Upwards, live};
-use super::types::{ModelUsage, Sum, TurnUsage, Usage, Used};
+use super::types::{ModelUsage, TurnUsage, Usage, Used};
 use crate::model::{CallType, TurnNumber};
 use crate::sqlite::read::head;
 use crate::sqlite::read::tree::{self, Caller};
@@ -124,15 +124,14 @@ fn part(call_type: &CallType) -> Option<usize> {
 }
 
 fn one(call: &CallUse) -> Used {
-    let one = |value: Option<u64>| value.map_or(Sum::Unknown(1), |value| Sum::Known(value.into()));
     let [input, output, cached, reasoning, cost] = call.sums;
     Used {
         calls: 1,
-        cache_hits: one(cached.map(|tokens| u64::from(tokens > 0))),
-        tokens_input: one(input),
-        tokens_output: one(output),
-        tokens_cached: one(cached),
-        tokens_reasoning: one(reasoning),
-        cost: one(cost),
+        cache_hits: cached.map(|tokens| u64::from(tokens > 0)).into(),
+        tokens_input: input.into(),
+        tokens_output: output.into(),
+        tokens_cached: cached.into(),
+        tokens_reasoning: reasoning.into(),
+        cost: cost.into(),
     }
 }

@@ -1,5 +1,10 @@
 //! Nodes: sessions as they hang from one another.
 
+use std::io::{self, Write};
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
 use super::{Link, SessionInfo, Used};
 use crate::model::{Call, DerivationKind, Digest, Entry, Eval, HeadId, Invocation, NodeName, SessionId, Status, Turn};
 
@@ -88,6 +93,61 @@ impl Node {
     /// How many sessions directly below it are not in the tree.
     pub fn more(&self) -> u64 {
         (self.children + self.forks).saturating_sub(self.shown)
+    }
+}
+
+/// Facts, the node's own: what hangs below it is not in it.
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (kind, called_by) = match &self.kind {
+            NodeKind::Root => ("root", None),
+            NodeKind::Child(called_by) => ("child", Some(called_by)),
+            NodeKind::Made(kind) => (kind.as_str(), None),
+        };
+        let mark = self.mark.map(|mark| match mark {
+            Mark::Cycle => "cycle",
+            Mark::Again => "again",
+            Mark::Missing => "missing",
+        });
+        let mut object = serializer.serialize_struct("Node", 14)?;
+        object.serialize_field("node", &self.name.to_string())?;
+        object.serialize_field("kind", kind)?;
+        object.serialize_field("type", &called_by)?;
+        object.serialize_field("label", &self.label)?;
+        object.serialize_field("session", &self.session)?;
+        object.serialize_field("status", &self.status)?;
+        object.serialize_field("turns", &self.info.as_ref().map_or(0, |info| info.turns))?;
+        object.serialize_field("calls", &self.own.calls)?;
+        object.serialize_field("head", &self.head)?;
+        object.serialize_field("final", &self.final_value)?;
+        object.serialize_field("own", &self.own)?;
+        object.serialize_field("subtree", &self.subtree)?;
+        object.serialize_field("more", &self.more())?;
+        object.serialize_field("mark", &mark)?;
+        object.end()
+    }
+}
+
+impl Tree {
+    /// Writes the nodes as JSON, each with those below it as `children`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+        // As deep as it is, without recursion: a node's object stays open until the next one is not below it.
+        for (at, node) in self.nodes.iter().enumerate() {
+            let own = serde_json::to_string(node)?;
+            out.write_all(own.strip_suffix('}').unwrap_or(&own).as_bytes())?;
+            out.write_all(b",\"children\":[")?;
+            let next = self.nodes.get(at + 1).map_or(0, |next| next.depth);
+            let closed = (node.depth + 1).saturating_sub(next);
+            (0..closed).try_for_each(|_| out.write_all(b"]}"))?;
+            if closed > 0 && next > 0 {
+                out.write_all(b",")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,8 @@
 //! Sums over calls.
 
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
 use crate::model::TurnNumber;
 
 /// A sum over calls, some of which may not say. Each call says less than 2^63, so no number of them is too much for it.
@@ -21,6 +24,29 @@ pub enum Sum {
 impl Default for Sum {
     fn default() -> Sum {
         Sum::Known(0)
+    }
+}
+
+impl From<Option<u64>> for Sum {
+    /// What one call says.
+    fn from(value: Option<u64>) -> Sum {
+        value.map_or(Sum::Unknown(1), |value| Sum::Known(value.into()))
+    }
+}
+
+/// `{"state":"partial","sum":12,"unknown-calls":1}`: `known`, `partial` or `unknown`.
+impl Serialize for Sum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let state = match self {
+            Sum::Known(_) => "known",
+            Sum::Partial { .. } => "partial",
+            Sum::Unknown(_) => "unknown",
+        };
+        let mut object = serializer.serialize_struct("Sum", 3)?;
+        object.serialize_field("state", state)?;
+        object.serialize_field("sum", &self.known())?;
+        object.serialize_field("unknown-calls", &self.unknown_calls())?;
+        object.end()
     }
 }
 
@@ -52,7 +78,8 @@ impl Sum {
 }
 
 /// What some calls used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each field is the sum it names")]
 pub struct Used {
     /// How many calls.
@@ -90,7 +117,7 @@ impl Used {
 
 /// What a session's calls to providers used: the last version of each, abandoned branches included. Calls of the
 /// engine's own services, and those that stand for a child session, are not counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     /// Its own root calls.
     pub root: Used,
@@ -98,28 +125,31 @@ pub struct Usage {
     pub leaf: Used,
     /// Both kinds of the sessions it called, and of those these called; each session once.
     pub children: Used,
-    /// Root, leaf and children.
+    /// Root, leaf and children; `total` in JSON.
+    #[serde(rename = "total")]
     pub tree: Used,
     /// Calls at the head it was made from, those that it ended itself included; in none of the above.
     pub inherited: Used,
 }
 
 /// What the calls to one model used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModelUsage {
     /// Who served it, where calls say.
     pub provider: Option<String>,
     /// The model, where calls say.
     pub model: Option<String>,
     /// What they used.
+    #[serde(flatten)]
     pub used: Used,
 }
 
 /// What the calls of one turn used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TurnUsage {
     /// The turn; none for calls of no turn.
     pub turn: Option<TurnNumber>,
     /// What they used.
+    #[serde(flatten)]
     pub used: Used,
 }
