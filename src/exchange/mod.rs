@@ -1,8 +1,9 @@
-//! Session logs of other programs, read in. This floor promises that every record of a source is kept so that it can
+//! Session logs of other programs, read in, and sessions as files for other programs ([`files`]). This floor promises that every record of a source is kept so that it can
 //! be written again byte for byte, that importing a source again adds nothing, that an interrupted import goes on where
 //! it was, and that a source which cannot be read changes nothing. What the command prints of it is left to the floor
 //! above.
 
+pub mod files;
 pub mod json;
 pub mod kept;
 pub mod pi;

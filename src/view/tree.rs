@@ -10,7 +10,7 @@ use super::sessions::{find_session, session_info};
 use super::types::{Mark, Node, NodeKind, Tree, TreeLimits, Used};
 use super::usage::{caller, own};
 use super::{Answer, not_found};
-use crate::model::{DerivationKind, Label, NodeName, SessionId, Status};
+use crate::model::{DerivationKind, HeadKind, Label, NodeName, SessionId, Status};
 use crate::sqlite::read::names::Names;
 use crate::sqlite::read::tree::{self as rows, Edge};
 use crate::sqlite::row::bound;
@@ -150,10 +150,16 @@ impl Reading<'_> {
         let conn = self.conn;
         let info = sid.map(|sid| session_info(conn, sid)).transpose()?;
         let head = info.as_ref().and_then(|info| info.current_head);
-        let final_value = match head {
-            Some(head) => head_info(conn, super::heads::hid(conn, &head)?)?.final_value,
-            None => None,
-        };
+        let (mut final_value, mut seen) = (None, HashSet::new());
+        let mut next = head;
+        while let Some(head) = next.take().filter(|head| seen.insert(*head)) {
+            let head = head_info(conn, super::heads::hid(conn, &head)?)?;
+            final_value = head.final_value;
+            // These end no turn: what was final before is.
+            if matches!(head.kind, HeadKind::Genesis | HeadKind::Compaction) && final_value.is_none() {
+                next = head.basis.or(head.up);
+            }
+        }
         let (mut children, mut forks) = (0, 0);
         if let Some(sid) = sid {
             children = rows::count(conn, caller(conn, sid)?).answer()?;

@@ -5,6 +5,7 @@ mod branch;
 mod care;
 mod events;
 mod listing;
+mod nodes;
 mod payload;
 mod record;
 mod state;

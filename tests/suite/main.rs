@@ -1,7 +1,9 @@
 //! What the library promises, one small module for each behaviour.
 
+mod answers;
 mod copies;
 mod exchange;
+mod files;
 mod format;
 mod life;
 mod model;
