@@ -12,7 +12,8 @@ macro_rules! called {
     ($rest:literal) => {
         concat!(
             "SELECT i.n, i.child, i.callee, i.label_text, i.type, i.status, i.child IS NOT NULL AND NOT EXISTS ",
-            "(SELECT 1 FROM hw_invocation e WHERE e.sid = i.sid AND e.child = i.child AND e.n < i.n AND e.n > ?2) ",
+            "(SELECT 1 FROM hw_invocation e INDEXED BY hw_invocation_child ",
+            "WHERE e.sid = i.sid AND e.child = i.child AND e.n < i.n AND e.n > ?2) ",
             "FROM hw_invocation i WHERE i.sid = ?1 ",
             "AND NOT EXISTS (SELECT 1 FROM hw_invocation l WHERE l.sid = i.sid AND l.n = i.n AND l.ev > i.ev) ",
             $rest
@@ -23,8 +24,10 @@ macro_rules! called {
 /// the ordinal is this one's: of several invocations with one ordinal it is the first one's.
 const INVOCATIONS: &str = called!("AND i.n > ?3 ORDER BY i.n LIMIT ?4");
 const INVOCATION: &str = called!("AND i.n = ?3 AND i.n > ?2");
-/// The invocation that has an ordinal: sid, the last inherited number, the ordinal.
-const WITH_ORDINAL: &str = "SELECT n FROM hw_invocation WHERE sid = ?1 AND child = ?3 AND n > ?2 ORDER BY ev LIMIT 1";
+/// The invocation that has an ordinal: sid, the last inherited number, the ordinal. The planner would rather keep the order of
+/// events, and go through all.
+const WITH_ORDINAL: &str = "SELECT n FROM hw_invocation INDEXED BY hw_invocation_child
+     WHERE sid = ?1 AND child = ?3 AND n > ?2 ORDER BY ev LIMIT 1";
 macro_rules! opened {
     ($columns:literal, $rest:literal) => {
         concat!(

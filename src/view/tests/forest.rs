@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn invocation(world: &mut World, s: usize, callee: Option<SessionId>, ordinal: bool) -> Invocation {
+pub(super) fn invocation(world: &mut World, s: usize, callee: Option<SessionId>, ordinal: bool) -> Invocation {
     let counters = &mut world.sessions[s].counters;
     counters.invocation += 1;
     counters.child += 1;
