@@ -37,7 +37,8 @@ impl Store {
     /// # let session = store.create_session(NewSession::named("demo".parse()?))?;
     /// # session.begin_turn("what is 2 + 2?")?;
     /// for turn in store.records::<Turn>(session.id(), Scope::Log, Range::newest_first())?.take(10) {
-    ///     println!("{} {}", turn.as_ref().unwrap().row.turn, turn?.row.status);
+    ///     let turn = turn?.row;
+    ///     println!("{} {}", turn.turn, turn.status);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
