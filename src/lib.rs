@@ -62,6 +62,7 @@ pub mod clock;
 pub mod exchange;
 pub mod journal;
 pub mod model;
+pub mod progress;
 pub mod segment;
 mod sqlite;
 pub mod store;

@@ -1,6 +1,7 @@
-//! Which session is meant, and which of its heads: `demo`, `demo/child-0001`, `demo@1`, `--head` and `--turn`.
+//! Which session is meant, and which of its heads: `SESSION`, `SESSION@N`, a head, `--head` and `--turn`.
 
 use headwater::model::{HeadId, NodeName, SessionId, TurnNumber};
+use headwater::store::error::ReadError;
 use headwater::store::{Scope, Store};
 use headwater::view::types::{HeadInfo, SessionInfo};
 
@@ -18,9 +19,29 @@ pub struct At {
 }
 
 impl At {
-    /// Neither given: for verbs that show more than one head.
-    pub fn none() -> At {
-        At { head: None, turn: None }
+    /// The session that `named` names, and the head chosen; none when its current one is meant.
+    ///
+    /// `SESSION@N` and a head's id name both; `--head` or `--turn` beside them is wrong usage.
+    pub fn session(&self, store: &Store, named: &str) -> Result<(SessionId, Option<HeadId>), Failure> {
+        let error = match store.resolve_session(named) {
+            Ok(session) => {
+                let head = self.resolve(store, &session)?;
+                return Ok((session, head));
+            }
+            Err(error) => error,
+        };
+        let (session, head) = match named.split_once('@') {
+            Some((session, _)) => (store.resolve_session(session)?, store.resolve_head(named)?),
+            None if named.starts_with("head-") => {
+                let head = store.resolve_head(named)?;
+                (store.head(&head)?.session, head)
+            }
+            None => return Err(error.into()),
+        };
+        if self.head.is_some() || self.turn.is_some() {
+            return Err(Failure::usage(format!("{named} names a head already: leave out --head and --turn")));
+        }
+        Ok((session, Some(head)))
     }
 
     /// The head chosen; none when the session's current one is meant.
@@ -28,10 +49,33 @@ impl At {
         Ok(match (&self.head, self.turn) {
             (Some(head), _) if head.starts_with('@') => Some(store.resolve_head(&format!("{session}{head}"))?),
             (Some(head), _) => Some(store.resolve_head(head)?),
-            (None, Some(turn)) => Some(store.head_of_turn(session, TurnNumber(turn))?),
+            (None, Some(turn)) => Some(of_turn(store, session, turn)?),
             (None, None) => None,
         })
     }
+}
+
+/// Refuses a name that is a session's id already: as an alias it would name nothing.
+pub fn refuse_taken(store: &Store, name: &SessionId) -> Result<(), Failure> {
+    if !store.exists(name.as_str())? {
+        return Ok(());
+    }
+    Err(Failure::new("conflict", format!("{name} is a session itself"))
+        .hint("choose another name")
+        .details(serde_json::json!({ "session": name })))
+}
+
+/// The head at which turn `turn` of `session` ended.
+fn of_turn(store: &Store, session: &SessionId, turn: u64) -> Result<HeadId, Failure> {
+    store.head_of_turn(session, TurnNumber(turn)).map_err(|error| match error {
+        ReadError::NotFound { .. } => {
+            let name = store.session(session).map_or_else(|_| session.clone(), |info| text::name(&info).clone());
+            Failure::new("not-found", format!("no checkpoint of {name} ends turn {turn}"))
+                .hint(format!("headwater inspect {name} lists its heads with their turns"))
+                .details(serde_json::json!({ "what": "turn", "name": turn.to_string(), "session": session }))
+        }
+        error => error.into(),
+    })
 }
 
 /// A session that was asked for, and the head that is looked at.
@@ -45,44 +89,37 @@ pub struct Found {
 }
 
 impl At {
-    /// The session and head meant by `node`, which may end in `@N`; without it, the session changed last.
-    pub fn find(&self, store: &Store, context: &Context, node: Option<&str>) -> Result<Found, Failure> {
-        let found = self.find_any(store, node)?;
-        if let Some(head) = found.head.as_ref().filter(|head| head.session != found.info.session) {
-            let other = text::name(&store.session(&head.session)?).clone();
-            let short = head.head.short();
-            return Err(Failure::new("invalid", format!("{short} is a head of {other}"))
-                .hint(context.command(&format!("show {other} --head {short}")))
-                .details(serde_json::json!({ "head": head.head, "session": head.session })));
-        }
-        Ok(found)
+    /// Neither given: for verbs that show more than one head.
+    pub fn none() -> At {
+        At { head: None, turn: None }
     }
 
-    /// The same, where a head of another session will do.
-    pub fn find_any(&self, store: &Store, node: Option<&str>) -> Result<Found, Failure> {
-        let (name, back) = split(store, node)?;
-        let session = store.session_at(&name)?;
-        let chosen = match back {
-            Some(_) if self.head.is_some() || self.turn.is_some() => {
-                return Err(Failure::usage("`@N` after a session, and --head or --turn: two heads are named"));
+    /// The session and head meant by `node`, a head of that very session; without it, the session changed last.
+    pub fn find(&self, store: &Store, context: &Context, node: Option<&str>) -> Result<Found, Failure> {
+        let (name, session, chosen) = match node {
+            Some(node) => {
+                let (session, chosen) = self.session(store, node)?;
+                let way = node.split_once('@').map_or(node, |(way, _)| way);
+                // A head names its session without a way to it.
+                let name = store.resolve_node(way).unwrap_or_else(|_| NodeName::root(session.clone()));
+                (name, session, chosen)
             }
-            Some(back) => Some(store.resolve_head(&format!("{session}@{back}"))?),
-            None => self.resolve(store, &session)?,
+            None => {
+                let session = latest(store)?;
+                let chosen = self.resolve(store, &session)?;
+                (NodeName::root(session.clone()), session, chosen)
+            }
         };
         let info = store.session(&session)?;
         let head = chosen.or(info.current_head).map(|head| store.head(&head)).transpose()?;
+        if let Some(head) = head.as_ref().filter(|head| head.session != session) {
+            let other = text::name(&store.session(&head.session)?).clone();
+            let short = head.head.short();
+            return Err(Failure::new("invalid", format!("{short} is a head of {other}"))
+                .hint(context.command(&format!("show {short}")))
+                .details(serde_json::json!({ "head": head.head, "session": head.session })));
+        }
         Ok(Found { name, info, head, chosen })
-    }
-}
-
-/// The node, and the text after its `@`.
-fn split<'t>(store: &Store, node: Option<&'t str>) -> Result<(NodeName, Option<&'t str>), Failure> {
-    let Some(node) = node else { return Ok((NodeName::root(latest(store)?), None)) };
-    match node.rsplit_once('@') {
-        // `@1` alone is of the session changed last, as a bare address is.
-        Some(("", back)) => Ok((NodeName::root(latest(store)?), Some(back))),
-        Some((node, back)) => Ok((store.resolve_node(node)?, Some(back))),
-        None => Ok((store.resolve_node(node)?, None)),
     }
 }
 

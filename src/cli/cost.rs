@@ -14,7 +14,10 @@ use super::{Context, Failure, content, tree};
 
 /// Show tokens and cost: of a session, its children, by model
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater cost demo --json | jq .usage.total.cost")]
+#[command(after_help = "Examples:
+  headwater cost demo
+  headwater cost demo --tree --turns
+  headwater cost demo --json | jq .usage.total.cost")]
 pub struct Args {
     /// A session, or a node below one: demo, demo/child-0001 [default: the session changed last]
     node: Option<String>,

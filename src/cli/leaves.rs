@@ -17,9 +17,12 @@ use super::{Context, Failure, json};
 
 /// Show the leaf calls of a node: prompts, answers, tokens, cost
 #[derive(clap::Args)]
-#[command(
-    after_help = "Exits with the outcome: 0 final value, 2 none, 3 timeout, 1 error.\n\nExample:  headwater leaves demo/child-0002 --json | jq -r '.leaves[] | .prompt'"
-)]
+#[command(after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
+
+Examples:
+  headwater leaves demo
+  headwater leaves demo --limit 5
+  headwater leaves demo --json | jq -r '.leaves[] | .prompt'")]
 pub struct Args {
     /// A session, or a node below one: demo, demo/child-0001 [default: the session changed last]
     node: Option<String>,
@@ -76,7 +79,7 @@ fn last(store: &Store, found: &Found, limit: usize) -> Result<(Vec<Entry<Call>>,
 
 fn print_json(store: &Store, context: &Context, found: &Found, limit: Option<usize>) -> Result<(), Failure> {
     let blobs = store.blobs();
-    let mut object = json::Object::begin(context.bytes())?;
+    let mut object = json::Object::begin(context.json())?;
     object.put("session", found.session())?;
     object.put("node", &found.name.address)?;
     object.array("leaves", |array| {

@@ -16,9 +16,12 @@ use super::{Context, Failure, rows, text};
 
 /// Tell in few words where a session stands: task, last turns, what is open, how to go on
 #[derive(clap::Args)]
-#[command(
-    after_help = "Exits with the outcome: 0 final value, 2 none, 3 timeout, 1 error.\n\nExample:  headwater prime demo >> prompt.txt"
-)]
+#[command(after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
+
+Examples:
+  headwater prime demo
+  headwater prime demo@1 --limit 1
+  headwater prime demo --json | jq -r '.open[].text'")]
 pub struct Args {
     /// A session, or a node below one: demo, demo/child-0001 [default: the session changed last]
     session: Option<String>,

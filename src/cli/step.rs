@@ -16,7 +16,12 @@ use super::{Context, Failure, text};
 #[derive(clap::Args)]
 #[command(
     override_usage = "headwater step [OPTIONS] [NODE] N",
-    after_help = "Exits with the outcome: 0 final value, 2 none, 3 timeout, 1 error.\n\nExamples:\n  headwater step demo 2\n  headwater step demo/child-0001 1 --json | jq -r .code"
+    after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
+
+Examples:
+  headwater step demo 2
+  headwater step demo@1 1
+  headwater step demo 1 --json | jq -r .code"
 )]
 pub struct Args {
     /// The node (demo, demo/child-0001) and the number of the eval; the number alone is of the session changed last

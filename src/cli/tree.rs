@@ -10,9 +10,12 @@ use headwater::view::types::{Mark, Node, NodeKind, TreeLimits};
 
 /// Show the children and forks of a node, with what each used
 #[derive(clap::Args)]
-#[command(
-    after_help = "Exits with the outcome: 0 final value, 2 none, 3 timeout, 1 error.\n\nExample:  headwater tree demo --json | jq -r '.. | objects | select(.status? == \"error\") | .node'"
-)]
+#[command(after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
+
+Examples:
+  headwater tree demo
+  headwater tree demo --depth 1 --limit 20
+  headwater tree demo --json | jq -r '.. | objects | select(.status? == \"error\") | .node'")]
 pub struct Args {
     /// A session, or a node below one: demo, demo/child-0001 [default: the session changed last]
     node: Option<String>,
@@ -31,7 +34,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let limits = TreeLimits { depth: args.depth, breadth: args.limit, ..TreeLimits::default() };
     let tree = store.tree(&found.name, limits)?;
     if context.json {
-        let mut out = context.bytes();
+        let mut out = context.json();
         tree.write_json(&mut out)?;
         out.write_all(b"\n")?;
         out.flush()?;

@@ -52,6 +52,7 @@ pub const FORMATS: [Format; 1] = [pi::FORMAT];
 pub struct Imported {
     pub session: SessionId,
     pub alias: Option<SessionId>,
+    #[serde(serialize_with = "shown")]
     pub source: PathBuf,
     pub format: &'static str,
     pub events: u64,
@@ -65,6 +66,11 @@ pub struct Imported {
     pub new_events: u64,
     /// What was odd in the source, in its order; at most [`MAX_DIAGNOSTICS`] of each batch.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A path as JSON has it: text, whatever its bytes are.
+fn shown<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// How many diagnostics of a batch are kept.

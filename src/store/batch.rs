@@ -1,19 +1,19 @@
 //! A batch: events gathered for one commit. Each gets its number as it is added, since the writer's handle is the only
 //! one that numbers; the commit checks that nobody else did.
 
+mod payloads;
 mod rows;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use self::payloads::Payloads;
 use super::Inner;
 use super::commit::{Claim, Guard, Pending, Work};
 use super::error::CommitError;
 use super::message::NewMessage;
 use super::state::State;
-use crate::blob::{self, Prepared, codec::Class};
 use crate::journal::{BatchKey, Lines};
-use crate::model::canonical::canonicalize;
 use crate::model::id::BadId;
 use crate::model::line::Item;
 use crate::model::{
@@ -29,9 +29,7 @@ pub struct Batch<'a> {
     before: (EventNumber, Digest),
     pub(super) at: Timestamp,
     pub(super) lines: Lines,
-    payloads: Vec<Prepared>,
-    /// Payloads of this batch and those found in the store: looked up once.
-    known: std::collections::HashSet<Digest>,
+    payloads: Payloads,
     key: Option<String>,
     /// The heads created here.
     pub(super) roots: std::collections::HashMap<HeadId, Root>,
@@ -49,8 +47,7 @@ impl<'a> Batch<'a> {
             state,
             at,
             lines: Lines::default(),
-            payloads: Vec::new(),
-            known: Default::default(),
+            payloads: Payloads::default(),
             key: None,
             roots: Default::default(),
             failed: None,
@@ -107,66 +104,6 @@ impl<'a> Batch<'a> {
     /// The current head, this batch included.
     pub fn current_head(&self) -> Option<HeadId> {
         self.state.current
-    }
-
-    /// Adds a payload to the commit, unless the store has it, and returns its ref.
-    pub fn put(&mut self, bytes: &[u8]) -> Digest {
-        self.put_with(bytes, None, Class::Payload)
-    }
-
-    /// The same with a media type.
-    pub fn put_media(&mut self, bytes: &[u8], media: &str) -> Digest {
-        self.put_with(bytes, Some(media), Class::Payload)
-    }
-
-    /// Adds a JSON value: canonicalized, so that equal values are one payload. What cannot be canonicalized (duplicate
-    /// keys, lone surrogates, extreme depth, no JSON at all) is kept as the bytes given.
-    pub fn put_value(&mut self, json: &[u8]) -> Digest {
-        match canonicalize(json) {
-            Ok(canonical) => self.put_with(&canonical, Some("application/json"), Class::Payload),
-            Err(_) => self.put_with(json, None, Class::Payload),
-        }
-    }
-
-    fn put_with(&mut self, bytes: &[u8], media: Option<&str>, class: Class) -> Digest {
-        let digest = Digest::of(bytes);
-        if !self.known.insert(digest) {
-            return digest;
-        }
-        match self.store.has_payload(&digest) {
-            Ok(true) => return digest,
-            Ok(false) => {}
-            Err(error) => {
-                self.failed.get_or_insert(error);
-                return digest;
-            }
-        }
-        if bytes.len() > blob::PART {
-            match self.store.put_parts(bytes) {
-                Ok(parts) => {
-                    let (size, media) = (bytes.len() as u64, media.map(str::to_owned));
-                    self.lines.push_record(Record::PayloadAdded { hash: digest, size, media, parts: Some(parts) });
-                }
-                Err(error) => {
-                    self.failed.get_or_insert(error);
-                }
-            }
-            return digest;
-        }
-        let mut prepared = Prepared::new(bytes, class);
-        prepared.media = media.map(str::to_owned);
-        self.lines.push_record(Record::PayloadAdded {
-            hash: digest,
-            size: prepared.size,
-            media: prepared.media.clone(),
-            parts: None,
-        });
-        self.payloads.push(prepared);
-        digest
-    }
-
-    pub(super) fn put_root(&mut self, bytes: &[u8]) -> Digest {
-        self.put_with(bytes, None, Class::Root)
     }
 
     pub(super) fn push(&mut self, mut body: Body) -> EventNumber {
@@ -282,13 +219,17 @@ impl<'a> Batch<'a> {
 
     /// The prepared commit and the state after it; no commit when nothing was added.
     pub(super) fn finish(mut self, claim: Claim) -> Result<(State, Option<Work>), CommitError> {
+        self.prepare_payloads();
         if let Some(error) = self.failed {
             return Err(error);
         }
-        if self.lines.is_empty() {
+        let text_len = self.lines.text_len() + self.payloads.text_len();
+        let (mut lines, payloads) = self.payloads.into_parts();
+        lines.append(self.lines);
+        if lines.is_empty() {
             return Ok((self.state, None));
         }
-        if self.lines.text_len() > crate::journal::LINE_LIMIT - 4_096 {
+        if text_len > crate::journal::LINE_LIMIT - 4_096 {
             let limit = crate::journal::LINE_LIMIT;
             return Err(CommitError::Invalid(format!("the rows of one batch take more than {limit} bytes")));
         }
@@ -297,15 +238,15 @@ impl<'a> Batch<'a> {
             if !(1..=256).contains(&key.len()) {
                 return Err(CommitError::Invalid("a batch key has 1 to 256 bytes".to_owned()));
             }
-            self.lines.key = Some(BatchKey {
+            lines.key = Some(BatchKey {
                 key,
                 session: self.state.session.clone(),
-                content: said_by(&self.lines),
+                content: said_by(&lines),
                 first_event: last.next(),
                 events: self.state.last_event.0 - last.0,
             });
         }
-        self.lines.pack();
+        lines.pack();
         let guard = Guard {
             session: self.state.session.clone(),
             claim,
@@ -313,7 +254,7 @@ impl<'a> Batch<'a> {
             before: digest,
             after: self.state.digest,
         };
-        Ok((self.state, Some(Work { guard: Some(guard), lines: self.lines, payloads: self.payloads })))
+        Ok((self.state, Some(Work { guard: Some(guard), lines, payloads })))
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use super::commit::Work;
 use super::error::{CommitError, ReadError};
+use super::places::Place;
 use super::{Inner, Store};
 use crate::blob::{self, Prepared, codec::Class};
 use crate::journal::Lines;
@@ -202,12 +203,24 @@ impl Inner {
             return Err(damaged(digest, None));
         };
         let stored = u32::try_from(row.stored).unwrap_or(0);
-        blob::read(&self.log, Position::new(segment, offset), stored, row.size, digest)
-            .map_err(|error| damaged(digest, Some(Box::new(error))))
+        let place = Place { at: Position::new(segment, offset), stored, size: row.size };
+        let bytes = self.at(digest, place).map_err(|error| damaged(digest, Some(Box::new(error))))?;
+        self.places.keep(*digest, place);
+        Ok(bytes)
+    }
+
+    fn at(&self, digest: &Digest, place: Place) -> Result<Vec<u8>, blob::BlobError> {
+        blob::read(&self.log, place.at, place.stored, place.size, digest)
     }
 
     /// A payload's bytes, verified.
     pub(crate) fn payload(&self, digest: &Digest) -> Result<Vec<u8>, ReadError> {
+        if let Some(place) = self.places.get(digest) {
+            match self.at(digest, place) {
+                Ok(bytes) => return Ok(bytes),
+                Err(_) => self.places.forget(digest),
+            }
+        }
         let frames = self.parts(digest)?;
         if let [(part, row)] = frames.as_slice()
             && part == digest

@@ -49,7 +49,8 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
         conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;
         conn.set_prepared_statement_cache_capacity(256);
         migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
-        level::rebuild(&conn, &blobs, None).map_err(|error| levelled(root, error))?
+        let reading = (&options.observer, "rebuilding the rows from the log");
+        level::rebuild(&conn, &blobs, None, reading).map_err(|error| levelled(root, error))?
     };
     if !done.1.beyond_gap.is_empty() {
         let folder = aside_folder(root)?;
@@ -77,6 +78,8 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
     // Its first opening writes the journal mode into the file: only then is it as it will be.
     drop(sqlite::writer(&path, options.journal).map_err(sql(root))?);
+    // That change had a rollback journal. Were it back after a power loss, SQLite would undo with it what came later.
+    segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
     if !empty {
         report.rebuilt = Some((why.to_owned(), done.1.commits));
     }

@@ -63,6 +63,8 @@ pub(super) struct Pending {
 struct Slot {
     result: Option<Result<Tx, CommitError>>,
     waker: Option<Waker>,
+    /// Someone waits: a caller that leads its own commit never does, and to wake nobody is a system call.
+    waited_for: bool,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -77,12 +79,14 @@ impl Pending {
 
     /// Tells whoever waits. Never called while holding a lock.
     pub(super) fn complete(&self, result: Result<Tx, CommitError>) {
-        let waker = {
+        let (waker, waited_for) = {
             let mut slot = locked(&self.slot);
             slot.result.get_or_insert(result);
-            slot.waker.take()
+            (slot.waker.take(), slot.waited_for)
         };
-        self.done.notify_all();
+        if waited_for {
+            self.done.notify_all();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -98,6 +102,7 @@ impl Pending {
             if let Some(result) = &slot.result {
                 return result.clone();
             }
+            slot.waited_for = true;
             slot = self.done.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }
     }

@@ -49,7 +49,26 @@ impl Inner {
     /// Whether the payload is in the store.
     pub(super) fn has_payload(&self, digest: &Digest) -> Result<bool, CommitError> {
         let find = |conn: &Connection| find_blob(conn, digest).map_err(|error| ReadError::Database(Box::new(error)));
+        // A reader's connection drops its pages after each commit, the writer's keeps them: better if it is free.
+        if let Ok(writer) = self.writer.try_lock()
+            && writer.poison.is_none()
+            && writer.conn.is_autocommit()
+        {
+            return Ok(find(&writer.conn)?.is_some());
+        }
         Ok(self.read_once(find)?.is_some())
+    }
+
+    /// Which of the payloads are in the store, at one read point.
+    pub(super) fn have_payloads(&self, digests: &[Digest]) -> Result<Vec<bool>, CommitError> {
+        match digests {
+            [] => Ok(Vec::new()),
+            [one] => Ok(vec![self.has_payload(one)?]),
+            several => Ok(self.read(|conn| {
+                let found = several.iter().map(|digest| Ok(find_blob(conn, digest)?.is_some()));
+                found.collect::<rusqlite::Result<_>>().map_err(|error| ReadError::Database(Box::new(error)))
+            })?),
+        }
     }
 
     /// Commits a large payload's parts, each by itself; returns their refs.

@@ -20,6 +20,7 @@ mod message;
 pub(crate) mod open;
 mod options;
 mod outcome;
+mod places;
 mod read;
 mod records;
 mod seal;
@@ -76,6 +77,7 @@ pub(crate) struct Inner {
     pub(crate) report: OpenReport,
     pub(crate) pool: Pool<SqliteConnectionManager>,
     pub(crate) log: Arc<Readers>,
+    places: places::Places,
     queue: Arc<Queue>,
     writer: Mutex<Writer>,
     /// The sessions that a handle of this process writes.

@@ -115,6 +115,7 @@ pub(super) fn open(root: &Path, options: Options) -> Result<Store, OpenError> {
         report,
         pool: pool(&path, options.readers),
         log: readers,
+        places: Default::default(),
         queue: Arc::new(Queue::default()),
         writer: Mutex::new(writer),
         handles: Mutex::default(),

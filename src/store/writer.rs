@@ -36,7 +36,7 @@ pub(super) struct Writer {
 /// A commit whose rows are applied, and what the log is to hold of it.
 struct Member {
     pending: Arc<Pending>,
-    tx: Tx,
+    head: TxHeader,
     body: Vec<u8>,
 }
 
@@ -71,7 +71,7 @@ impl Writer {
                 answers.push((member.pending, Err(answer)));
             }
         } else {
-            answers.extend(members.into_iter().map(|member| (member.pending, Ok(member.tx))));
+            answers.extend(members.into_iter().map(|member| (member.pending, Ok(member.head.tx))));
         }
         answers.extend(refused.into_iter().map(|(pending, error)| (pending, Err(error))));
         answers
@@ -153,7 +153,7 @@ impl Writer {
         let mut filled = Filled { adopted: adopted > 0 || meta.end != self.meta.end, start: meta.end, meta };
         let mut room = 0;
         // Display text and roots of this group are not in the log yet.
-        let mut small: HashMap<Digest, Vec<u8>> = HashMap::new();
+        let mut small: Small = HashMap::new();
         while let Some(pending) = queue.front().cloned() {
             let bytes = pending.work.bytes();
             if members.is_empty() {
@@ -173,7 +173,7 @@ impl Writer {
             let payload_start = filled.payload_end(members);
             for payload in &pending.work.payloads {
                 if let Some(bytes) = &payload.bytes {
-                    small.insert(payload.digest, bytes.clone());
+                    small.insert(payload.digest, Arc::clone(bytes));
                 }
             }
             if each == Each::InSavepoint {
@@ -190,7 +190,7 @@ impl Writer {
                     filled.meta.digest = digest;
                     room = room.saturating_sub(bytes);
                     let body = pending.work.lines.body(&head);
-                    members.push(Member { pending, tx: head.tx, body });
+                    members.push(Member { pending, head, body });
                 }
                 Err(_) if each == Each::Trusted => return Ok(None),
                 Err(error) => {
@@ -217,7 +217,7 @@ impl Writer {
         work: &Work,
         meta: &Meta,
         start: Position,
-        small: &HashMap<Digest, Vec<u8>>,
+        small: &Small,
     ) -> Result<(TxHeader, Digest), CommitError> {
         if let Some(guard) = &work.guard {
             self.may_write(guard, work)?;
@@ -306,12 +306,15 @@ impl Writer {
         frames.extend(members.iter().map(|m| FrameRef { kind: Kind::Commit, codec: 0, body: &m.body }));
         let bytes: u64 = frames.iter().map(|f| FRAME_HEADER_LEN + f.body.len() as u64).sum();
         meta.end = Position::new(start.segment, start.offset + bytes);
-        // All pages but the one that says where the log ends go to SQLite's WAL now: a disk that fills is then found
-        // before the log grows, and nothing is of unknown outcome. COMMIT writes that one page.
+        // All pages but the last of hw_tx, which says where the log ends, go to SQLite's WAL now: a disk that fills is
+        // then found before the log grows, and nothing is of unknown outcome. COMMIT writes that one page.
         self.conn.cache_flush().map_err(sql_fault)?;
+        for member in members {
+            level::add_tx(&self.conn, &member.head).map_err(sql_fault)?;
+        }
         meta.write(&self.conn).map_err(sql_fault)?;
         // The first tx of the group names it.
-        let group = members.first().map_or(0, |m| m.tx.0);
+        let group = members.first().map_or(0, |m| m.head.tx.0);
         let appended = self.log.append(start, group, &frames).map_err(|error| match error {
             AppendError::Unknown { source } => {
                 self.poison = Some(format!("a sync failed: {source}"));
@@ -360,16 +363,19 @@ impl Filled {
     }
 }
 
+/// Roots and display text of the group under way.
+type Small = HashMap<Digest, Arc<[u8]>>;
+
 /// Payloads of the group under way, then those in the log.
 struct Live<'a> {
-    small: &'a HashMap<Digest, Vec<u8>>,
+    small: &'a Small,
     log: FromLog<'a>,
 }
 
 impl Fetch for Live<'_> {
     fn fetch(&self, digest: &Digest, place: &BlobPlace) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
         match self.small.get(digest) {
-            Some(bytes) => Ok(bytes.clone()),
+            Some(bytes) => Ok(bytes.to_vec()),
             None => self.log.fetch(digest, place),
         }
     }

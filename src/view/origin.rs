@@ -13,6 +13,7 @@ use crate::model::{Call, Eval, EventNumber, Invocation, Turn};
 use crate::sqlite::read::head;
 use crate::sqlite::read::names::Names;
 use crate::sqlite::read::rows::{self, last_versions};
+use crate::sqlite::read::version;
 use crate::view::error::ReadError;
 
 /// The turn that session `sid`'s current head seals. A head that seals none, a compaction or the genesis of a fork, is gone on from
@@ -52,7 +53,7 @@ fn of_turn(conn: &Connection, hid: i64, n: i64) -> Result<Trace, ReadError> {
             }
         }
         let mut begun = None;
-        rows::versions::<Turn>(conn, place.sid, (n, n), |_, ev| {
+        version::versions::<Turn>(conn, place.sid, (n, n), |_, ev| {
             if begun.is_none() && (place.from..=place.to).contains(&ev) {
                 begun = Some(ev);
             }
@@ -60,7 +61,7 @@ fn of_turn(conn: &Connection, hid: i64, n: i64) -> Result<Trace, ReadError> {
         .answer()?;
         if let Some(ev) = begun {
             // A version here may go on from one in a span before.
-            let first = rows::firsts::<Turn>(conn, place.sid, (ev, ev, place.from), 1, false).answer()?;
+            let first = version::firsts::<Turn>(conn, place.sid, (ev, ev, place.from), 1, false).answer()?;
             begun = first.first().filter(|first| !first.before).map(|first| first.ev);
         }
         let run = (begun.unwrap_or(place.from), last.unwrap_or(place.to));

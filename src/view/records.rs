@@ -13,7 +13,8 @@ use crate::model::fold::Entry;
 use crate::model::{Call, Counters, Eval, HeadId, Invocation, Message, Snapshot, Turn};
 use crate::sqlite::read::head;
 use crate::sqlite::read::names::Names;
-use crate::sqlite::read::rows::{self, First, Stored};
+use crate::sqlite::read::rows::{self, Stored};
+use crate::sqlite::read::version::{self, First};
 use crate::sqlite::row::bound;
 use crate::view::error::ReadError;
 
@@ -161,7 +162,7 @@ impl Cursor {
                 None
             } else if run.inherited {
                 self.of_source(&mut names, run, (from, to), wanted, &mut found)?
-            } else if T::VERSIONED {
+            } else if T::VERSIONS.is_some() {
                 self.versioned(&mut names, run, (from, to), wanted, &mut found)?
             } else {
                 let (ends, limit) = (if self.range.newest_first { i64::MAX } else { 0 }, wanted as i64);
@@ -198,7 +199,8 @@ impl Cursor {
             return Ok(Some((bound(self.range.from.unwrap_or(0)), bound(last))));
         }
         let (mut from, mut to) = (run.from, run.to);
-        let begins = |n: u64| rows::first_own::<T>(conn, run.sid, bound(n)).answer();
+        let above = live(conn, run.sid)?.inherited;
+        let begins = |n: u64| version::first_own::<T>(conn, run.sid, bound(n), &above).answer();
         if let Some(n) = self.range.from {
             match begins(n)? {
                 Some(ev) if ev <= run.to => from = from.max(ev),
@@ -228,7 +230,8 @@ impl Cursor {
     ) -> Result<Option<i64>, ReadError> {
         let conn = names.connection();
         let limit = i64::try_from(wanted).unwrap_or(i64::MAX);
-        let firsts = rows::firsts::<T>(conn, run.sid, (from, to, run.from), limit, self.range.newest_first).answer()?;
+        let firsts =
+            version::firsts::<T>(conn, run.sid, (from, to, run.from), limit, self.range.newest_first).answer()?;
         let last = firsts.last().filter(|_| firsts.len() == wanted).map(|first| first.ev);
         let mut here: Vec<First> = Vec::with_capacity(firsts.len());
         for first in firsts {
@@ -260,7 +263,7 @@ impl Cursor {
         let limit = i64::try_from(wanted).unwrap_or(i64::MAX);
         let conn = names.connection();
         let numbers =
-            rows::numbers::<T>(conn, run.sid, (low, high, run.to), limit, self.range.newest_first).answer()?;
+            version::numbers::<T>(conn, run.sid, (low, high, run.to), limit, self.range.newest_first).answer()?;
         for (_, ev) in &numbers {
             rows::range(names, run.sid, (*ev, *ev), found).answer()?;
         }
@@ -309,7 +312,7 @@ impl Cursor {
         let mut found: HashMap<i64, (usize, i64, i64)> = HashMap::new();
         for of_session in later.chunk_by(|(_, a), (_, b)| a.sid == b.sid) {
             let Some(sid) = of_session.first().map(|(_, run)| run.sid) else { continue };
-            rows::versions::<T>(conn, sid, numbers, |n, ev| {
+            version::versions::<T>(conn, sid, numbers, |n, ev| {
                 let at = of_session.partition_point(|(_, run)| run.from <= ev);
                 let run = at.checked_sub(1).and_then(|at| of_session.get(at));
                 if let Some((order, _)) = run.filter(|(_, run)| ev <= run.to) {

@@ -4,12 +4,16 @@ mod alias;
 mod branch;
 mod care;
 mod events;
+mod help;
 mod listing;
 mod nodes;
+mod pages;
 mod payload;
 mod record;
+mod scripts;
 mod state;
 mod stream;
+mod terminal;
 mod usage;
 
 use std::path::Path;

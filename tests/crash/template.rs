@@ -20,6 +20,10 @@ pub enum Start {
     Sealed,
     /// The same, and then commits whose frames are in the log and whose rows are not.
     LeftByTheDead,
+    /// The same, its last frame damaged as by a write that was torn.
+    TornByTheDead,
+    /// Commits that were acknowledged, and whose rows a power loss took with the WAL.
+    RowsBehind,
     /// The sealed store without its database.
     NoRows,
     /// The sealed store with a database that nothing vouches for.
@@ -42,6 +46,8 @@ impl Templates {
             fs::remove_file(to.join("store").join(gone)).unwrap();
         }
         templates.left(&templates.path(Start::LeftByTheDead));
+        templates.torn(&templates.path(Start::TornByTheDead));
+        templates.behind(&templates.path(Start::RowsBehind));
         templates
     }
 
@@ -91,6 +97,36 @@ impl Templates {
         }
         panic!("no child could be killed between its frames and its rows");
     }
+
+    fn torn(&self, to: &Path) {
+        copy(&self.path(Start::LeftByTheDead), to);
+        let segment = to.join("store/blobs/0000000001.seg");
+        let (mut bytes, at) = last_byte(&segment);
+        bytes[at] ^= 0xff;
+        fs::write(segment, bytes).unwrap();
+    }
+
+    /// A child dies after some commits; the power fails, and of the WAL nothing was synced.
+    fn behind(&self, to: &Path) {
+        if !super::strace::is_there() {
+            return copy(&self.path(Start::Sealed), to);
+        }
+        let lived = Scratch::new();
+        copy(&self.path(Start::Sealed), lived.path());
+        kill_at_sync(&lived.root(), &lived.acks(), 7);
+        let batches =
+            super::acks::read(&lived.acks()).len() - super::acks::read(&self.path(Start::Sealed).join("acks")).len();
+        assert!(batches > 3, "the child died before it was told of anything");
+        fs::remove_file(lived.root().join("store.sqlite-wal")).unwrap();
+        copy(lived.path(), to);
+    }
+}
+
+/// The last byte of a segment that is no zero.
+fn last_byte(segment: &Path) -> (Vec<u8>, usize) {
+    let bytes = fs::read(segment).unwrap();
+    let at = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    (bytes, at)
 }
 
 /// Has a child killed as it enters that sync of the log.
@@ -126,7 +162,7 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 /// The note that vouches for a database, as the library would write it.
-fn note(database: &Path) -> String {
+pub fn note(database: &Path) -> String {
     let Ok(meta) = fs::metadata(database) else { return String::new() };
     let note =
         format!("headwater 1 inode {} ctime {}.{:09} size {}", meta.ino(), meta.ctime(), meta.ctime_nsec(), meta.len());

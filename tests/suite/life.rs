@@ -154,3 +154,15 @@ fn a_role_that_breaks_its_rule_is_refused() {
     let report = headwater::care::check(home.store.root(), headwater::care::Mode::Deep).unwrap();
     assert_eq!(report.issues, []);
 }
+
+/// Every b-tree is a page of an empty store, and those that a commit touches are written by it.
+#[test]
+fn an_empty_store_has_thirty_b_trees_at_most() {
+    let home = fresh();
+    let conn = rusqlite::Connection::open(home.store.root().join("store.sqlite")).unwrap();
+    let count = "SELECT count(*) FROM sqlite_schema WHERE rootpage > 0";
+    let others: u32 = conn.query_row(count, [], |row| row.get(0)).unwrap();
+    assert!(others < 30, "{others} and the schema's own");
+    let pages: u32 = conn.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    assert!(pages <= 48, "{pages} pages");
+}

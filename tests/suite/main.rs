@@ -7,6 +7,7 @@ mod files;
 mod format;
 mod life;
 mod model;
+mod observed;
 mod shell;
 mod tools;
 mod writers;

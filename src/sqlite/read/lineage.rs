@@ -1,4 +1,4 @@
-//! hw_invocation by its callee, hw_derivation by its ends.
+//! hw_invocation by its callee, hw_derivation by its ends, and calls as usage counts them.
 
 use rusqlite::Row;
 
@@ -9,10 +9,9 @@ use crate::model::{Derivation, EventNumber, HeadId, Invocation, SessionId};
 use crate::sqlite::row::Columns;
 
 const CALLED: &str = "SELECT DISTINCT sid, n FROM hw_invocation WHERE callee = ?1 ORDER BY sid, n";
-const DERIVED: &str =
-    "SELECT hash, kind, source, source_head, target, target_ev, at FROM hw_derivation
-     WHERE did IN (SELECT did FROM hw_derivation WHERE source = ?1 UNION SELECT did FROM hw_derivation WHERE target = ?1)
-     ORDER BY did";
+const DERIVED: &str = "SELECT hash, kind, source, source_head, target, target_ev, at FROM hw_derivation
+     WHERE source = ?1 OR target = ?1 ORDER BY tx, target, target_ev";
+
 /// The invocations, in any session, whose callee is `callee`: the last version each.
 pub(crate) fn called(names: &mut Names, callee: &SessionId) -> rusqlite::Result<Vec<Entry<Invocation>>> {
     let connection = names.connection();

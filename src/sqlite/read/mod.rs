@@ -11,3 +11,4 @@ pub(crate) mod rows;
 pub(crate) mod session;
 pub(crate) mod tree;
 pub(crate) mod uses;
+pub(crate) mod version;

@@ -9,7 +9,7 @@ use crate::model::{
     Call, CallNumber, Counters, Eval, EvalNumber, EventNumber, Invocation, InvocationNumber, Message, MessageNumber,
     SessionId, Snapshot, SnapshotNumber, Turn, TurnNumber,
 };
-use crate::sqlite::row::Columns;
+use crate::sqlite::row::{CALL, Columns, INVOCATION, TURN};
 
 /// A kind of row: its statements and the order of its columns.
 pub(crate) trait Stored: Numbered + Sized {
@@ -17,29 +17,22 @@ pub(crate) trait Stored: Numbered + Sized {
     const RANGE: &'static str;
     /// Their numbers alone: sid, first, last.
     const NUMBERS: &'static str;
-    /// Whether a number may be written more than once.
-    const VERSIONED: bool;
+    /// The kind in hw_version, where a number may be written more than once.
+    const VERSIONS: Option<i64>;
     /// The newest of them first: sid, first, last, limit.
     const NEWEST: &'static str;
     /// The oldest of them first, from a number on: sid, first, last, limit, number.
     const FROM: &'static str;
-    /// The latest event that wrote number n, up to an event: sid, n, event.
-    const LATEST: &'static str;
-    /// The first event that wrote a number not below n: sid, n.
-    const FIRST: &'static str;
-    /// The same without versions of a source's rows.
-    const FIRST_OWN: &'static str;
+    /// The event and number of the first row from an event on: sid, event.
+    const NEXT: &'static str;
+    /// The event and number of the last row: sid.
+    const LAST: &'static str;
+
     /// The first version in sight of each number, from the oldest event up: sid, first, last, limit, the start of the run. And
     /// whether there may be one before: that is a version of a source's row, or there is one before the run.
     const FIRSTS_UP: &'static str;
     /// The same from the newest event down.
     const FIRSTS_DOWN: &'static str;
-    /// All versions of the numbers from one to another: sid, first number, last number.
-    const VERSIONS: &'static str;
-    /// Each of these numbers with its last event: sid, first number, last number, last event, limit.
-    const NUMBERS_UP: &'static str;
-    /// The same from the greatest number down.
-    const NUMBERS_DOWN: &'static str;
 
     /// The last number that a session inherited of the kind; 0 for one without versions.
     fn inherited(counters: &Counters) -> u64;
@@ -49,43 +42,38 @@ pub(crate) trait Stored: Numbered + Sized {
 }
 
 macro_rules! firsts {
-    ($table:literal, $inherited:literal, $order:literal) => {
+    ($table:literal, $kind:literal, $order:literal) => {
         concat!(
-            "SELECT t.ev, t.n, ",
-            $inherited,
-            " OR EXISTS (SELECT 1 FROM ",
+            "SELECT t.ev, t.n, t.inherited OR EXISTS (SELECT 1 FROM hw_version e WHERE e.sid = t.sid AND e.kind = ",
+            $kind,
+            " AND e.n = t.n AND e.ev < ?5) FROM ",
             $table,
-            " e WHERE e.sid = t.sid AND e.n = t.n AND e.ev < ?5) FROM ",
-            $table,
-            " t WHERE t.sid = ?1 AND t.ev BETWEEN ?2 AND ?3 AND NOT EXISTS (SELECT 1 FROM ",
-            $table,
-            " e WHERE e.sid = t.sid AND e.n = t.n AND e.ev < t.ev AND e.ev >= ?5) ORDER BY t.ev ",
+            " t WHERE t.sid = ?1 AND t.ev BETWEEN ?2 AND ?3 AND NOT EXISTS (SELECT 1 FROM hw_version e WHERE e.sid = t.sid AND e.kind = ",
+            $kind,
+            " AND e.n = t.n AND e.ev < t.ev AND e.ev >= ?5) ORDER BY t.ev ",
             $order,
             " LIMIT ?4"
         )
     };
 }
 
-macro_rules! numbers {
-    ($table:literal, $order:literal) => {
-        concat!(
-            "SELECT n, max(ev) FROM ",
-            $table,
-            " WHERE sid = ?1 AND n BETWEEN ?2 AND ?3 AND ev <= ?4 GROUP BY n ORDER BY n ",
-            $order,
-            " LIMIT ?5"
-        )
-    };
-}
-
 macro_rules! stored {
-    ($row:ty, $table:literal, false, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
-        stored!($row, $table, false, "0", |_| 0, $columns, |$c, $names| $read);
+    ($row:ty, $table:literal, None, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+        stored!($row, $table, None, "", "", |_| 0, $columns, |$c, $names| $read);
     };
-    ($row:ty, $table:literal, true $count:ident, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
-        stored!($row, $table, true, "inherited", |counters| counters.$count, $columns, |$c, $names| $read);
+    ($row:ty, $table:literal, Some($code:ident, $kind:literal, $count:ident), $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+        stored!(
+            $row,
+            $table,
+            Some($code),
+            firsts!($table, $kind, "ASC"),
+            firsts!($table, $kind, "DESC"),
+            |counters| counters.$count,
+            $columns,
+            |$c, $names| $read
+        );
     };
-    ($row:ty, $table:literal, $versioned:literal, $inherited:literal, $count:expr, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+    ($row:ty, $table:literal, $versions:expr, $up:expr, $down:expr, $count:expr, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
         impl Stored for $row {
             const RANGE: &'static str = concat!(
                 "SELECT ev, ",
@@ -96,7 +84,7 @@ macro_rules! stored {
             );
             const NUMBERS: &'static str =
                 concat!("SELECT n FROM ", $table, " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev");
-            const VERSIONED: bool = $versioned;
+            const VERSIONS: Option<i64> = $versions;
             const NEWEST: &'static str = concat!(
                 "SELECT ev, ",
                 $columns,
@@ -111,23 +99,13 @@ macro_rules! stored {
                 $table,
                 " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n >= ?5 ORDER BY ev LIMIT ?4"
             );
-            const LATEST: &'static str =
-                concat!("SELECT ev FROM ", $table, " WHERE sid = ?1 AND n = ?2 AND ev <= ?3 ORDER BY ev DESC LIMIT 1");
-            const FIRST: &'static str =
-                concat!("SELECT ev FROM ", $table, " WHERE sid = ?1 AND n >= ?2 ORDER BY n, ev LIMIT 1");
-            const FIRST_OWN: &'static str = concat!(
-                "SELECT ev FROM ",
-                $table,
-                " WHERE sid = ?1 AND n >= ?2 AND ",
-                $inherited,
-                " = 0 ORDER BY n, ev LIMIT 1"
-            );
-            const FIRSTS_UP: &'static str = firsts!($table, $inherited, "ASC");
-            const FIRSTS_DOWN: &'static str = firsts!($table, $inherited, "DESC");
-            const NUMBERS_UP: &'static str = numbers!($table, "ASC");
-            const NUMBERS_DOWN: &'static str = numbers!($table, "DESC");
-            const VERSIONS: &'static str =
-                concat!("SELECT n, ev FROM ", $table, " WHERE sid = ?1 AND n BETWEEN ?2 AND ?3 ORDER BY n, ev");
+            const NEXT: &'static str =
+                concat!("SELECT ev, n FROM ", $table, " WHERE sid = ?1 AND ev >= ?2 ORDER BY ev LIMIT 1");
+            const LAST: &'static str =
+                concat!("SELECT ev, n FROM ", $table, " WHERE sid = ?1 ORDER BY ev DESC LIMIT 1");
+
+            const FIRSTS_UP: &'static str = $up;
+            const FIRSTS_DOWN: &'static str = $down;
 
             fn inherited(counters: &Counters) -> u64 {
                 let count: fn(&Counters) -> u64 = $count;
@@ -142,7 +120,7 @@ macro_rules! stored {
 }
 
 // The fields of each literal are evaluated as they are written: in the order of the columns.
-stored!(Message, "hw_message", false, "n, role, content, chars, turn, call, extra", |c, names| Message {
+stored!(Message, "hw_message", None, "n, role, content, chars, turn, call, extra", |c, names| Message {
     message: MessageNumber(c.word()?),
     role: c.word()?,
     content: c.digest(names)?,
@@ -155,7 +133,7 @@ stored!(Message, "hw_message", false, "n, role, content, chars, turn, call, extr
 stored!(
     Turn,
     "hw_turn",
-    true turn,
+    Some(TURN, "7", turn),
     "n, status, head_before, input, final, summary, started_at, ended_at, error, extra",
     |c, names| Turn {
         turn: TurnNumber(c.word()?),
@@ -174,7 +152,7 @@ stored!(
 stored!(
     Call,
     "hw_call",
-    true call,
+    Some(CALL, "9", call),
     "n, type, status, turn, eval, input, request, response, result, error, provider, model, tokens_input, \
      tokens_output, tokens_cached, tokens_reasoning, cost, batch, batch_index, child, started_at, ended_at, extra",
     |c, names| Call {
@@ -207,7 +185,7 @@ stored!(
 stored!(
     Eval,
     "hw_eval",
-    false,
+    None,
     "n, name, status, turn, message, call, code, result, observation, error, started_at, ended_at, extra",
     |c, names| Eval {
         eval: EvalNumber(c.word()?),
@@ -226,7 +204,7 @@ stored!(
     }
 );
 
-stored!(Snapshot, "hw_snapshot", false, "n, kind, vars, restorable, unrestorable, turn, eval, extra", |c, names| {
+stored!(Snapshot, "hw_snapshot", None, "n, kind, vars, restorable, unrestorable, turn, eval, extra", |c, names| {
     Snapshot {
         snapshot: SnapshotNumber(c.word()?),
         kind: c.word()?,
@@ -242,7 +220,7 @@ stored!(Snapshot, "hw_snapshot", false, "n, kind, vars, restorable, unrestorable
 stored!(
     Invocation,
     "hw_invocation",
-    true invocation,
+    Some(INVOCATION, "14", invocation),
     "n, id, type, status, call, label, input, final, error, caller_before, caller_after, callee, callee_before, \
      callee_after, child, started_at, ended_at",
     |c, names| Invocation {
@@ -291,7 +269,7 @@ pub(crate) fn range<T: Stored>(
 /// The rows in several runs of events, in their order: by number, of several versions the last.
 pub(crate) fn visible<T: Stored>(names: &mut Names, runs: &[(i64, (i64, i64))]) -> rusqlite::Result<Vec<Entry<T>>> {
     let mut out = Vec::new();
-    if !T::VERSIONED {
+    if T::VERSIONS.is_none() {
         for (sid, run) in runs {
             range(names, *sid, *run, &mut out)?;
         }
@@ -375,68 +353,80 @@ pub(crate) fn one<T: Stored>(names: &mut Names, sid: i64, ev: i64) -> rusqlite::
     T::read(&mut columns, names).map(Some)
 }
 
+const LATEST_VERSION: &str =
+    "SELECT ev FROM hw_version WHERE sid = ?1 AND kind = ?2 AND n = ?3 AND ev <= ?4 ORDER BY ev DESC LIMIT 1";
+const FIRST_VERSION: &str = "SELECT ev FROM hw_version WHERE sid = ?1 AND kind = ?2 AND n >= ?3 ORDER BY n, ev LIMIT 1";
+
 /// The latest event of `sid`, up to `ev`, that wrote number `n` of the kind.
 pub(crate) fn latest<T: Stored>(connection: &Connection, sid: i64, n: i64, ev: i64) -> rusqlite::Result<Option<i64>> {
-    connection.prepare_cached(T::LATEST)?.query_row([sid, n, ev], |row| row.get(0)).optional()
+    match T::VERSIONS {
+        Some(kind) => {
+            connection.prepare_cached(LATEST_VERSION)?.query_row([sid, kind, n, ev], |row| row.get(0)).optional()
+        }
+        None => Ok(halve::<T>(connection, sid, n)?.filter(|(at, found)| *found == n && *at <= ev).map(|(at, _)| at)),
+    }
 }
 
 /// The first event of `sid` that wrote a number of the kind not below `n`.
 pub(crate) fn first<T: Stored>(connection: &Connection, sid: i64, n: i64) -> rusqlite::Result<Option<i64>> {
-    connection.prepare_cached(T::FIRST)?.query_row([sid, n], |row| row.get(0)).optional()
-}
-
-/// The same without versions of a source's rows.
-pub(crate) fn first_own<T: Stored>(connection: &Connection, sid: i64, n: i64) -> rusqlite::Result<Option<i64>> {
-    connection.prepare_cached(T::FIRST_OWN)?.query_row([sid, n], |row| row.get(0)).optional()
-}
-
-/// The first version of a number in a run.
-pub(crate) struct First {
-    pub(crate) ev: i64,
-    pub(crate) n: i64,
-    /// Whether a run before may have one, too.
-    pub(crate) before: bool,
-}
-
-/// At most `limit` first versions in events `from` to `to` of a run of `sid` that begins at `start`.
-pub(crate) fn firsts<T: Stored>(
-    connection: &Connection,
-    sid: i64,
-    (from, to, start): (i64, i64, i64),
-    limit: i64,
-    newest_first: bool,
-) -> rusqlite::Result<Vec<First>> {
-    let mut statement = connection.prepare_cached(if newest_first { T::FIRSTS_DOWN } else { T::FIRSTS_UP })?;
-    let rows = statement.query_map([sid, from, to, limit, start], |row| {
-        Ok(First { ev: row.get(0)?, n: row.get(1)?, before: row.get(2)? })
-    })?;
-    rows.collect()
-}
-
-/// At most `limit` of the numbers `low` to `high` of `sid`, each with its last event up to one.
-pub(crate) fn numbers<T: Stored>(
-    connection: &Connection,
-    sid: i64,
-    (low, high, ev): (i64, i64, i64),
-    limit: i64,
-    newest_first: bool,
-) -> rusqlite::Result<Vec<(i64, i64)>> {
-    let mut statement = connection.prepare_cached(if newest_first { T::NUMBERS_DOWN } else { T::NUMBERS_UP })?;
-    let rows = statement.query_map([sid, low, high, ev, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    rows.collect()
-}
-
-/// Shows all versions of numbers `low` to `high` of `sid` to `each`: number, event.
-pub(crate) fn versions<T: Stored>(
-    connection: &Connection,
-    sid: i64,
-    (low, high): (i64, i64),
-    mut each: impl FnMut(i64, i64),
-) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(T::VERSIONS)?;
-    let mut rows = statement.query([sid, low, high])?;
-    while let Some(row) = rows.next()? {
-        each(row.get(0)?, row.get(1)?);
+    match T::VERSIONS {
+        Some(kind) => connection.prepare_cached(FIRST_VERSION)?.query_row([sid, kind, n], |row| row.get(0)).optional(),
+        None => Ok(halve::<T>(connection, sid, n)?.map(|(ev, _)| ev)),
     }
-    Ok(())
+}
+
+/// The first row of `sid` whose number is not below `n`, as event and number, of a kind whose numbers grow with the
+/// events: some twenty seeks in a million events, where an index would cost a page in every commit.
+fn halve<T: Stored>(connection: &Connection, sid: i64, n: i64) -> rusqlite::Result<Option<(i64, i64)>> {
+    let pair = |row: &Row| Ok((row.get(0)?, row.get(1)?));
+    let mut found: Option<(i64, i64)> = connection.prepare_cached(T::LAST)?.query_row([sid], pair).optional()?;
+    // What is looked for is `found`, or lies from `low` to before `high`.
+    let (mut low, mut high) = match found {
+        Some((ev, last)) if last >= n => (0, ev),
+        _ => return Ok(None),
+    };
+    let mut next = connection.prepare_cached(T::NEXT)?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match next.query_row([sid, middle], pair).optional()? {
+            Some((ev, number)) if number < n => low = ev + 1,
+            Some(row) => (found, high) = (Some(row), middle),
+            None => high = middle,
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_found_by_halving_as_by_going_through_all() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("../../../migrations/V1__rows.sql")).unwrap();
+        let add = |sid: i64, ev: i64, n: i64| {
+            conn.execute(
+                "INSERT INTO hw_message (sid, ev, n, role, content, chars) VALUES (?1, ?2, ?3, 1, 1, 0)",
+                [sid, ev, n],
+            )
+            .unwrap();
+        };
+        // Gaps in events and, after inherited numbers, in numbers; neighbours that are not meant.
+        let rows: Vec<(i64, i64)> = (0..200).map(|at| (2 + at * 8 + at * at % 7 + at / 50 * 1_000, 11 + at)).collect();
+        for (ev, n) in &rows {
+            add(2, *ev, *n);
+        }
+        add(1, 5, 1);
+        add(3, 700, 12);
+        for n in -1..230 {
+            let first = rows.iter().find(|row| row.1 >= n).map(|row| row.0);
+            assert_eq!(super::first::<Message>(&conn, 2, n).unwrap(), first, "{n}");
+            for ev in [0, 2, 299, 300, 5_000, i64::MAX] {
+                let latest = rows.iter().find(|row| row.1 == n && row.0 <= ev).map(|row| row.0);
+                assert_eq!(super::latest::<Message>(&conn, 2, n, ev).unwrap(), latest, "{n} up to {ev}");
+            }
+        }
+        assert_eq!(super::first::<Message>(&conn, 4, 1).unwrap(), None);
+    }
 }

@@ -1,7 +1,7 @@
 //! What hangs below a session: the sessions that its invocations and calls opened, and those made from its heads.
 //!
 //! Versions that a fork writes of its source's rows are none of its own children, which its own numbers tell: they are above the
-//! inherited ones.
+//! inherited ones. Calls that opened a session are looked for among all of the session's: what goes below it sums these anyway.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -14,16 +14,16 @@ macro_rules! called {
             "SELECT i.n, i.child, i.callee, i.label_text, i.type, i.status, i.child IS NOT NULL AND NOT EXISTS ",
             "(SELECT 1 FROM hw_invocation e INDEXED BY hw_invocation_child ",
             "WHERE e.sid = i.sid AND e.child = i.child AND e.n < i.n AND e.n > ?2) ",
-            "FROM hw_invocation i WHERE i.sid = ?1 ",
-            "AND NOT EXISTS (SELECT 1 FROM hw_invocation l WHERE l.sid = i.sid AND l.n = i.n AND l.ev > i.ev) ",
+            "FROM hw_version v CROSS JOIN hw_invocation i ON i.sid = v.sid AND i.ev = v.ev WHERE v.sid = ?1 AND v.kind = 14 ",
+            "AND NOT EXISTS (SELECT 1 FROM hw_version l WHERE l.sid = v.sid AND l.kind = 14 AND l.n = v.n AND l.ev > v.ev) ",
             $rest
         )
     };
 }
 /// The last version of invocations: sid, the last inherited number, a number, and how many. The last column says whether
 /// the ordinal is this one's: of several invocations with one ordinal it is the first one's.
-const INVOCATIONS: &str = called!("AND i.n > ?3 ORDER BY i.n LIMIT ?4");
-const INVOCATION: &str = called!("AND i.n = ?3 AND i.n > ?2");
+const INVOCATIONS: &str = called!("AND v.n > ?3 ORDER BY v.n LIMIT ?4");
+const INVOCATION: &str = called!("AND v.n = ?3 AND v.n > ?2");
 /// The invocation that has an ordinal: sid, the last inherited number, the ordinal. The planner would rather keep the order of
 /// events, and go through all.
 const WITH_ORDINAL: &str = "SELECT n FROM hw_invocation INDEXED BY hw_invocation_child
@@ -34,7 +34,7 @@ macro_rules! opened {
             "SELECT ",
             $columns,
             " FROM hw_call c WHERE c.sid = ?1 AND c.child IS NOT NULL ",
-            "AND NOT EXISTS (SELECT 1 FROM hw_call l WHERE l.sid = c.sid AND l.n = c.n AND l.ev > c.ev) ",
+            "AND NOT EXISTS (SELECT 1 FROM hw_version l WHERE l.sid = c.sid AND l.kind = 9 AND l.n = c.n AND l.ev > c.ev) ",
             "AND NOT EXISTS (SELECT 1 FROM hw_invocation i WHERE i.callee = c.child AND i.sid = c.sid) ",
             $rest
         )
@@ -42,8 +42,11 @@ macro_rules! opened {
 }
 /// The last version of calls that opened a session which no invocation names: sid, a number, and how many.
 const CALLS: &str = opened!("c.n, c.child, c.type, c.status", "AND c.n > ?2 ORDER BY c.n LIMIT ?3");
-const CALL: &str = opened!("c.n, c.child, c.type, c.status", "AND c.n = ?3 AND c.n > ?2");
-const COUNT_INVOCATIONS: &str = "SELECT count(DISTINCT n) FROM hw_invocation WHERE sid = ?1 AND n > ?2";
+const CALL: &str = opened!(
+    "c.n, c.child, c.type, c.status",
+    "AND c.n > ?2 AND c.ev = (SELECT max(ev) FROM hw_version WHERE sid = ?1 AND kind = 9 AND n = ?3)"
+);
+const COUNT_INVOCATIONS: &str = "SELECT count(DISTINCT n) FROM hw_version WHERE sid = ?1 AND kind = 14 AND n > ?2";
 const COUNT_CALLS: &str = opened!("count(*)", "AND c.n > ?2");
 /// Sessions made from a session's heads, but for those that it called: sid, kind, source head, derivation, and how many.
 macro_rules! made {
@@ -57,14 +60,16 @@ macro_rules! made {
         )
     };
 }
-const MADE: &str = made!("d.target", "ORDER BY d.source_head, d.did LIMIT ?3");
+const MADE: &str = made!("d.target", "ORDER BY d.source_head, d.target, d.target_ev LIMIT ?3");
 const COUNT_MADE: &str = made!("count(*)", "");
 /// The local integers of all sessions that a session called, each once: sid, the last inherited invocation and call.
-const CALLEES: &str = "SELECT s.sid FROM hw_invocation i CROSS JOIN hw_session s ON s.id = i.callee
-     WHERE i.sid = ?1 AND i.n > ?2 AND NOT EXISTS (SELECT 1 FROM hw_invocation l WHERE l.sid = i.sid AND l.n = i.n AND l.ev > i.ev)
+const CALLEES: &str = "SELECT s.sid FROM hw_version v CROSS JOIN hw_invocation i ON i.sid = v.sid AND i.ev = v.ev
+     CROSS JOIN hw_session s ON s.id = i.callee
+     WHERE v.sid = ?1 AND v.kind = 14 AND v.n > ?2
+       AND NOT EXISTS (SELECT 1 FROM hw_version l WHERE l.sid = v.sid AND l.kind = 14 AND l.n = v.n AND l.ev > v.ev)
      UNION SELECT s.sid FROM hw_call c CROSS JOIN hw_session s ON s.id = c.child
      WHERE c.sid = ?1 AND c.n > ?3 AND c.child IS NOT NULL
-       AND NOT EXISTS (SELECT 1 FROM hw_call l WHERE l.sid = c.sid AND l.n = c.n AND l.ev > c.ev)";
+       AND NOT EXISTS (SELECT 1 FROM hw_version l WHERE l.sid = c.sid AND l.kind = 9 AND l.n = c.n AND l.ev > c.ev)";
 const LAST_CHANGED: &str = "SELECT sid FROM hw_session ORDER BY updated_at DESC, sid DESC LIMIT 1";
 
 /// A session, and the last numbers it inherited: what is above is its own.

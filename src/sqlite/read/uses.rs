@@ -11,7 +11,7 @@ const LAST: &str =
     "SELECT c.n, c.type, c.turn, c.tokens_input, c.tokens_output, c.tokens_cached, c.tokens_reasoning, c.cost,
        c.provider, c.model
      FROM hw_call c WHERE c.sid = ?1 AND c.ev BETWEEN ?2 AND ?3 AND (?4 IS NULL OR c.inherited = ?4)
-       AND NOT EXISTS (SELECT 1 FROM hw_call l WHERE l.sid = c.sid AND l.n = c.n AND l.ev > c.ev AND l.ev <= ?3)
+       AND NOT EXISTS (SELECT 1 FROM hw_version l WHERE l.sid = c.sid AND l.kind = 9 AND l.n = c.n AND l.ev > c.ev AND l.ev <= ?3)
      ORDER BY c.ev";
 
 /// What a call says of its use.

@@ -119,15 +119,15 @@ impl Used {
 /// engine's own services, and those that stand for a child session, are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
+    /// Root, leaf and children; `total` in JSON.
+    #[serde(rename = "total")]
+    pub tree: Used,
     /// Its own root calls.
     pub root: Used,
     /// Its own leaf calls, those of batches included.
     pub leaf: Used,
     /// Both kinds of the sessions it called, and of those these called; each session once.
     pub children: Used,
-    /// Root, leaf and children; `total` in JSON.
-    #[serde(rename = "total")]
-    pub tree: Used,
     /// Calls at the head it was made from, those that it ended itself included; in none of the above.
     pub inherited: Used,
 }
