@@ -179,7 +179,7 @@ CREATE TABLE hw_derivation (
   tx INTEGER NOT NULL,                -- whose commit recorded it: the order of first appearance
   PRIMARY KEY (target, target_ev, hash)
 ) WITHOUT ROWID;
-CREATE INDEX hw_derivation_source ON hw_derivation (source, source_head);
+CREATE INDEX hw_derivation_source ON hw_derivation (source, kind, source_head);
 
 CREATE TABLE hw_alias (name TEXT PRIMARY KEY, sid INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE hw_pin (

@@ -1,10 +1,12 @@
 //! Which session is meant, and which of its heads: `SESSION`, `SESSION@N`, a head, `--head` and `--turn`.
 
-use headwater::model::{HeadId, SessionId, TurnNumber};
-use headwater::store::Store;
+use headwater::model::{HeadId, NodeName, SessionId, TurnNumber};
 use headwater::store::error::ReadError;
+use headwater::store::{Scope, Store};
+use headwater::view::types::{HeadInfo, SessionInfo};
 
-use super::{Failure, text};
+use super::outcome::{self, Outcome};
+use super::{Context, Failure, text};
 
 #[derive(clap::Args)]
 pub struct At {
@@ -74,4 +76,79 @@ fn of_turn(store: &Store, session: &SessionId, turn: u64) -> Result<HeadId, Fail
         }
         error => error.into(),
     })
+}
+
+/// A session that was asked for, and the head that is looked at.
+pub struct Found {
+    pub name: NodeName,
+    pub info: SessionInfo,
+    /// The head chosen, or the current one.
+    pub head: Option<HeadInfo>,
+    /// The head, where one was chosen.
+    pub chosen: Option<HeadId>,
+}
+
+impl At {
+    /// Neither given: for verbs that show more than one head.
+    pub fn none() -> At {
+        At { head: None, turn: None }
+    }
+
+    /// The session and head meant by `node`, a head of that very session; without it, the session changed last.
+    pub fn find(&self, store: &Store, context: &Context, node: Option<&str>) -> Result<Found, Failure> {
+        let (name, session, chosen) = match node {
+            Some(node) => {
+                let (session, chosen) = self.session(store, node)?;
+                let way = node.split_once('@').map_or(node, |(way, _)| way);
+                // A head names its session without a way to it.
+                let name = store.resolve_node(way).unwrap_or_else(|_| NodeName::root(session.clone()));
+                (name, session, chosen)
+            }
+            None => {
+                let session = latest(store)?;
+                let chosen = self.resolve(store, &session)?;
+                (NodeName::root(session.clone()), session, chosen)
+            }
+        };
+        let info = store.session(&session)?;
+        let head = chosen.or(info.current_head).map(|head| store.head(&head)).transpose()?;
+        if let Some(head) = head.as_ref().filter(|head| head.session != session) {
+            let other = text::name(&store.session(&head.session)?).clone();
+            let short = head.head.short();
+            return Err(Failure::new("invalid", format!("{short} is a head of {other}"))
+                .hint(context.command(&format!("show {short}")))
+                .details(serde_json::json!({ "head": head.head, "session": head.session })));
+        }
+        Ok(Found { name, info, head, chosen })
+    }
+}
+
+fn latest(store: &Store) -> Result<SessionId, Failure> {
+    store.last_changed()?.map(|session| session.session).ok_or_else(|| {
+        Failure::new("not-found", "there is no session in the store yet")
+            .hint("headwater run TASK --script simple --name NAME records one")
+    })
+}
+
+impl Found {
+    pub fn session(&self) -> &SessionId {
+        &self.info.session
+    }
+
+    /// The rows that are looked at.
+    pub fn scope(&self) -> Scope {
+        self.chosen.map_or(Scope::Current, Scope::Head)
+    }
+
+    pub fn outcome(&self, store: &Store) -> Result<Outcome, Failure> {
+        outcome::of(store, &self.info, self.head.as_ref())
+    }
+
+    /// What a person calls it in a command: the way it was asked for below a session, else its name.
+    pub fn called(&self) -> String {
+        match self.name.address.steps().is_empty() {
+            true => text::name(&self.info).to_string(),
+            false => self.name.to_string(),
+        }
+    }
 }

@@ -84,6 +84,19 @@ pub fn preview(blobs: &Blobs, digest: Digest, width: usize) -> Result<String, Fa
 }
 
 impl Content {
+    /// All of it in lines, for people.
+    pub fn lines(&self) -> String {
+        let text = match self {
+            Content::Json(json) => json.get(),
+            Content::Text(text) => text,
+            Content::Ref { .. } | Content::Erased { .. } => return self.one_line(usize::MAX),
+        };
+        text.trim_end()
+            .chars()
+            .map(|c| if super::width::is_unseen(c) && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c })
+            .collect()
+    }
+
     /// The start of it on one line, for people.
     pub fn one_line(&self, width: usize) -> String {
         match self {

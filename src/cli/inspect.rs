@@ -4,13 +4,13 @@ use std::io::Write;
 
 use headwater::model::fold::Entry;
 use headwater::model::{Counters, Derivation, Digest, EventNumber, HeadId, Invocation, SessionId, Span, Timestamp};
-use headwater::view::types::{History, RefInfo};
+use headwater::view::types::{History, RefInfo, Usage, Used};
 use serde::Serialize;
 
 use super::paint::Role;
 use super::rows::{Head, Row, Rows, Session, rows};
 use super::text::{Align, Cell, Column};
-use super::usage::{Part, Parts};
+use super::usage::Shown;
 use super::{Context, Failure, content, text};
 
 /// Show everything about a session: heads, relations, counters, usage
@@ -46,7 +46,7 @@ struct Report<'a> {
     derivations: &'a [Derivation],
     invocations: Vec<Row<'a, Invocation>>,
     invoked_by: Vec<Row<'a, Invocation>>,
-    usage: Parts,
+    usage: Usage,
     rows: Rows<'a>,
 }
 
@@ -58,7 +58,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         Some(head) => store.spans(&head)?,
         None => Vec::new(),
     };
-    let usage = Parts::from(store.usage(&session)?);
+    let usage = store.usage(&session)?;
     if context.json {
         context.print_json(&Report {
             session: Session::new(&history.session),
@@ -97,7 +97,7 @@ fn reference(info: &RefInfo) -> Reference {
     }
 }
 
-fn print(out: &mut impl Write, history: &History, spans: &[Span], usage: &Parts) -> Result<(), Failure> {
+fn print(out: &mut impl Write, history: &History, spans: &[Span], usage: &Usage) -> Result<(), Failure> {
     let info = &history.session;
     let mut facts = vec![("session", info.session.to_string())];
     let aliases: Vec<_> = info.aliases.iter().map(SessionId::as_str).collect();
@@ -128,7 +128,7 @@ fn print(out: &mut impl Write, history: &History, spans: &[Span], usage: &Parts)
         let spans: Vec<_> = spans.iter().map(|span| format!("{} {}..{}", span.session, span.from, span.to)).collect();
         facts.push(("sees", spans.join(", ")));
     }
-    facts.push(("usage", usage_text(&usage.total)));
+    facts.push(("usage", usage_text(&usage.tree)));
     if let Some(reference) = &history.reference {
         facts.push(("fingerprint", reference.fingerprint.to_string()));
     }
@@ -196,7 +196,7 @@ fn invocations(
     text::table(out, "  ", &[Align::Left; 4], &list)
 }
 
-fn usage_text(usage: &Part) -> String {
+fn usage_text(usage: &Used) -> String {
     format!(
         "{}, {} tokens in, {} out, {}",
         text::count(usage.calls, "model call", "model calls"),

@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod content;
 mod context;
+mod cost;
 mod diff;
 mod engine;
 mod events;
@@ -19,20 +20,24 @@ mod help;
 mod import;
 mod inspect;
 mod json;
+mod leaves;
 mod ls;
 mod man;
 mod outcome;
 mod paint;
 mod pin;
+mod prime;
 mod progress;
 mod resume;
 mod rows;
 mod run;
 mod show;
+mod step;
 mod stream;
 mod table;
 mod terminal;
 mod text;
+mod tree;
 mod usage;
 mod width;
 
@@ -86,6 +91,11 @@ enum Verb {
     #[command(visible_alias = "list")]
     Ls(ls::Args),
     Show(show::Args),
+    Tree(tree::Args),
+    Prime(prime::Args),
+    Cost(cost::Args),
+    Leaves(leaves::Args),
+    Step(step::Args),
     Events(events::Args),
     #[command(visible_alias = "tail")]
     Stream(stream::Args),
@@ -109,6 +119,11 @@ impl Verb {
             Verb::Export(args) => export::run(&args, context),
             Verb::Ls(args) => ls::run(&args, context),
             Verb::Show(args) => show::run(&args, context),
+            Verb::Tree(args) => tree::run(&args, context),
+            Verb::Prime(args) => prime::run(&args, context),
+            Verb::Cost(args) => cost::run(&args, context),
+            Verb::Leaves(args) => leaves::run(&args, context),
+            Verb::Step(args) => step::run(&args, context),
             Verb::Events(args) => events::run(&args, context),
             Verb::Stream(args) => stream::run(&args, context),
             Verb::Inspect(args) => inspect::run(&args, context),

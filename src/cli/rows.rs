@@ -20,9 +20,14 @@ pub struct Row<'a, T> {
     row: &'a T,
 }
 
+/// One row.
+pub fn row<T>(entry: &Entry<T>) -> Row<'_, T> {
+    Row { session: &entry.session, event: entry.event, row: &entry.row }
+}
+
 /// The rows of one kind.
 pub fn rows<T>(entries: &[Entry<T>]) -> Vec<Row<'_, T>> {
-    entries.iter().map(|entry| Row { session: &entry.session, event: entry.event, row: &entry.row }).collect()
+    entries.iter().map(row).collect()
 }
 
 /// A view's rows, payloads by ref.

@@ -3,17 +3,17 @@
 use std::io::Write;
 
 use headwater::model::fold::Entry;
-use headwater::model::{HeadId, Message, SessionId, TurnNumber};
-use headwater::store::Store;
+use headwater::model::{Call, CallType, Eval, HeadId, Invocation, Message, TurnNumber};
+use headwater::store::{Range, Scope, Store};
 use headwater::view::types::{HeadInfo, SessionInfo};
 use serde::Serialize;
 
-use super::at::At;
+use super::at::{At, Found};
 use super::content::{self, Content};
 use super::outcome::{self, Outcome};
 use super::paint::Role;
 use super::rows::{self, Said};
-use super::{Context, Failure, json, text};
+use super::{Context, Failure, json, leaves, text};
 
 /// Show the state of a session at its current head, or another
 ///
@@ -27,17 +27,24 @@ Examples:
   headwater show demo --turn 1 --final
   headwater show demo --json | jq -r '.messages[] | .role + \": \" + .content'")]
 pub struct Args {
-    /// Id, unique prefix or alias, SESSION@N, or a head [default: the session changed last]
+    /// A session, a node below one, NODE@N, or a head [default: the session changed last]
+    #[arg(value_name = "NODE")]
     session: Option<String>,
     #[command(flatten)]
     at: At,
     /// Print only the final value, as it was given
     #[arg(long = "final")]
     final_value: bool,
+    /// Print only the leaf calls, as `leaves` does
+    #[arg(long, conflicts_with = "final_value")]
+    leaves: bool,
 }
 
 /// How many messages a person is shown.
 const MESSAGES: usize = 8;
+
+/// How many of the last calls are looked at for a leaf.
+const LOOKED_AT: usize = 64;
 
 /// How much of each, where no terminal sets a limit.
 const WIDTH: usize = 100;
@@ -55,41 +62,21 @@ struct Stands {
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
-    let (session, chosen) = match &args.session {
-        Some(named) => args.at.session(&store, named)?,
-        None => {
-            let session = latest(&store)?;
-            let chosen = args.at.resolve(&store, &session)?;
-            (session, chosen)
-        }
-    };
-    let info = store.session(&session)?;
-    let head = chosen.or(info.current_head).map(|head| store.head(&head)).transpose()?;
-    if let Some(head) = head.as_ref().filter(|head| head.session != session) {
-        let other = text::name(&store.session(&head.session)?).clone();
-        let short = head.head.short();
-        return Err(Failure::new("invalid", format!("{short} is a head of {other}"))
-            .hint(context.command(&format!("show {short}")))
-            .details(serde_json::json!({ "head": head.head, "session": head.session })));
+    let found = args.at.find(&store, context, args.session.as_deref())?;
+    let outcome = found.outcome(&store)?;
+    if args.leaves {
+        return leaves::print(&store, context, &found, None);
     }
-    let outcome = outcome::of(&store, &info, head.as_ref())?;
+    let called = found.called();
+    let Found { info, head, chosen, .. } = found;
     if args.final_value {
         print_final(&store, context, &info, &outcome)?;
     } else if context.json {
         print_json(&store, context, &info, head.as_ref(), &outcome)?;
     } else {
-        print_text(&store, context, &info, head.as_ref(), chosen, &outcome)?;
+        print_text(&store, context, &info, head.as_ref(), (&called, chosen), &outcome)?;
     }
     Ok(outcome.code())
-}
-
-fn latest(store: &Store) -> Result<SessionId, Failure> {
-    let sessions = store.sessions()?;
-    let last = sessions.into_iter().max_by_key(|session| session.updated_at);
-    last.map(|session| session.session).ok_or_else(|| {
-        Failure::new("not-found", "there is no session in the store yet")
-            .hint("headwater run TASK --script simple --name NAME records one")
-    })
 }
 
 fn stands(store: &Store, outcome: &Outcome) -> Result<Stands, Failure> {
@@ -150,11 +137,10 @@ fn print_text(
     context: &Context,
     info: &SessionInfo,
     head: Option<&HeadInfo>,
-    chosen: Option<HeadId>,
+    (name, chosen): (&str, Option<HeadId>),
     outcome: &Outcome,
 ) -> Result<(), Failure> {
     let mut out = context.text();
-    let name = text::name(info);
     let going_on = if info.status.is_running() && outcome.status != info.status.as_str() { ", running" } else { "" };
     writeln!(
         out,
@@ -207,7 +193,7 @@ fn print_text(
         let value = content::preview(&store.blobs(), digest, line)?;
         writeln!(out, "\n{}\n  {value}", Role::Title.paint("final"))?;
     }
-    let mut commands = next(name, chosen, outcome);
+    let mut commands = next(store, info, (name, chosen), outcome)?;
     commands.extend(aborted.map(|head| (format!("show {}", head.short()), "what the aborted turn had built")));
     text::next(&mut out, context, &commands)?;
     Ok(out.flush()?)
@@ -219,31 +205,43 @@ fn last_messages(
     info: &SessionInfo,
     head: Option<&HeadInfo>,
 ) -> Result<(Vec<Entry<Message>>, bool), Failure> {
-    let mut said = match head {
-        Some(head) if head.current => {
-            let mut said = store.last_messages(&info.session, MESSAGES + 1)?;
-            said.reverse();
-            said
-        }
-        Some(head) => store.view_at(&info.session, &head.head)?.rows.messages,
-        None => store.event_view(&info.session)?.rows.messages,
-    };
+    let scope = head.map_or(Scope::Current, |head| Scope::Head(head.head));
+    let newest = store.messages(&info.session, scope, Range::newest_first())?;
+    let mut said = newest.take(MESSAGES + 1).collect::<Result<Vec<_>, _>>()?;
+    said.reverse();
     let more = said.len() > MESSAGES;
     if more {
-        said.drain(..said.len() - MESSAGES);
+        said.remove(0);
     }
     Ok((said, more))
 }
 
-fn next(name: &SessionId, chosen: Option<HeadId>, outcome: &Outcome) -> Vec<(String, &'static str)> {
+/// The commands that drill in, those first that lead to something.
+fn next(
+    store: &Store,
+    info: &SessionInfo,
+    (name, chosen): (&str, Option<HeadId>),
+    outcome: &Outcome,
+) -> Result<Vec<(String, &'static str)>, Failure> {
     let head = chosen.map(|head| format!(" --head {}", head.short())).unwrap_or_default();
-    let mut commands = vec![
-        (format!("events {name}"), "what happened, and why"),
-        (format!("show {name}{head} --json"), "every row, with its payloads"),
-        (format!("inspect {name}"), "heads, relations, usage"),
-    ];
+    let scope = chosen.map_or(Scope::Current, Scope::Head);
+    let session = &info.session;
+    let mut commands = vec![(format!("events {name}"), "what happened, and why")];
+    let last_eval = store.records::<Eval>(session, scope, Range::newest_first())?.next().transpose()?;
+    commands.extend(last_eval.map(|eval| (format!("step {name} {}{head}", eval.row.eval), "the last step in full")));
+    let child = store.records::<Invocation>(session, Scope::Log, Range::newest_first())?.next().transpose()?;
+    commands.extend(child.map(|_| (format!("tree {name}"), "its children and forks")));
+    let mut calls = store.records::<Call>(session, scope, Range::newest_first())?.take(LOOKED_AT);
+    let is_leaf = |call: &CallType| matches!(call, CallType::Leaf | CallType::LeafBatchItem);
+    if calls.any(|call| call.is_ok_and(|call| is_leaf(&call.row.call_type))) {
+        commands.push((format!("leaves {name}{head}"), "what leaf models were asked"));
+    }
+    commands.push((format!("cost {name}"), "tokens and cost"));
+    commands.push((format!("show {name}{head} --json"), "every row, with its payloads"));
+    commands.push((format!("inspect {name}"), "heads, relations, usage"));
     commands.extend(outcome.final_value.map(|digest| (format!("cat {}", content::short(digest)), "the final value")));
     commands.push((format!("resume {name} \"TASK\"{head}"), "go on from here"));
-    commands.push((format!("fork {name}{head} --name {}", text::fork_name(name)), "start another from here"));
-    commands
+    let fork = text::fork_name(text::name(info));
+    commands.push((format!("fork {name}{head} --name {fork}"), "start another from here"));
+    Ok(commands)
 }

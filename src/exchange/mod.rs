@@ -1,7 +1,7 @@
-//! Session logs of other programs, read in and written again. This floor promises that every record of a source is kept
-//! so that it can be written again byte for byte, that importing a source again adds nothing, that an interrupted import
-//! goes on where it was, and that a source which cannot be read changes nothing. What the command prints of it is left to
-//! the floor above.
+//! Session logs of other programs, read in and written again, and sessions as files for other programs ([`files`]). This
+//! floor promises that every record of a source is kept so that it can be written again byte for byte, that importing a
+//! source again adds nothing, that an interrupted import goes on where it was, and that a source which cannot be read
+//! changes nothing. What the command prints of it is left to the floor above.
 //!
 //! One core does this for every format: [`find`](mod@find) what there is, [`reader`] its records, `run` where they go,
 //! [`batch`] make commits of them, [`kept`] what stays of the source, `shared` what it has in common with another. A format
@@ -11,6 +11,7 @@ pub mod batch;
 pub mod beside;
 pub mod error;
 pub mod export;
+pub mod files;
 pub mod find;
 pub mod format;
 pub mod fractal;

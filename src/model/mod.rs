@@ -4,6 +4,7 @@
 //! exists is well formed: ids parse in one place, text has its limits. Whether a reference points to
 //! something is left to the floors above.
 
+pub mod address;
 pub mod canonical;
 pub mod digest;
 pub mod edn;
@@ -20,6 +21,7 @@ pub mod text;
 pub mod time;
 pub mod turn;
 
+pub use address::{Address, Label, NodeName};
 pub use digest::{Digest, HeadId};
 pub use event::{Annotation, Body, Event};
 pub use fold::{Entry, View};

@@ -3,6 +3,7 @@
 //! This floor promises that a commit which returned is on disk, whole; that one writer holds a session; that a failure
 //! says what it changed. What the rows mean to people is answered by the floor above.
 
+mod answers;
 mod batch;
 mod blobs;
 mod branch;
@@ -30,6 +31,7 @@ mod payload_io;
 mod pins;
 mod places;
 mod read;
+mod records;
 mod seal;
 mod session;
 mod state;
@@ -52,10 +54,12 @@ pub use message::NewMessage;
 pub use options::{OpenReport, Options};
 pub use payload_io::{BlobReader, BlobWriter};
 pub use pins::Expected;
+pub use records::{Content, Records, WithContent};
 pub use session::{AddMessage, Session};
 pub use subscribe::{Ephemeral, Item, Subscription, Topic};
 
 pub use crate::sqlite::open::Journal;
+pub use crate::view::records::{Range, Recorded, Scope};
 
 use crate::clock::Clock;
 use crate::segment::{LockGuard, Readers};

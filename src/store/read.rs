@@ -11,11 +11,11 @@ use crate::model::{
     Counters, Derivation, Digest, Event, EventNumber, HeadId, Invocation, Message, Record, Root, SessionId, Span, Turn,
     TurnNumber, View,
 };
-use crate::view::types::{Comparison, HeadInfo, History, Link, RefInfo, SessionInfo, StateView, Usage};
-use crate::view::{events, heads, history, resolve, sessions, state, trace, usage};
+use crate::view::types::{Comparison, HeadInfo, History, Link, RefInfo, SessionInfo, StateView};
+use crate::view::{events, heads, history, resolve, sessions, state, trace};
 
 impl Store {
-    fn of<T>(
+    pub(super) fn of<T>(
         &self,
         session: &SessionId,
         f: impl FnOnce(&rusqlite::Connection, i64) -> Result<T, ReadError>,
@@ -33,7 +33,7 @@ impl Store {
         Ok(self.inner.read(|conn| sessions::find_session(conn, id.as_str()))?.is_some())
     }
 
-    /// The session of that id, alias, or unique prefix of either.
+    /// The session of that id, alias, unique prefix of either, or at that node ([`Store::resolve_node`]).
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Store {
     }
 
     /// The head of that id, unique prefix of at least four digits, pin, or `SESSION@N`: N turns back from the
-    /// session's current head.
+    /// current head of the session, which may be named as a node.
     ///
     /// # Errors
     ///
@@ -338,15 +338,6 @@ impl Store {
     /// [`ReadError::NotFound`].
     pub fn attached_from(&self, session: &SessionId) -> Result<Vec<Derivation>, ReadError> {
         self.of(session, history::attached_from)
-    }
-
-    /// Tokens and cost of the session's own calls, abandoned branches included.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::NotFound`].
-    pub fn usage(&self, session: &SessionId) -> Result<Usage, ReadError> {
-        self.of(session, usage::usage)
     }
 
     /// Makes `name` an alias of `session`. One that points to it already is no error.

@@ -10,10 +10,13 @@ pub(crate) mod events;
 pub(crate) mod heads;
 pub(crate) mod history;
 pub(crate) mod names;
+pub(crate) mod origin;
+pub mod records;
 pub(crate) mod resolve;
 pub(crate) mod sessions;
 pub(crate) mod state;
 pub(crate) mod trace;
+pub(crate) mod tree;
 pub mod types;
 pub(crate) mod usage;
 

@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use rusqlite::Connection;
 
 use super::heads::{find_head, live};
-use super::{Answer, damaged, not_found};
+use super::{Answer, damaged, not_found, tree};
 use crate::model::id::BadId;
-use crate::model::{Digest, HeadId, HeadKind, Pin, PinTarget, SessionId};
+use crate::model::{Address, Digest, HeadId, HeadKind, NodeName, Pin, PinTarget, SessionId};
 use crate::sqlite::read::names::Names;
 use crate::sqlite::read::{blob, head, named, session};
 use crate::view::error::ReadError;
@@ -19,29 +19,54 @@ const SHOWN: usize = 8;
 /// Fewer digits than these are no prefix: they fit too many things, or mean a word.
 const LEAST_DIGITS: usize = 4;
 
-/// The session named by its id, an alias, or a prefix of either that fits no other session.
+/// The session named by its id, an alias, a prefix of either that fits no other session, or as a node.
 pub(crate) fn resolve_session(conn: &Connection, text: &str) -> Result<(i64, SessionId), ReadError> {
+    let name = resolve_node(conn, text)?;
+    let sid = tree::sid_of(conn, &name)?;
+    Ok((sid, Names::new(conn).answer()?.session(sid).answer()?))
+}
+
+/// The node named by a session, or by a session and the way down from it: `demo`, `demo/child-0001`. An address alone is
+/// one of the session changed last; a session of that very name comes first.
+pub(crate) fn resolve_node(conn: &Connection, text: &str) -> Result<NodeName, ReadError> {
+    let (first, below) = text.split_once('/').map_or((text, None), |(first, below)| (first, Some(below)));
+    let mut address: Address = below.map(str::parse).transpose()?.unwrap_or_default();
+    let sid = match exact(conn, first)? {
+        Some(sid) => sid,
+        None if Address::begins(text) => {
+            address = text.parse()?;
+            last_changed(conn)?.ok_or_else(|| not_found("session", text))?
+        }
+        None => by_prefix(conn, first)?,
+    };
+    Ok(NodeName { session: Names::new(conn).answer()?.session(sid).answer()?, address })
+}
+
+/// The session changed last; of several the one that was made last.
+pub(crate) fn last_changed(conn: &Connection) -> Result<Option<i64>, ReadError> {
+    crate::sqlite::read::tree::last_changed(conn).answer()
+}
+
+/// The session of that very id or alias.
+fn exact(conn: &Connection, text: &str) -> Result<Option<i64>, ReadError> {
     // Every prefix of an id keeps to the rule for ids.
     text.parse::<SessionId>()?;
-    let exact = match session::find(conn, text).answer()? {
-        Some(sid) => Some(sid),
-        None => session::find_alias(conn, text).answer()?,
-    };
-    let sid = match exact {
-        Some(sid) => sid,
-        None => {
-            let first = session::beginning_with(conn, text, 0, 1).answer()?;
-            let Some((name, sid)) = first.into_iter().next() else { return Err(not_found("session", text)) };
-            let others = session::beginning_with(conn, text, sid, SHOWN as i64 - 1).answer()?;
-            if !others.is_empty() {
-                let mut candidates: Vec<String> = others.into_iter().map(|(name, _)| name).collect();
-                candidates.push(name);
-                return Err(ambiguous("session", text, candidates));
-            }
-            sid
-        }
-    };
-    Ok((sid, Names::new(conn).answer()?.session(sid).answer()?))
+    match session::find(conn, text).answer()? {
+        Some(sid) => Ok(Some(sid)),
+        None => session::find_alias(conn, text).answer(),
+    }
+}
+
+fn by_prefix(conn: &Connection, text: &str) -> Result<i64, ReadError> {
+    let first = session::beginning_with(conn, text, 0, 1).answer()?;
+    let Some((name, sid)) = first.into_iter().next() else { return Err(not_found("session", text)) };
+    let others = session::beginning_with(conn, text, sid, SHOWN as i64 - 1).answer()?;
+    if !others.is_empty() {
+        let mut candidates: Vec<String> = others.into_iter().map(|(name, _)| name).collect();
+        candidates.push(name);
+        return Err(ambiguous("session", text, candidates));
+    }
+    Ok(sid)
 }
 
 fn ambiguous(what: &'static str, name: &str, mut candidates: Vec<String>) -> ReadError {

@@ -1,5 +1,11 @@
 //! What the answers are made of.
 
+mod tree;
+mod usage;
+
+pub use tree::{Mark, Node, NodeKind, Trace, Tree, TreeLimits};
+pub use usage::{ModelUsage, Sum, TurnUsage, Usage, Used};
+
 use std::collections::BTreeMap;
 
 use crate::model::fold::Entry;
@@ -148,58 +154,4 @@ pub struct Issue {
     pub place: String,
     /// What to do.
     pub advice: String,
-}
-
-/// A sum over calls, some of which may not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sum {
-    /// Every call says.
-    Known(u64),
-    /// Some say.
-    Partial {
-        /// The sum of those.
-        sum: u64,
-        /// How many do not.
-        unknown: u64,
-    },
-    /// None of so many calls says.
-    Unknown(u64),
-}
-
-impl Default for Sum {
-    fn default() -> Sum {
-        Sum::Known(0)
-    }
-}
-
-/// What some calls used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the sum it names")]
-pub struct Used {
-    /// How many calls.
-    pub calls: u64,
-    /// How many of them read from a provider's cache.
-    pub cache_hits: u64,
-    pub tokens_input: Sum,
-    pub tokens_output: Sum,
-    pub tokens_cached: Sum,
-    pub tokens_reasoning: Sum,
-    /// In nano-USD.
-    pub cost: Sum,
-}
-
-/// What a session's calls to providers used: the last version of each, abandoned branches included. Calls of the
-/// engine's own services, and those that stand for a child session, are not counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Its own root calls.
-    pub root: Used,
-    /// Its own leaf calls, those of batches included.
-    pub leaf: Used,
-    /// Both kinds of the sessions it called, and of those these called; each session once.
-    pub children: Used,
-    /// Root, leaf and children.
-    pub tree: Used,
-    /// Calls at the head it was made from, those that it ended itself included; in none of the above.
-    pub inherited: Used,
 }

@@ -6,6 +6,7 @@ mod care;
 mod events;
 mod help;
 mod listing;
+mod nodes;
 mod pages;
 mod payload;
 mod pin;

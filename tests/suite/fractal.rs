@@ -506,7 +506,7 @@ fn the_shared_runs_come_in_as_counted_and_go_out_byte_for_byte() {
             Sum::Unknown(_) => 0,
         };
         let known = said(own.root.cost) + said(own.leaf.cost);
-        assert_eq!(known, cost(&journal), "{}", one.session);
+        assert_eq!(known, u128::from(cost(&journal)), "{}", one.session);
         let original = files(&folder);
         source_bytes += if one.session.as_str().contains('.') { 0 } else { original.values().map(Vec::len).sum() };
         assert_same(&place.export(&one.session), &original);

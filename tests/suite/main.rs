@@ -1,9 +1,11 @@
 //! What the library promises, one small module for each behaviour.
 
+mod answers;
 mod contract;
 mod copies;
 mod exchange;
 mod facts;
+mod files;
 mod format;
 mod fractal;
 mod life;

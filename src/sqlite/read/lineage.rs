@@ -1,22 +1,18 @@
 //! hw_invocation by its callee, hw_derivation by its ends, and calls as usage counts them.
 
-use rusqlite::{Connection, Row};
+use rusqlite::Row;
 
 use super::names::Names;
 use super::rows;
 use crate::model::fold::Entry;
-use crate::model::{CallType, Derivation, EventNumber, HeadId, Invocation, SessionId};
+use crate::model::{Derivation, EventNumber, HeadId, Invocation, SessionId};
 use crate::sqlite::row::Columns;
 
 const CALLED: &str = "SELECT DISTINCT sid, n FROM hw_invocation WHERE callee = ?1 ORDER BY sid, n";
-const CALLEES: &str =
-    "SELECT DISTINCT s.sid FROM hw_invocation i CROSS JOIN hw_session s ON s.id = i.callee WHERE i.sid = ?1";
 const DERIVED: &str = "SELECT hash, kind, source, source_head, target, target_ev, at FROM hw_derivation
      WHERE source = ?1 OR target = ?1 ORDER BY tx, target, target_ev";
 const ATTACHED: &str = "SELECT hash, kind, source, source_head, target, target_ev, at FROM hw_derivation
      WHERE source = ?1 AND kind = 'attach' ORDER BY tx, target, target_ev";
-const CALLS: &str = "SELECT n, inherited, type, tokens_input, tokens_output, tokens_cached, tokens_reasoning, cost
-     FROM hw_call WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev";
 
 /// The invocations, in any session, whose callee is `callee`: the last version each.
 pub(crate) fn called(names: &mut Names, callee: &SessionId) -> rusqlite::Result<Vec<Entry<Invocation>>> {
@@ -32,11 +28,6 @@ pub(crate) fn called(names: &mut Names, callee: &SessionId) -> rusqlite::Result<
         }
     }
     Ok(out)
-}
-
-/// The sessions that `sid` called.
-pub(crate) fn callees(connection: &Connection, sid: i64) -> rusqlite::Result<Vec<i64>> {
-    connection.prepare_cached(CALLEES)?.query_map([sid], |row| row.get(0))?.collect()
 }
 
 /// The derivations with session `sid` at either end, in order of first appearance.
@@ -70,38 +61,4 @@ fn derivation(row: &Row, names: &mut Names) -> rusqlite::Result<Derivation> {
         target_event: EventNumber(c.word()?),
         at: c.word()?,
     })
-}
-
-/// What a version of a call says of its use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CallUse {
-    pub(crate) n: u64,
-    /// The call is of the session's source; this version is its own.
-    pub(crate) inherited: bool,
-    pub(crate) call_type: CallType,
-    /// Tokens in, out, cached, of reasoning; cost.
-    pub(crate) sums: [Option<u64>; 5],
-}
-
-/// Adds the versions of calls in events `from` to `to` of `sid` to `out`, in the order of events.
-pub(crate) fn call_uses(
-    connection: &Connection,
-    sid: i64,
-    (from, to): (i64, i64),
-    out: &mut Vec<CallUse>,
-) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(CALLS)?;
-    let rows = statement.query_map([sid, from, to], |row| {
-        let mut c = Columns::new(row);
-        Ok(CallUse {
-            n: c.word()?,
-            inherited: c.get()?,
-            call_type: c.word()?,
-            sums: [c.some()?, c.some()?, c.some()?, c.some()?, c.some()?],
-        })
-    })?;
-    for row in rows {
-        out.push(row?);
-    }
-    Ok(())
 }

@@ -10,3 +10,6 @@ pub(crate) mod named;
 pub(crate) mod names;
 pub(crate) mod rows;
 pub(crate) mod session;
+pub(crate) mod tree;
+pub(crate) mod uses;
+pub(crate) mod version;

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::names::Names;
 use crate::model::fold::{Entry, Numbered};
 use crate::model::{
-    Call, CallNumber, Eval, EvalNumber, EventNumber, Invocation, InvocationNumber, Message, MessageNumber, SessionId,
-    Snapshot, SnapshotNumber, Turn, TurnNumber,
+    Call, CallNumber, Counters, Eval, EvalNumber, EventNumber, Invocation, InvocationNumber, Message, MessageNumber,
+    SessionId, Snapshot, SnapshotNumber, Turn, TurnNumber,
 };
 use crate::sqlite::row::{CALL, Columns, INVOCATION, TURN};
 
@@ -28,12 +28,52 @@ pub(crate) trait Stored: Numbered + Sized {
     /// The event and number of the last row: sid.
     const LAST: &'static str;
 
+    /// The first version in sight of each number, from the oldest event up: sid, first, last, limit, the start of the run. And
+    /// whether there may be one before: that is a version of a source's row, or there is one before the run.
+    const FIRSTS_UP: &'static str;
+    /// The same from the newest event down.
+    const FIRSTS_DOWN: &'static str;
+
+    /// The last number that a session inherited of the kind; 0 for one without versions.
+    fn inherited(counters: &Counters) -> u64;
+
     /// Takes the columns after the event.
     fn read(columns: &mut Columns, names: &mut Names) -> rusqlite::Result<Self>;
 }
 
+macro_rules! firsts {
+    ($table:literal, $kind:literal, $order:literal) => {
+        concat!(
+            "SELECT t.ev, t.n, t.inherited OR EXISTS (SELECT 1 FROM hw_version e WHERE e.sid = t.sid AND e.kind = ",
+            $kind,
+            " AND e.n = t.n AND e.ev < ?5) FROM ",
+            $table,
+            " t WHERE t.sid = ?1 AND t.ev BETWEEN ?2 AND ?3 AND NOT EXISTS (SELECT 1 FROM hw_version e WHERE e.sid = t.sid AND e.kind = ",
+            $kind,
+            " AND e.n = t.n AND e.ev < t.ev AND e.ev >= ?5) ORDER BY t.ev ",
+            $order,
+            " LIMIT ?4"
+        )
+    };
+}
+
 macro_rules! stored {
-    ($row:ty, $table:literal, $versions:expr, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+    ($row:ty, $table:literal, None, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+        stored!($row, $table, None, "", "", |_| 0, $columns, |$c, $names| $read);
+    };
+    ($row:ty, $table:literal, Some($code:ident, $kind:literal, $count:ident), $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+        stored!(
+            $row,
+            $table,
+            Some($code),
+            firsts!($table, $kind, "ASC"),
+            firsts!($table, $kind, "DESC"),
+            |counters| counters.$count,
+            $columns,
+            |$c, $names| $read
+        );
+    };
+    ($row:ty, $table:literal, $versions:expr, $up:expr, $down:expr, $count:expr, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
         impl Stored for $row {
             const RANGE: &'static str = concat!(
                 "SELECT ev, ",
@@ -64,6 +104,14 @@ macro_rules! stored {
             const LAST: &'static str =
                 concat!("SELECT ev, n FROM ", $table, " WHERE sid = ?1 ORDER BY ev DESC LIMIT 1");
 
+            const FIRSTS_UP: &'static str = $up;
+            const FIRSTS_DOWN: &'static str = $down;
+
+            fn inherited(counters: &Counters) -> u64 {
+                let count: fn(&Counters) -> u64 = $count;
+                count(counters)
+            }
+
             fn read($c: &mut Columns, $names: &mut Names) -> rusqlite::Result<Self> {
                 Ok($read)
             }
@@ -85,7 +133,7 @@ stored!(Message, "hw_message", None, "n, role, content, chars, turn, call, extra
 stored!(
     Turn,
     "hw_turn",
-    Some(TURN),
+    Some(TURN, "7", turn),
     "n, status, head_before, input, final, summary, started_at, ended_at, error, extra",
     |c, names| Turn {
         turn: TurnNumber(c.word()?),
@@ -104,7 +152,7 @@ stored!(
 stored!(
     Call,
     "hw_call",
-    Some(CALL),
+    Some(CALL, "9", call),
     "n, type, status, turn, eval, input, request, response, result, error, provider, model, tokens_input, \
      tokens_output, tokens_cached, tokens_reasoning, cost, batch, batch_index, child, started_at, ended_at, extra",
     |c, names| Call {
@@ -172,7 +220,7 @@ stored!(Snapshot, "hw_snapshot", None, "n, kind, vars, restorable, unrestorable,
 stored!(
     Invocation,
     "hw_invocation",
-    Some(INVOCATION),
+    Some(INVOCATION, "14", invocation),
     "n, id, type, status, call, label, input, final, error, caller_before, caller_after, callee, callee_before, \
      callee_after, child, started_at, ended_at",
     |c, names| Invocation {

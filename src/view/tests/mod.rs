@@ -1,6 +1,8 @@
 //! Random histories with branches, forks and adopted heads, each answer against a naive one.
 
 mod examples;
+mod forest;
 mod measure;
 mod naive;
+mod ranges;
 mod world;

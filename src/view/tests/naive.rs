@@ -3,11 +3,13 @@
 
 use proptest::prelude::*;
 
+use super::ranges;
 use super::world::{At, World};
 use crate::model::fold::fold;
 use crate::model::line::Compact;
 use crate::model::*;
 use crate::sqlite::row::bound;
+use crate::view::records::Scope;
 use crate::view::{events, heads, sessions, state, trace};
 
 /// One step, by numbers that are taken modulo what there is.
@@ -248,7 +250,9 @@ fn check(world: &World) {
     for (at, head) in world.heads.iter().enumerate() {
         let runs = heads::spans(conn, head.hid).unwrap();
         let visible: Vec<&Event> = head.visible.iter().map(|at| world.event(*at)).collect();
-        assert_eq!(state::rows_at(conn, &runs).unwrap(), fold(visible.iter().copied()), "{}", head.id);
+        let view = fold(visible.iter().copied());
+        assert_eq!(state::rows_at(conn, &runs).unwrap(), view, "{}", head.id);
+        ranges::check(world, world.sessions[head.session].sid, Scope::Head(head.id), &view);
         let seen: u64 = runs.iter().map(|(_, span)| span.len()).sum();
         assert_eq!(seen, head.visible.len() as u64);
         let info = heads::head_info(conn, head.hid).unwrap();
@@ -256,11 +260,14 @@ fn check(world: &World) {
         assert_eq!((info.span.from.0, info.span.to.0), (head.from, head.to));
     }
     for (s, session) in world.sessions.iter().enumerate() {
-        assert_eq!(state::rows_of_log(conn, session.sid).unwrap(), fold(&session.events));
+        let of_log = fold(&session.events);
+        assert_eq!(state::rows_of_log(conn, session.sid).unwrap(), of_log);
+        ranges::check(world, session.sid, Scope::Log, &of_log);
         let working = heads::working_spans(conn, session.sid).unwrap();
         let visible = world.working(s);
         let view = fold(visible.iter().map(|at| world.event(*at)));
         assert_eq!(state::rows_at(conn, &working).unwrap(), view);
+        ranges::check(world, session.sid, Scope::Working, &view);
         assert_eq!(events::events(conn, session.sid, EventNumber(0), usize::MAX).unwrap(), session.events);
         let lines: Vec<Compact> = session.events.iter().map(Compact::of).collect();
         assert_eq!(events::events_compact(conn, session.sid, EventNumber(0), usize::MAX).unwrap(), lines);
@@ -275,6 +282,7 @@ fn check(world: &World) {
         assert_eq!(info.turns, session.counters.turn - session.inherited.turn);
 
         let at_current = fold(world.heads[session.current.unwrap()].visible.iter().map(|at| world.event(*at)));
+        ranges::check(world, session.sid, Scope::Current, &at_current);
         let mut newest = at_current.messages.clone();
         newest.reverse();
         newest.truncate(3);
