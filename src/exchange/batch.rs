@@ -8,6 +8,7 @@ mod step;
 
 use std::collections::VecDeque;
 
+use super::beside::{self, Survey};
 use super::format::Format;
 use super::kept::{self, Last};
 use super::order;
@@ -15,7 +16,7 @@ use super::reader::{Item, Position};
 use super::shared::Shared;
 use super::source::Source;
 use super::{Diagnostic, ImportError, Seen};
-use crate::model::HeadId;
+use crate::model::{HeadId, SessionId};
 use crate::store::error::{CommitError, ReadError};
 use crate::store::{Batch, Session, Store};
 
@@ -119,6 +120,16 @@ impl<'a, F: Format> Importer<'a, F> {
         self.core.has_more()
     }
 
+    /// Whether there is something left to import, or a file beside the source is another than in `session`.
+    pub(super) fn has_news(&self, session: Option<&SessionId>) -> Result<bool, ImportError> {
+        Ok(self.has_more() || self.changed_files(session)?.is_some())
+    }
+
+    fn changed_files(&self, session: Option<&SessionId>) -> Result<Option<Survey>, ImportError> {
+        let core = &self.core;
+        beside::changed::<F>(core.store, core.source, session.zip(core.files), core.reader.offset())
+    }
+
     /// The diagnostic of a torn last line.
     pub(super) fn torn(self) -> Option<Diagnostic> {
         self.core.torn
@@ -126,26 +137,35 @@ impl<'a, F: Format> Importer<'a, F> {
 
     /// Imports what is left.
     pub(super) fn run(&mut self, session: &Session) -> Result<(), ImportError> {
+        let had_more = self.has_more();
         while self.has_more() {
             let key = format!("import/{}", self.core.reader.offset());
-            let mut stopped = None;
-            let result = session.write(|batch| {
-                batch.key(&key);
-                self.fill(batch).map_err(|stop| match stop {
-                    Stop::Commit(error) => error,
-                    // A batch's closure cannot return the errors of reading a source.
-                    Stop::Import(error) => {
-                        stopped = Some(error);
-                        CommitError::Invalid("the source could not be read".to_owned())
-                    }
-                })
-            });
-            match (result, stopped) {
-                (_, Some(error)) => return Err(error),
-                (result, None) => result?,
-            }
+            self.write(session, &key)?;
+        }
+        if !had_more && let Some(survey) = self.changed_files(Some(session.id()))? {
+            let key = format!("import/{}/files/{}", self.core.reader.offset(), survey.digest());
+            self.write(session, &key)?;
         }
         Ok(())
+    }
+
+    fn write(&mut self, session: &Session, key: &str) -> Result<(), ImportError> {
+        let mut stopped = None;
+        let result = session.write(|batch| {
+            batch.key(key);
+            self.fill(batch).map_err(|stop| match stop {
+                Stop::Commit(error) => error,
+                // A batch's closure cannot return the errors of reading a source.
+                Stop::Import(error) => {
+                    stopped = Some(error);
+                    CommitError::Invalid("the source could not be read".to_owned())
+                }
+            })
+        });
+        match (result, stopped) {
+            (_, Some(error)) => Err(error),
+            (result, None) => Ok(result?),
+        }
     }
 
     fn advance(&mut self) -> Result<(), Stop> {
@@ -156,6 +176,10 @@ impl<'a, F: Format> Importer<'a, F> {
         loop {
             let Some(item) = self.core.item.clone() else {
                 self.state.end_turn(&mut self.core.step(batch, &Held::nothing()))?;
+                let session = batch.session().clone();
+                if let Some(survey) = self.changed_files(Some(&session))? {
+                    self.core.keep_files(batch, &survey, |payload| self.state.refers_to(payload))?;
+                }
                 return self.finish(batch, self.core.reader.position(), End::Seal);
             };
             if self.core.take_shared()? {
@@ -206,7 +230,7 @@ impl<'a, F: Format> Importer<'a, F> {
         let is_enough = !held.is_in_window && self.core.batch.reached(ENOUGH);
         let mut step = self.core.step(batch, held);
         if self.state.end_turn(&mut step)? && !is_enough {
-            step.seal(&self.state)?;
+            step.seal(&mut self.state)?;
         }
         Ok(true)
     }
@@ -279,15 +303,21 @@ impl<'a, F: Format> Importer<'a, F> {
 
     /// Ends the batch at `position`: keeps its source, and seals it.
     fn finish(&mut self, batch: &mut Batch<'_>, position: Position, end: End) -> Result<(), Stop> {
-        let (done, progress) = self.core.progress(position, matches!(end, End::Seal), F::NAME, &self.state);
+        let returned = self.state.returned();
+        let after = returned.len() as u64;
+        let tail = after + if matches!(end, End::Seal) { 2 } else { 3 };
+        let (done, progress) = self.core.progress(position, (tail, after), F::NAME, &self.state);
         let payload = kept::payload(&progress, done.template, &done.evals);
         let payload = batch.put(&payload);
         self.core.previous = Some(batch.add_annotation(kept::KIND, None, Some(payload))?);
         self.state.batch_ended();
-        let _: HeadId = match end {
+        let head: HeadId = match end {
             End::Seal => batch.seal()?,
             End::Compact { frame, keep } => batch.compact(&frame, keep)?,
         };
+        for invocation in returned {
+            batch.record_caller_head(invocation, head)?;
+        }
         self.core.tell();
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::format::Known;
 use super::kept::{self, Mark};
-use super::{ExportError, FORMATS, written};
+use super::{ExportError, FORMATS, beside, written};
 use crate::model::{EventNumber, SessionId};
 use crate::store::Store;
 
@@ -100,7 +100,11 @@ pub fn export(
     };
     let kept = own.filter(|(name, _)| name == known.name).map(|(_, kept)| kept);
     match &kept {
-        Some(kept) if kept.last_event.0 == info.events => written::copy(store, session, 0, u64::MAX, out)?,
+        Some(kept) if kept.last_event.0 == info.events => {
+            if !beside::write(known, store, session, out)? {
+                written::copy(store, session, 0, u64::MAX, out)?;
+            }
+        }
         _ => (known.write)(&Task { store, session, kept }, out)?,
     }
     Ok(known.name)

@@ -7,11 +7,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::{After, Step, Stop};
+use super::beside::Beside;
 use super::export::{Output, Task};
 use super::reader::{Syntax, json_object};
+use super::shared::{self, Branch};
 use super::source::Source;
 use super::{ExportError, ImportError, Imported, Seen, run};
-use crate::model::{Digest, Status, Timestamp, TurnNumber};
+use crate::model::{Digest, HeadId, InvocationNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 
 /// A format: the value is what an import must remember between two records. It is written with each batch and, by
@@ -29,6 +31,8 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     const SYNTAX: Syntax = json_object;
     /// Whether a fork's file may leave out records of its parent that lie between those it has: a tree's branch.
     const IS_TREE: bool = false;
+    /// Whether a child that goes on from another session's head was attached to it, rather than forked.
+    const CHILDREN_ATTACH: bool = false;
     /// A record that was read.
     type Record<'r>;
 
@@ -103,6 +107,48 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     /// What a source that leaves the history at this head must know, to go on there; none if none can.
     fn at_head(&self) -> Option<Self> {
         Some(self.clone())
+    }
+
+    /// The invocations that came back since the last head: the next one is recorded as their caller's. Asked when one is
+    /// sealed.
+    fn returned(&mut self) -> Vec<InvocationNumber> {
+        Vec::new()
+    }
+
+    /// Where the history of a source that is not in the store leaves that of another which is; none where it leaves none.
+    /// With `made`, that head and no other: the session was made there, and its first batch was not written.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError`].
+    fn branch(
+        store: &Store,
+        source: &Source,
+        header: &Header,
+        made: Option<HeadId>,
+    ) -> Result<Option<Branch<Self>>, ImportError> {
+        shared::from_parent(store, source, header, made)
+    }
+
+    /// The files that belong to a source beside its records, and are kept with it.
+    fn beside(_source: &Source) -> Option<Beside> {
+        None
+    }
+
+    /// Whether a row of this import refers to that payload, so that a file with its bytes needs nothing more.
+    fn refers_to(&self, _payload: &Digest) -> bool {
+        false
+    }
+
+    /// How [`Format::make`] makes the file `name` beside the records, which has these bytes, from the records; none if it
+    /// cannot.
+    fn recipe(_name: &str, _bytes: &[u8], _records: &[u8]) -> Option<String> {
+        None
+    }
+
+    /// Makes a file from the records.
+    fn make(_recipe: &str, _records: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 
     /// A record that is shared with the source of a fork was passed over: its rows are there.
@@ -198,6 +244,7 @@ pub struct Known {
     pub(super) header: fn(&[u8], &Source) -> Header,
     pub(super) import: Import,
     pub(super) write: fn(&Task<'_>, &mut dyn Output) -> Result<(), ExportError>,
+    pub(super) make: fn(&str, &[u8]) -> Option<Vec<u8>>,
 }
 
 impl Known {
@@ -213,6 +260,7 @@ impl Known {
             header: F::header,
             import: run::import::<F>,
             write: F::write,
+            make: F::make,
         }
     }
 }

@@ -38,8 +38,14 @@ pub struct Progress<S> {
     /// The annotation of the batch before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<EventNumber>,
-    /// How many events follow the annotation in its commit; the last but one of them is the head's.
+    /// The annotation that lists the files beside the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<EventNumber>,
+    /// How many events follow the annotation in its commit.
     pub tail: u64,
+    /// How many of those follow the move to the head, before which the head's own event is.
+    #[serde(default)]
+    pub after: u64,
     /// How many kept sources lie behind this one, each shared by the next.
     #[serde(default)]
     pub depth: u32,
@@ -68,7 +74,9 @@ impl<F: Format> Progress<F> {
             hash: None,
             at: None,
             previous: None,
+            files: None,
             tail: 0,
+            after: 0,
             depth: 0,
             marks: Vec::new(),
             diagnostics: Vec::new(),
@@ -180,7 +188,7 @@ impl Kept {
     pub(super) fn end(&self) -> Mark {
         let progress = &self.progress;
         Mark {
-            head: EventNumber((self.event.0 + progress.tail).saturating_sub(1)),
+            head: EventNumber((self.event.0 + progress.tail).saturating_sub(progress.after + 1)),
             records: progress.records,
             bytes: progress.bytes,
             lines: progress.lines,

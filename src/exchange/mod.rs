@@ -8,10 +8,12 @@
 //! says what its records mean: see [`Format`](format::Format).
 
 pub mod batch;
+pub mod beside;
 pub mod error;
 pub mod export;
 pub mod find;
 pub mod format;
+pub mod fractal;
 pub mod json;
 pub mod kept;
 mod order;
@@ -19,7 +21,7 @@ pub mod pi;
 pub mod pixir;
 pub mod reader;
 mod run;
-mod shared;
+pub mod shared;
 pub mod source;
 pub mod template;
 mod written;
@@ -38,7 +40,7 @@ pub use format::{Known, Recognized};
 pub use written::write_source;
 
 /// The formats, in the order they are tried.
-pub static FORMATS: [Known; 2] = [Known::of::<pi::Pi>(), Known::of::<pixir::Pixir>()];
+pub static FORMATS: [Known; 3] = [Known::of::<pi::Pi>(), Known::of::<pixir::Pixir>(), Known::of::<fractal::Fractal>()];
 
 /// What an import came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

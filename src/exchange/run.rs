@@ -4,10 +4,10 @@ use super::batch::Importer;
 use super::format::{Format, Header};
 use super::kept::{self, Last};
 use super::reader::{Item, Reader};
-use super::shared::{self, Agreement, Shared, agreement, branch_at};
+use super::shared::{Agreement, Shared, agreement, branch_at};
 use super::source::Source;
 use super::{Diagnostic, ImportError, Imported, Seen};
-use crate::model::{DerivationKind, Digest, HeadId, SessionId};
+use crate::model::{DerivationKind, Digest, HeadId, SessionId, Status};
 use crate::store::error::{CommitError, SessionOpenError};
 use crate::store::{NewSession, Session, Store};
 use crate::view::types::SessionInfo;
@@ -40,6 +40,17 @@ pub(super) fn import<F: Format>(
     }
     let path = source.path.display();
     Err(ImportError::Commit(CommitError::Conflict(format!("another program keeps importing {path}"))))
+}
+
+/// The session that a source became; none where it was not imported.
+pub(super) fn known_session<F: Format>(store: &Store, source: &Source) -> Result<Option<SessionId>, ImportError> {
+    let first = match first_record(source, F::SYNTAX) {
+        Err(ImportError::NoRecords { .. }) => return Ok(None),
+        first => first?,
+    };
+    let header = F::header(&first, source);
+    let (id, info) = Identity::of(F::NAME, &header, source, &first).find(store)?;
+    Ok(info.map(|_| id))
 }
 
 /// The first record of a source; refused where there is none.
@@ -125,6 +136,8 @@ struct Place<F> {
     last: Option<Last<F>>,
     /// The head a new session is a fork of.
     head: Option<HeadId>,
+    /// Or a child that is attached to it.
+    is_attached: bool,
     shared: Option<Shared>,
     /// All of the source is there already, whatever follows it there: why nothing is done.
     done: Option<&'static str>,
@@ -162,6 +175,7 @@ fn place<F: Format>(
         origin: origin.clone(),
         last,
         head: None,
+        is_attached: false,
         shared: None,
         done,
     };
@@ -186,6 +200,7 @@ fn place<F: Format>(
         origin: identity.origin,
         last: Some(branch.last),
         head: Some(branch.head),
+        is_attached: false,
         shared: Some(branch.shared),
         done: None,
     })
@@ -202,14 +217,16 @@ fn new_place<F: Format>(
     let branch = match &info {
         // It was made without a parent; so it stays.
         Some(info) if info.source.is_none() => None,
-        Some(info) => shared::from_parent::<F>(store, source, header, info.source.as_ref().map(|(_, head)| *head))?,
-        None => shared::from_parent::<F>(store, source, header, None)?,
+        // Made, but its first batch was not written: at that head and no other.
+        Some(info) => F::branch(store, source, header, info.source.as_ref().map(|(_, head)| *head))?,
+        None => F::branch(store, source, header, None)?,
     };
     let (head, shared, last) = match branch {
         Some(branch) => (Some(branch.head), Some(branch.shared), Some(branch.last)),
         None => (None, None, None),
     };
-    Ok(Place { id, info, origin: identity.origin.clone(), last, head, shared, done: None })
+    let is_attached = F::CHILDREN_ATTACH && header.kind == Status::CHILD;
+    Ok(Place { id, info, origin: identity.origin.clone(), last, head, is_attached, shared, done: None })
 }
 
 /// The sessions of sources that left `session` after `same` bytes: those that left it elsewhere have no more in common
@@ -300,14 +317,15 @@ fn attempt<F: Format>(
     place: Place<F>,
     seen: &mut dyn FnMut(Seen),
 ) -> Result<Option<Imported>, ImportError> {
-    let Place { id, info, origin, last, head, shared, done } = place;
+    let Place { id, info, origin, last, head, is_attached, shared, done } = place;
     let before = info.as_ref().map_or(0, |info| info.events);
     let (payload, end) = (last.as_ref().and_then(|last| last.payload), last.as_ref().and_then(Last::end));
     let mut importer = Importer::<F>::new(store, source, last, shared, seen)?;
-    if done.is_none() && importer.has_more() {
+    if done.is_none() && importer.has_news(info.as_ref().map(|info| &info.session))? {
         let session = match (&info, head) {
             (Some(_), _) => store.open_session(&id)?,
             (None, None) => store.create_session(new_session(header, &id, origin))?,
+            (None, Some(head)) if is_attached => store.attach(&head, new_session(header, &id, origin))?,
             (None, Some(head)) => store.fork(&head, new_session(header, &id, origin))?,
         };
         // Between the look above and the lease another import, or a writer, may have added to it.

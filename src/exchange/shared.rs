@@ -34,7 +34,7 @@ pub(super) struct Run {
 }
 
 /// A place in the history of a session at which another can begin.
-pub(super) struct Branch<F> {
+pub struct Branch<F> {
     pub(super) head: HeadId,
     pub(super) shared: Shared,
     /// What is known there, as before the first batch of the new session.
@@ -134,6 +134,28 @@ pub(super) fn branch_at<F: Format>(
         }
     }
     Ok((0, at_genesis(store, session)?))
+}
+
+/// The last head of `session`, which has so many events, whose state is `wanted`. Nothing of the source is shared, only
+/// rows.
+pub(super) fn branch_where<F: Format>(
+    store: &Store,
+    session: &SessionId,
+    events: u64,
+    wanted: impl Fn(&F) -> bool,
+) -> Result<Option<Branch<F>>, ImportError> {
+    let event = kept::last(store, session, events)?.map(|(event, _)| event);
+    for kept in backwards(store, session, event) {
+        let kept = kept?;
+        let end = kept.end();
+        for mark in std::iter::once(end).chain(kept.progress.marks.into_iter().rev()) {
+            let state = serde_json::from_str::<F>(mark.state.get());
+            if state.is_ok_and(|state| wanted(&state)) {
+                return branch(store, session, mark, Vec::new(), 0).map(Some);
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The beginning of a session, of whose history nothing is shared.

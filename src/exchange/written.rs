@@ -35,6 +35,11 @@ pub(super) fn copy(
     Copy { store, session, range: (from, to), depth: 0 }.run(out)
 }
 
+/// Writes a payload.
+pub(super) fn copy_payload(store: &Store, payload: &Digest, out: &mut dyn Output) -> Result<(), ExportError> {
+    Clip { at: 0, range: (0, u64::MAX), out, failed: None }.payload(store, payload)
+}
+
 struct Copy<'c> {
     store: &'c Store,
     session: &'c SessionId,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 
+use super::super::beside::Survey;
 use super::super::format::Format;
 use super::super::kept::{Last, Mark, Progress};
 use super::super::reader::{Item, Position, Reader, Syntax};
@@ -28,6 +29,8 @@ pub(in crate::exchange) struct Core<'a> {
     pub(super) at: Option<Timestamp>,
     pub(super) records: u64,
     pub(super) previous: Option<EventNumber>,
+    /// The annotation that lists the files beside the source.
+    pub(super) files: Option<EventNumber>,
     diagnostics_before: u64,
     depth: u32,
     pub(super) shared: Option<Shared>,
@@ -119,6 +122,7 @@ impl<'a> Core<'a> {
             at: progress.and_then(|progress| progress.at),
             records: progress.map_or(0, |progress| progress.records),
             previous: last.and_then(|last| last.event),
+            files: progress.and_then(|progress| progress.files),
             diagnostics_before: progress
                 .map_or(0, |progress| progress.diagnostics_before + progress.diagnostics.len() as u64),
             depth: progress.map_or(0, |progress| progress.depth).max(shared.as_ref().map_or(0, |shared| shared.depth)),
@@ -213,6 +217,20 @@ impl<'a> Core<'a> {
         Ok(())
     }
 
+    /// Keeps the files beside the source, those whose bytes no row refers to as annotations.
+    pub(super) fn keep_files(
+        &mut self,
+        batch: &mut Batch<'_>,
+        survey: &Survey,
+        refers_to: impl Fn(&Digest) -> bool,
+    ) -> Result<(), Stop> {
+        for (kind, message) in &survey.odd {
+            self.batch.odd(0, kind, message.clone());
+        }
+        self.files = Some(survey.keep(self.store, batch, refers_to)?);
+        Ok(())
+    }
+
     /// Keeps an item that is shared with a parent, or is its record again; says whether it is.
     pub(super) fn take_shared(&mut self) -> Result<bool, Stop> {
         let Some(item) = self.item.clone() else { return Ok(false) };
@@ -250,7 +268,7 @@ impl<'a> Core<'a> {
     pub(super) fn progress<'s, F: Format>(
         &mut self,
         position: Position,
-        is_sealed: bool,
+        (tail, after): (u64, u64),
         format: &str,
         state: &'s F,
     ) -> (InBatch, Progress<&'s F>) {
@@ -265,7 +283,9 @@ impl<'a> Core<'a> {
             hash: Some(position.hash),
             at: self.at,
             previous: self.previous,
-            tail: if is_sealed { 2 } else { 3 },
+            files: self.files,
+            tail,
+            after,
             depth: self.depth,
             marks: std::mem::take(&mut done.marks),
             diagnostics: std::mem::take(&mut done.diagnostics),

@@ -99,6 +99,7 @@ impl<'a> Direct<'a> {
             hash: None,
             at: direct.at,
             tail: 2,
+            after: 0,
             marks: done.marks,
             diagnostics: done.diagnostics,
             ..progress

@@ -93,6 +93,16 @@ impl<'i, 'b> Step<'i, 'b> {
         self.held.record()
     }
 
+    /// Where the record begins in [`Step::bytes`].
+    pub fn record_start(&self) -> usize {
+        self.held.range.start
+    }
+
+    /// Counts bytes that the record brings with it from elsewhere, so that a batch stays small.
+    pub fn weigh(&mut self, bytes: usize) {
+        self.core.batch().bytes += bytes;
+    }
+
     /// Where a part of the record lies in [`Step::bytes`]; none for what is no part of it.
     pub fn range_of(&self, value: &RawValue) -> Option<Range<usize>> {
         range_in(&self.held.bytes, value)
@@ -197,11 +207,14 @@ impl<'i, 'b> Step<'i, 'b> {
     /// # Errors
     ///
     /// [`Stop`].
-    pub fn seal<F: Format>(&mut self, state: &F) -> Result<HeadId, Stop> {
+    pub fn seal<F: Format>(&mut self, state: &mut F) -> Result<HeadId, Stop> {
         let events = self.batch.counters().event;
         let head = self.batch.seal()?;
         if self.batch.counters().event > events {
             self.mark(state);
+        }
+        for invocation in state.returned() {
+            self.batch.record_caller_head(invocation, head)?;
         }
         Ok(head)
     }
