@@ -218,3 +218,26 @@ impl Output for Folder {
         self.begin(path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_files_become_a_folder_and_none_leaves_it() {
+        let place = tempfile::tempdir().unwrap();
+        let mut out = Folder { root: place.path().join("export"), file: None };
+        out.part("a.json", b"").unwrap();
+        out.write(b"1").unwrap();
+        out.part("deep/er/b.json", b"").unwrap();
+        out.part("empty", b"").unwrap();
+        for name in ["", "..", "../x", "/etc/x", "a/../../x", "."] {
+            assert!(matches!(out.part(name, b""), Err(ExportError::Read(_))), "{name}");
+        }
+        let root = out.finish().unwrap();
+        assert_eq!(fs::read(root.join("a.json")).unwrap(), b"1");
+        assert_eq!(fs::read(root.join("deep/er/b.json")).unwrap(), b"");
+        assert_eq!(fs::read(root.join("empty")).unwrap(), b"");
+        assert!(matches!(Stream(Vec::new()).part("a", b""), Err(ExportError::NeedsFolder)));
+    }
+}

@@ -99,7 +99,7 @@ impl Identity {
         ids.extend(self.ids.first().map(|id| format!("{id}-{}", &hash[..8])));
         Identity {
             ids: ids.iter().rev().filter_map(|id| id.parse().ok()).collect(),
-            origin: format!("{}~{hash}", self.origin),
+            origin: format!("{}~{same}-{hash}", self.origin),
         }
     }
 
@@ -152,11 +152,12 @@ fn place<F: Format>(
     let (id, info) = identity.find(store)?;
     let Some(info) = info else { return new_place(store, source, header, identity, id, None) };
     let mut best: Option<(u64, bool, Candidate<F>)> = None;
-    for info in family(store, info, &identity.origin)? {
+    let mut next = vec![info];
+    while let Some(info) = next.pop() {
         let Some(candidate) = Candidate::of(store, source, info)? else { continue };
-        let value = candidate.value();
+        next.extend(left_at(store, &candidate.info.session, &identity.origin, candidate.same())?);
+        let (value, is_full) = (candidate.same(), matches!(candidate.fit, Fit::Begins { .. }));
         // Of two that have as much in common, the one that the source only goes on from.
-        let is_full = matches!(candidate.fit, Fit::Begins { .. });
         if best.as_ref().is_none_or(|(most, full, _)| (value, is_full) > (*most, *full)) {
             best = Some((value, is_full, candidate));
         }
@@ -228,22 +229,18 @@ fn new_place<F: Format>(
     Ok(Place { id, info, origin: identity.origin.clone(), last, head, is_attached, shared, done: None })
 }
 
-/// The session of a source, and those of sources that began as it did and then left it.
-fn family(store: &Store, root: SessionInfo, origin: &str) -> Result<Vec<SessionInfo>, ImportError> {
-    let prefix = format!("{origin}~");
-    let (mut found, mut next) = (Vec::new(), 0);
-    found.push(root);
-    while next < found.len() {
-        let session = found[next].session.clone();
-        next += 1;
-        for derivation in store.derivations(&session)? {
-            if derivation.kind != DerivationKind::Fork || derivation.source_session != session {
-                continue;
-            }
-            let info = store.session(&derivation.target_session)?;
-            if info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
-                found.push(info);
-            }
+/// The sessions of sources that left `session` after `same` bytes: those that left it elsewhere have no more in common
+/// with a source that leaves it there than the session has itself.
+fn left_at(store: &Store, session: &SessionId, origin: &str, same: u64) -> Result<Vec<SessionInfo>, ImportError> {
+    let prefix = format!("{origin}~{same}-");
+    let mut found = Vec::new();
+    for derivation in store.derivations(session)? {
+        if derivation.kind != DerivationKind::Fork || derivation.source_session != *session {
+            continue;
+        }
+        let info = store.session(&derivation.target_session)?;
+        if info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
+            found.push(info);
         }
     }
     Ok(found)
@@ -283,7 +280,8 @@ impl<F: Format> Candidate<F> {
         Ok(Some(Candidate { info, last, fit }))
     }
 
-    fn value(&self) -> u64 {
+    /// How many bytes both begin with; more than any where the source is all there.
+    fn same(&self) -> u64 {
         match self.fit {
             Fit::Begins { bytes } => bytes,
             Fit::IsPart => u64::MAX,

@@ -167,3 +167,42 @@ impl<R: BufRead> Read for Selected<R> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_file_that_belong_together_are_a_source() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        io::Write::write_all(&mut file, b"a 1\nb 2\n\na 3\nb").unwrap();
+        let of = |letter: u8| Source {
+            below: char::from(letter).to_string(),
+            parts: vec![Part {
+                select: Some(Arc::new(move |line: &[u8]| line.first() == Some(&letter))),
+                ..Source::file(file.path()).parts.remove(0)
+            }],
+            ..Source::file(file.path())
+        };
+        let read = |source: &Source| {
+            let mut bytes = Vec::new();
+            source.bytes().read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        assert_eq!(read(&of(b'a')), b"a 1\na 3\n");
+        assert_eq!(read(&of(b'b')), b"b 2\nb");
+        assert_eq!(read(&of(b'x')), b"");
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/etc/hostname", &link).unwrap();
+        for path in [&link, folder.path(), Path::new("/dev/zero")] {
+            assert!(matches!(open(path), Err(ImportError::NotAFile { .. })), "{path:?}");
+            let part = Part { name: "x".to_owned(), ..Source::file(path).parts.remove(0) };
+            assert_eq!(part.open().err().map(|error| error.kind()), Some(io::ErrorKind::InvalidInput));
+        }
+    }
+}

@@ -314,6 +314,30 @@ fn a_fork_shares_the_rows_of_its_parent() {
 }
 
 #[test]
+fn a_long_chain_of_logs_that_part_comes_back() {
+    let turn = |seq, text: &str| {
+        line("deep", 2 * seq, "user_message", json!({ "text": format!("a question of some length about {text}") }))
+            + &line("deep", 2 * seq + 1, "assistant_message", json!({ "text": "x".repeat(80) }))
+    };
+    let place = Place::new();
+    let (mut common, mut last) = (turn(0, "all"), None);
+    for depth in 1..=20 {
+        let text = common.clone() + &turn(depth, "nothing");
+        let imported = place.import(&text);
+        assert_eq!(imported.forked_from.is_some(), depth > 1);
+        assert_eq!(imported.turns, depth + 1);
+        common.push_str(&turn(depth, &format!("step {depth}")));
+        last.get_or_insert((imported.session, text));
+        place.import(&common);
+    }
+    let (session, text) = last.unwrap();
+    assert_eq!(place.export(&session), text);
+    let deepest = place.import(&common);
+    assert_eq!((deepest.new_events, place.export(&deepest.session)), (0, common));
+    assert_eq!(place.store.sessions().unwrap().len(), 21);
+}
+
+#[test]
 fn parents_that_do_not_exist_or_go_in_a_circle_stop_nothing() {
     let fork = |of: &str, parent: &str| {
         let data = json!({ "parent_session_id": parent, "fork_root_session_id": of, "forked_to_seq": 1 });
@@ -553,7 +577,7 @@ fn records() -> impl Strategy<Value = Vec<String>> {
         12 => value.prop_map(|(kind, data)| Some((kind, data))),
         1 => Just(None),
     ];
-    prop::collection::vec((odd, 0..12_u8, any::<u8>()), 1..40).prop_map(|items| {
+    prop::collection::vec((odd, 0..30_u8, any::<u8>()), 1..40).prop_map(|items| {
         let mut lines = vec![line("any", 0, "workflow_event", json!({}))];
         for (seq, (item, disorder, odd)) in (1..).zip(items) {
             let seq: u64 = if disorder == 0 { u64::from(odd) % 20 } else { seq };
@@ -603,6 +627,41 @@ proptest! {
         prop_assert_eq!(parts.import(&text).new_events, 0);
         prop_assert_eq!(&later.session, &imported.session);
         let issues = headwater::care::check(parts.store.root(), headwater::care::Mode::Deep).unwrap().issues;
+        prop_assert_eq!(issues, []);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    /// Two logs that begin alike and then part: each comes back byte for byte, says what it says alone, and the second
+    /// is a fork of the first, of which nothing changes.
+    #[test]
+    fn logs_that_part_share_what_they_have_in_common(
+        one in records(), other in records(), at in any::<prop::sample::Index>(),
+    ) {
+        let common = 1 + at.index(one.len());
+        let left = one.concat();
+        let right = [&one[..common], &other[1..]].concat().concat();
+        let (both, alone) = (Place::new(), Place::new());
+        let first = both.import(&left);
+        let before = both.store.events(&first.session).unwrap();
+        let second = both.import(&right);
+        let expected = alone.import(&right);
+        prop_assert_eq!(both.export(&second.session), alone.export(&expected.session));
+        prop_assert_eq!(both.import(&right).new_events, 0);
+        if second.session != first.session {
+            prop_assert_eq!(&second.forked_from, &Some(first.session.clone()));
+            prop_assert_eq!(both.store.events(&first.session).unwrap(), before);
+            let again = both.import(&left);
+            prop_assert_eq!((again.session, again.new_events), (first.session, 0));
+        }
+        // Only what is imported at once is put in order.
+        if !expected.diagnostics.iter().any(|one| one.kind == "out-of-order") {
+            prop_assert_eq!(both.said(&second.session), alone.said(&expected.session));
+            prop_assert_eq!(counts(&second)[..4].to_vec(), counts(&expected)[..4].to_vec());
+        }
+        let issues = headwater::care::check(both.store.root(), headwater::care::Mode::Deep).unwrap().issues;
         prop_assert_eq!(issues, []);
     }
 }
