@@ -14,8 +14,8 @@ use super::{Context, Failure, content, progress, text};
 
 /// Read in session logs of other programs
 ///
-/// The format of a log is told by its first record: Pi (version 1), Pixir. Importing a log again adds what is new in it,
-/// and nothing else. Every record is kept, so that `export` can write the source again.
+/// The format of a log is told by its first record: Pi (version 1), Pixir, fractal-engine. Importing a log again adds
+/// what is new in it, and nothing else. Every record is kept, so that `export` can write the source again.
 #[derive(clap::Args)]
 #[command(after_help = "Exits with 0 when every file was read, whatever was odd in it, else with 1.
 
@@ -76,7 +76,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
                 // Of many files it says which one, of one how much of it.
                 let (done, total, unit) =
                     if total > 1 { (done, total, Unit::Items) } else { (seen.bytes, size, Unit::Bytes) };
-                observer.tell(Progress { stage: "importing", done, total, unit });
+                observer.tell(Progress { stage: "importing files", done, total, unit });
             };
             for result in one.import(&store, &mut seen) {
                 match result {

@@ -23,6 +23,7 @@ mod ls;
 mod man;
 mod outcome;
 mod paint;
+mod pin;
 mod progress;
 mod resume;
 mod rows;
@@ -95,6 +96,7 @@ enum Verb {
     Cat(cat::Args),
     Check(check::Args),
     Alias(alias::Args),
+    Pin(pin::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -116,6 +118,7 @@ impl Verb {
             Verb::Cat(args) => cat::run(&args, context),
             Verb::Check(args) => check::run(&args, context),
             Verb::Alias(args) => alias::run(&args, context),
+            Verb::Pin(args) => pin::run(&args, context),
             Verb::Completions(args) => completions::run(&args, context),
             Verb::Man(args) => man::run(&args, context),
         }

@@ -13,7 +13,7 @@ use super::reader::{Syntax, json_object};
 use super::shared::{self, Branch};
 use super::source::Source;
 use super::{ExportError, ImportError, Imported, Seen, run};
-use crate::model::{Digest, InvocationNumber, Status, Timestamp, TurnNumber};
+use crate::model::{Digest, HeadId, InvocationNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 
 /// A format: the value is what an import must remember between two records. It is written with each batch and, by
@@ -116,12 +116,18 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     }
 
     /// Where the history of a source that is not in the store leaves that of another which is; none where it leaves none.
+    /// With `made`, that head and no other: the session was made there, and its first batch was not written.
     ///
     /// # Errors
     ///
     /// [`ImportError`].
-    fn branch(store: &Store, source: &Source, header: &Header) -> Result<Option<Branch<Self>>, ImportError> {
-        shared::from_parent(store, source, header)
+    fn branch(
+        store: &Store,
+        source: &Source,
+        header: &Header,
+        made: Option<HeadId>,
+    ) -> Result<Option<Branch<Self>>, ImportError> {
+        shared::from_parent(store, source, header, made)
     }
 
     /// The files that belong to a source beside its records, and are kept with it.

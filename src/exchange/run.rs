@@ -216,7 +216,8 @@ fn new_place<F: Format>(
     let branch = match &info {
         // It was made without a parent; so it stays.
         Some(info) if info.source.is_none() => None,
-        _ => F::branch(store, source, header)?,
+        Some(info) => F::branch(store, source, header, info.source.as_ref().map(|(_, head)| *head))?,
+        None => F::branch(store, source, header, None)?,
     };
     let (head, shared, last) = match branch {
         Some(branch) => (Some(branch.head), Some(branch.shared), Some(branch.last)),

@@ -131,13 +131,14 @@ pub(super) fn branch_at<F: Format>(
     Ok((0, at_genesis(store, session)?))
 }
 
-/// The last head of `session`, which has so many events, whose state is `wanted`. Nothing of the source is shared, only
+/// The last head of `session`, which has so many events, whose state is `wanted`; with `made` that head alone. Nothing of the source is shared, only
 /// rows.
 pub(super) fn branch_where<F: Format>(
     store: &Store,
     session: &SessionId,
     events: u64,
     wanted: impl Fn(&F) -> bool,
+    made: Option<HeadId>,
 ) -> Result<Option<Branch<F>>, ImportError> {
     let event = kept::last(store, session, events)?.map(|(event, _)| event);
     for kept in backwards(store, session, event) {
@@ -145,8 +146,12 @@ pub(super) fn branch_where<F: Format>(
         let end = kept.end();
         for mark in std::iter::once(end).chain(kept.progress.marks.into_iter().rev()) {
             let state = serde_json::from_str::<F>(mark.state.get());
-            if state.is_ok_and(|state| wanted(&state)) {
-                return branch(store, session, mark, Vec::new(), 0).map(Some);
+            if !state.is_ok_and(|state| wanted(&state)) {
+                continue;
+            }
+            let found = branch(store, session, mark, Vec::new(), 0)?;
+            if made.is_none_or(|made| made == found.head) {
+                return Ok(Some(found));
             }
         }
     }
@@ -177,10 +182,13 @@ fn branch<F: Format>(
 
 /// Where the history of `source` leaves that of the sources its header names as parents, the first that is in the store
 /// and what that one was forked from itself.
+///
+/// With `made`, that head and no other: the session was made there, and its first batch was not written.
 pub(super) fn from_parent<F: Format>(
     store: &Store,
     source: &Source,
     header: &Header,
+    made: Option<HeadId>,
 ) -> Result<Option<Branch<F>>, ImportError> {
     let prefix = format!("{}:", F::NAME);
     for id in &header.parents {
@@ -196,7 +204,7 @@ pub(super) fn from_parent<F: Format>(
             if !info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
                 break;
             }
-            if let Some((bytes, branch)) = against::<F>(store, &session, info.events, source)?
+            if let Some((bytes, branch)) = against::<F>(store, &session, info.events, source, made)?
                 && best.as_ref().is_none_or(|(most, _)| bytes > *most)
             {
                 best = Some((bytes, branch));
@@ -220,6 +228,7 @@ fn against<F: Format>(
     session: &SessionId,
     events: u64,
     source: &Source,
+    made: Option<HeadId>,
 ) -> Result<Option<(u64, Branch<F>)>, ImportError> {
     let Some((event, _)) = kept::last(store, session, events)? else { return Ok(None) };
     let batches: Vec<Kept> = backwards(store, session, Some(event)).collect::<Result<_, ReadError>>()?;
@@ -228,6 +237,10 @@ fn against<F: Format>(
     for kept in batches.into_iter().rev() {
         marks.extend(kept.progress.marks.iter().cloned());
         marks.push(kept.end());
+    }
+    if let Some(made) = made {
+        let event = store.head(&made)?;
+        marks.retain(|mark| event.session == *session && mark.head == event.event);
     }
     let file = flat(store, session, u64::MAX).map_err(|error| unreadable(source, error))?;
     let io = |error| source.io(error);

@@ -41,5 +41,8 @@ pub use reader::SegmentReader;
 pub use readers::Readers;
 pub(crate) use reading::Reading;
 pub use scan::{End, Frames};
-pub use sync::{FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, sync_dir};
+pub use sync::{
+    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, is_memory_with_room,
+    sync_dir,
+};
 pub use turnstile::Turnstile;

@@ -2,12 +2,14 @@
 //! one that numbers; the commit checks that nobody else did.
 
 mod payloads;
+mod refs;
 mod rows;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use self::payloads::Payloads;
+use self::refs::references;
 use super::Inner;
 use super::commit::{Claim, Guard, Pending, Work};
 use super::error::CommitError;
@@ -17,9 +19,8 @@ use crate::journal::{BatchKey, Lines};
 use crate::model::id::BadId;
 use crate::model::line::Item;
 use crate::model::{
-    Body, Call, CallNumber, CallType, Counters, Digest, Eval, EvalNumber, Event, EventNumber, HeadId, Invocation,
-    InvocationNumber, Message, MessageNumber, Record, Role, Root, SessionId, Snapshot, SnapshotNumber, Timestamp, Turn,
-    TurnNumber,
+    Body, CallNumber, CallType, Counters, Digest, EvalNumber, Event, EventNumber, HeadId, InvocationNumber, Message,
+    MessageNumber, Record, Role, Root, SessionId, SnapshotNumber, Timestamp, TurnNumber,
 };
 
 /// Events and payloads being gathered for one commit: see [`Session::write`](super::Session::write).
@@ -122,46 +123,59 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     ///
-    /// [`CommitError::Invalid`] for events that only the store makes: those of heads, refs and a session's start.
-    pub fn append(&mut self, body: Body) -> Result<EventNumber, CommitError> {
+    /// [`CommitError::Missing`] if it refers to a number above every one of the session (a call may name the eval after the last,
+    /// which makes it), or its own number is such a one;
+    /// [`CommitError::Invalid`] for events that only the store makes: those of heads, refs and a session's start, and for
+    /// what the method of its kind refuses.
+    pub fn append(&mut self, mut body: Body) -> Result<EventNumber, CommitError> {
         let c = self.state.counters;
-        let body = match body {
-            Body::MessageAdded(mut row) => {
-                self.known_numbers(row.turn, row.call)?;
-                row.message = MessageNumber(c.message + 1);
-                Body::MessageAdded(row)
-            }
-            Body::TurnStarted(row) => Body::TurnStarted(Turn { turn: TurnNumber(c.turn + 1), ..row }),
-            Body::CallStarted(row) => Body::CallStarted(Call { call: CallNumber(c.call + 1), ..row }),
-            Body::EvalAdded(row) => Body::EvalAdded(Eval { eval: EvalNumber(c.eval + 1), ..row }),
-            Body::SnapshotAdded(row) => {
-                Body::SnapshotAdded(Snapshot { snapshot: SnapshotNumber(c.snapshot + 1), ..row })
-            }
-            Body::InvocationStarted(row) => {
-                Body::InvocationStarted(Invocation { invocation: InvocationNumber(c.invocation + 1), ..row })
-            }
+        match &mut body {
+            Body::MessageAdded(row) => row.message = MessageNumber(c.message + 1),
+            Body::TurnStarted(row) => row.turn = TurnNumber(c.turn + 1),
+            Body::CallStarted(row) => row.call = CallNumber(c.call + 1),
+            Body::EvalAdded(row) => row.eval = EvalNumber(c.eval + 1),
+            Body::SnapshotAdded(row) => row.snapshot = SnapshotNumber(c.snapshot + 1),
+            Body::InvocationStarted(row) => row.invocation = InvocationNumber(c.invocation + 1),
             Body::Annotation(row) => return self.add_annotation(&row.kind, row.turn, row.payload),
-            Body::TurnPut(row) => {
-                self.known_numbers(Some(row.turn), None)?;
-                Body::TurnPut(row)
-            }
-            Body::CallPut(row) => {
-                self.known_numbers(None, Some(row.call))?;
-                Body::CallPut(row)
-            }
-            body @ (Body::InvocationCompleted(_)
+            Body::TurnPut(_)
+            | Body::CallPut(_)
+            | Body::InvocationCompleted(_)
             | Body::InvocationFailed(_)
             | Body::CallerHeadRecorded(_)
             | Body::SessionStatus(_)
-            | Body::SessionError(_)) => body,
+            | Body::SessionError(_) => {}
             Body::SessionStarted(_) | Body::SessionRestored(_) | Body::RefUpdated(_) | Body::HeadCreated(_) => {
                 let kind = body.kind();
                 return Err(CommitError::Invalid(format!(
                     "{kind} is made by creating, sealing, advancing or resuming"
                 )));
             }
-        };
-        Ok(self.push(body))
+        }
+        self.push_row(body)
+    }
+
+    /// Adds the event of a row, all of whose numbers must be known.
+    pub(super) fn push_row(&mut self, body: Body) -> Result<EventNumber, CommitError> {
+        let c = self.state.counters;
+        let known = [c.turn, c.message, c.call, c.eval, c.invocation];
+        for ((what, number, ahead), greatest) in references(&body).into_iter().zip(known) {
+            if let Some(number) = number
+                && !(1..=greatest + ahead).contains(&number)
+            {
+                return Err(CommitError::Missing { what: format!("{what} {number}") });
+            }
+        }
+        match &body {
+            Body::EvalAdded(row) if row.status.is_running() => {
+                Err(CommitError::Invalid("an eval is recorded when it ended, never while it runs".to_owned()))
+            }
+            Body::InvocationStarted(row)
+                if row.id.is_empty() || row.id.len() > 512 || row.id.chars().any(char::is_control) =>
+            {
+                Err(CommitError::Invalid("an invocation id has 1 to 512 bytes, no control characters".to_owned()))
+            }
+            _ => Ok(self.push(body)),
+        }
     }
 
     /// Adds a store record to the commit.
@@ -175,12 +189,11 @@ impl<'a> Batch<'a> {
     ///
     /// [`CommitError::Missing`] if its turn or call is above every number of the session.
     pub fn add_message(&mut self, message: NewMessage) -> Result<MessageNumber, CommitError> {
-        self.known_numbers(message.turn, message.call)?;
         let chars = std::str::from_utf8(&message.content).map_or(message.content.len(), |text| text.chars().count());
         let content = self.put(&message.content);
         let extra = message.extra.map(|json| self.put_value(&json));
         let number = MessageNumber(self.state.counters.message + 1);
-        self.push(Body::MessageAdded(Message {
+        self.push_row(Body::MessageAdded(Message {
             message: number,
             role: message.role,
             content,
@@ -188,18 +201,8 @@ impl<'a> Batch<'a> {
             turn: message.turn,
             call: message.call,
             extra,
-        }));
+        }))?;
         Ok(number)
-    }
-
-    fn known_numbers(&self, turn: Option<TurnNumber>, call: Option<CallNumber>) -> Result<(), CommitError> {
-        let c = &self.state.counters;
-        let missing = |what: String| Err(CommitError::Missing { what });
-        match (turn, call) {
-            (Some(turn), _) if turn.0 == 0 || turn.0 > c.turn => missing(format!("turn {turn}")),
-            (_, Some(call)) if call.0 == 0 || call.0 > c.call => missing(format!("call {call}")),
-            _ => Ok(()),
-        }
     }
 
     /// Gives the session a title.
@@ -254,7 +257,7 @@ impl<'a> Batch<'a> {
             before: digest,
             after: self.state.digest,
         };
-        Ok((self.state, Some(Work { guard: Some(guard), lines, payloads })))
+        Ok((self.state, Some(Work { guard: Some(guard), lines, payloads, late: None })))
     }
 }
 

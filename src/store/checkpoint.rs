@@ -1,7 +1,7 @@
 //! WAL checkpoints, off the writer's path, and the note that follows a complete one.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::commit::locked;
 use super::error::{Cause, chain};
@@ -27,7 +27,7 @@ pub(super) struct Checkpointer {
     wal_size: u64,
     journal: Journal,
     signal: Arc<(Mutex<Signal>, Condvar)>,
-    thread: OnceLock<std::thread::JoinHandle<()>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     looked: Mutex<Looked>,
 }
 
@@ -63,7 +63,7 @@ impl Checkpointer {
             wal_size,
             journal,
             signal,
-            thread: OnceLock::new(),
+            thread: Mutex::default(),
             looked: Mutex::default(),
         }
     }
@@ -114,7 +114,7 @@ impl Checkpointer {
             }
             return;
         }
-        self.thread.get_or_init(|| {
+        locked(&self.thread).get_or_insert_with(|| {
             let (root, signal) = (self.root.clone(), Arc::clone(&self.signal));
             std::thread::spawn(move || attend(&root, &signal))
         });
@@ -123,10 +123,10 @@ impl Checkpointer {
     }
 
     /// Ends the thread, after the checkpoint under way.
-    pub(super) fn stop(&mut self) {
+    pub(super) fn stop(&self) {
         locked(&self.signal.0).stop = true;
         self.signal.1.notify_one();
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = locked(&self.thread).take() {
             // A checkpoint that failed was logged; the WAL holds everything.
             let _ = thread.join();
         }

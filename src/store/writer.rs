@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,7 +11,7 @@ use super::error::CommitError;
 use super::lease::Holder;
 use super::level::{self, FromLog, LevelError, Meta};
 use crate::clock::Clock;
-use crate::journal::TxHeader;
+use crate::journal::{Lines, TxHeader};
 use crate::model::{Digest, Tx};
 use crate::segment::{
     AppendError, FRAME_HEADER_LEN, FrameRef, Kind, LockError, Log, Position, Readers, Turnstile, is_full,
@@ -155,13 +156,27 @@ impl Writer {
         // Display text and roots of this group are not in the log yet.
         let mut small: Small = HashMap::new();
         while let Some(pending) = queue.front().cloned() {
-            let bytes = pending.work.bytes();
+            let (lines, given) = match pending.work.settled(&self.conn) {
+                Ok(settled) => settled,
+                // What it was refused for may be a commit of this group that is refused itself.
+                Err(_) if each == Each::Trusted && !members.is_empty() => return Ok(None),
+                Err(error) => {
+                    queue.pop_front();
+                    refused.push((pending, error.clone()));
+                    if self.conn.is_autocommit() {
+                        return Err(Fault::Plain(error));
+                    }
+                    continue;
+                }
+            };
+            let bytes = pending.work.bytes(&lines);
             if members.is_empty() {
                 match self.log.make_room(filled.start, bytes) {
                     Ok(made) => (filled.start, room) = made,
                     Err(error @ AppendError::GroupTooLarge { .. }) => {
                         let Fault::Plain(error) = append_fault(error) else { break };
                         queue.pop_front();
+                        drop(lines);
                         refused.push((pending, error));
                         continue;
                     }
@@ -179,7 +194,7 @@ impl Writer {
             if each == Each::InSavepoint {
                 stmt::run(&self.conn, stmt::meta::SAVE).map_err(sql_fault)?;
             }
-            match self.one(&pending.work, &filled.meta, payload_start, &small) {
+            match self.one(&pending.work, &lines, &filled.meta, payload_start, &small) {
                 Ok((head, digest)) => {
                     if each == Each::InSavepoint {
                         stmt::run(&self.conn, stmt::meta::RELEASE).map_err(sql_fault)?;
@@ -189,12 +204,15 @@ impl Writer {
                     filled.meta.tx = head.tx;
                     filled.meta.digest = digest;
                     room = room.saturating_sub(bytes);
-                    let body = pending.work.lines.body(&head);
+                    let body = lines.body(&head);
+                    drop(lines);
+                    pending.given.store(given, Ordering::Release);
                     members.push(Member { pending, head, body });
                 }
                 Err(_) if each == Each::Trusted => return Ok(None),
                 Err(error) => {
                     self.applier.forget();
+                    drop(lines);
                     if self.conn.is_autocommit() {
                         // SQLite rolled everything back: the whole group fails, this commit too.
                         queue.pop_front();
@@ -215,6 +233,7 @@ impl Writer {
     fn one(
         &mut self,
         work: &Work,
+        lines: &Lines,
         meta: &Meta,
         start: Position,
         small: &Small,
@@ -236,14 +255,14 @@ impl Writer {
             .collect();
         let fetch = Live { small, log: FromLog(&self.readers) };
         self.applier
-            .apply(&self.conn, &head, work.lines.key.as_ref(), &work.lines.lines, &places, &fetch)
+            .apply(&self.conn, &head, lines.key.as_ref(), &lines.lines, &places, &fetch)
             .map_err(apply_error)?;
         if let Some(Guard { session, claim: Claim::New, .. }) = &work.guard
             && let Some(row) = self.applier.session(&self.conn, session).map_err(sql_error)?
         {
             self.holder.write(&self.conn, row.sid, 1, head.at).map_err(sql_error)?;
         }
-        let digest = work.lines.digest(&head);
+        let digest = lines.digest(&head);
         Ok((head, digest))
     }
 

@@ -8,6 +8,7 @@ mod help;
 mod listing;
 mod pages;
 mod payload;
+mod pin;
 mod record;
 mod scripts;
 mod state;

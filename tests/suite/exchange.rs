@@ -445,6 +445,42 @@ fn a_turn_that_never_ends_is_cut() {
 }
 
 #[test]
+fn a_line_too_long_to_be_held_is_kept_as_it_is() {
+    let mut text = b"{\"type\":\"session\",\"id\":\"wide\"}\n{\"type\":\"blob\",\"x\":\"".to_vec();
+    text.resize(text.len() + exchange::source::MAX_LINE, b'x');
+    text.extend_from_slice(b"\"}\n{\"type\":\"message\",\"message\":{\"role\":\"user\",\"content\":\"hello\"}}\n");
+    let place = Place::new();
+    let imported = place.import(&text).unwrap();
+    assert_eq!(kinds(&imported), [(2, "line-too-long")]);
+    assert_eq!((imported.messages, imported.turns), (1, 1));
+    assert!(place.source(&imported.session) == text, "it is not what it was");
+    assert_eq!(place.import(&text).unwrap(), Imported { new_events: 0, ..imported });
+}
+
+#[test]
+fn an_export_is_made_whole_or_not_at_all() {
+    let place = Place::new();
+    let imported = place.import(FIXTURE).unwrap();
+    let path = place.folder.path().join("out.jsonl");
+    fs::write(&path, "before").unwrap();
+    assert_eq!(exchange::export_to(&place.store, &imported.session, None, &path).unwrap(), "pi");
+    assert_eq!(fs::read(&path).unwrap(), FIXTURE[..FIXTURE.len() - TORN]);
+    // What cannot be written leaves what is there, and nothing beside it.
+    let session = place.store.open_session(&imported.session).unwrap();
+    session.begin_turn("mine").unwrap();
+    session.close().unwrap();
+    fs::write(&path, "before").unwrap();
+    let error = exchange::export_to(&place.store, &imported.session, None, &path).unwrap_err();
+    assert_eq!(error.kind(), Some("not-exportable"));
+    assert_eq!(fs::read(&path).unwrap(), b"before");
+    let names: Vec<_> = fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    let own = place.store.create_session(headwater::store::NewSession::named("own".parse().unwrap())).unwrap();
+    let kind = |format| exchange::export_to(&place.store, own.id(), format, &path).unwrap_err().kind();
+    assert_eq!((kind(None), kind(Some("nothing"))), (Some("not-exportable"), Some("unknown-format")));
+}
+
+#[test]
 fn real_pi_sessions_come_in_whole() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/pi/pi-mono");
     for (name, expected) in

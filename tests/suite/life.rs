@@ -1,7 +1,7 @@
 //! A session's life: recorded, closed, opened, resumed, forked, rebuilt.
 
-use headwater::model::EventNumber;
-use headwater::store::{CommitError, Journal, NewSession, Options, Store};
+use headwater::model::{EventNumber, Tx};
+use headwater::store::{CommitError, Journal, NewSession, Options, Store, Topic};
 
 use super::tools::{fresh, named, turn};
 
@@ -69,6 +69,29 @@ fn what_is_set_aside_stays() {
         assert!(store.report().rebuilt.is_some());
         store.close().unwrap();
         assert!(root.join(format!("set-aside/{round}/store.sqlite")).is_file(), "round {round}");
+    }
+}
+
+/// Commits are queued and nobody waits, so that the store's own thread writes them; then the last handles go. When `close`
+/// returns the store can be had alone at once, each time.
+#[test]
+fn a_store_that_was_closed_is_held_by_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let options = || Options { patience: std::time::Duration::ZERO, ..Options::default() };
+    for round in 0..15 {
+        let store = Store::open_with(&root, options()).unwrap();
+        assert_eq!(store.report().rebuilt.is_some(), round > 0);
+        let session = named(&store, &format!("demo-{round}"));
+        let subscription = store.subscribe(Topic::All { since: Tx(0) }).unwrap();
+        let listener = std::thread::spawn(move || subscription.map(Result::unwrap).count());
+        for _ in 0..20 {
+            session.submit(|batch| batch.add_annotation("note", None, None)).unwrap();
+        }
+        drop(session);
+        store.close().unwrap();
+        std::fs::remove_file(root.join("store.sqlite")).unwrap();
+        listener.join().unwrap();
     }
 }
 

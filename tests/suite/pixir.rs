@@ -296,6 +296,30 @@ fn a_fork_shares_the_rows_of_its_parent() {
 }
 
 #[test]
+fn a_fork_that_was_made_but_not_filled_is_filled_from_where_it_was_made() {
+    let (parent, child) = forked();
+    let whole = Place::new();
+    whole.import(&parent);
+    let expected = whole.import(&child);
+    let info = whole.store.session(&expected.session).unwrap();
+    let (_, head) = info.source.unwrap();
+
+    // An import was killed behind the session's own commit; meanwhile the parent's log went on.
+    let place = Place::new();
+    let cut = parent.match_indices('\n').nth(15).unwrap().0 + 1;
+    place.import(&parent[..cut]);
+    let made = NewSession { origin: info.origin.clone(), ..NewSession::named(expected.session.clone()) };
+    let at = place.store.session(&"p1".parse().unwrap()).unwrap().current_head.unwrap();
+    place.store.fork(&at, made).unwrap().close().unwrap();
+    place.import(&parent);
+    let filled = place.import(&child);
+    assert_eq!(filled.session, expected.session);
+    assert_eq!(place.said(&filled.session), whole.said(&expected.session));
+    assert_eq!(place.export(&filled.session), child);
+    assert_ne!(at, head, "it was not made where it would be made now");
+}
+
+#[test]
 fn the_log_appends_folds_and_refuses_as_pixirs_own() {
     let place = Place::new();
     let log = Log::new(place.store.clone(), "/work/space");

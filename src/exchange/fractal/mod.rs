@@ -25,7 +25,7 @@ use super::reader::Syntax;
 use super::shared::Branch;
 use super::source::Source;
 use super::{ExportError, ImportError};
-use crate::model::{CallNumber, Digest, InvocationNumber, Status, Timestamp, TurnNumber};
+use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 use numbers::Numbers;
 use record::Record;
@@ -132,8 +132,13 @@ impl Format for Fractal {
         std::mem::take(&mut self.returned)
     }
 
-    fn branch(store: &Store, source: &Source, _: &Header) -> Result<Option<Branch<Fractal>>, ImportError> {
-        restored::branch(store, source)
+    fn branch(
+        store: &Store,
+        source: &Source,
+        _: &Header,
+        made: Option<HeadId>,
+    ) -> Result<Option<Branch<Fractal>>, ImportError> {
+        restored::branch(store, source, made)
     }
 
     fn beside(source: &Source) -> Option<Beside> {
