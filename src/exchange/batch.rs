@@ -101,6 +101,7 @@ impl<'a, F: Format> Importer<'a, F> {
         seen: &'a mut dyn FnMut(Seen),
     ) -> Result<Importer<'a, F>, ImportError> {
         let bytes = last.as_ref().map_or(0, |last| last.progress.bytes);
+        let bytes = bytes.max(shared.as_ref().map_or(0, Shared::until));
         let core =
             Core::new(store, source, F::SYNTAX, last.as_ref(), shared, seen).map_err(|error| source.io(error))?;
         let disorder = if F::IS_ORDERED {

@@ -20,17 +20,25 @@ pub(super) fn disorder(
 ) -> io::Result<VecDeque<(u64, usize)>> {
     let mut reader = Reader::of(&source.parts, syntax);
     reader.skip(from)?;
-    let mut items: Vec<(u64, Place)> = Vec::new();
+    let (mut found, mut items) = (VecDeque::new(), Vec::new());
     while let Some(item) = reader.advance()? {
         let before = items.last().map_or((false, 0), |(_, place)| *place);
         let place = match item {
             Item::Record => order(reader.record()).map_or((true, 0), |number| (false, number)),
+            // It is never held: what stands on both sides of it is not put in one order.
+            Item::Long => {
+                found.extend(runs(&std::mem::take(&mut items)));
+                continue;
+            }
+            // It is dropped, or whole by the time it is read.
+            Item::Torn => break,
             // What is no record stays behind the record before it.
-            _ => before,
+            Item::Bad(_) | Item::Blank | Item::Part => before,
         };
         items.push((reader.offset(), place));
     }
-    Ok(runs(&items))
+    found.extend(runs(&items));
+    Ok(found)
 }
 
 fn runs(items: &[(u64, Place)]) -> VecDeque<(u64, usize)> {

@@ -216,6 +216,7 @@ fn new_place<F: Format>(
     let branch = match &info {
         // It was made without a parent; so it stays.
         Some(info) if info.source.is_none() => None,
+        // Made, but its first batch was not written: at that head and no other.
         Some(info) => F::branch(store, source, header, info.source.as_ref().map(|(_, head)| *head))?,
         None => F::branch(store, source, header, None)?,
     };

@@ -42,6 +42,11 @@ pub struct Branch<F> {
 }
 
 impl Shared {
+    /// How many bytes the source begins with that are not imported as rows.
+    pub(super) fn until(&self) -> u64 {
+        self.runs.last().map_or(0, |run| run.to)
+    }
+
     /// The run that byte `at` lies in; asked in order.
     pub(super) fn run_at(&mut self, at: u64) -> Option<Run> {
         while self.runs.get(self.at).is_some_and(|run| run.to <= at) {

@@ -22,6 +22,7 @@ mod position;
 mod reader;
 mod readers;
 mod reading;
+pub(crate) mod sabotage;
 mod scan;
 mod search;
 mod sync;

@@ -8,6 +8,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::sabotage::{self, Sabotage};
+
 /// Makes a file's bytes, and its length where needed to read them, durable.
 ///
 /// # Errors
@@ -15,6 +17,12 @@ use rustix::io::Errno;
 /// The system's. Linux drops the bytes that it failed to write: a second call that succeeds proves
 /// nothing, so it must not be made.
 pub fn fdatasync(file: &File) -> io::Result<()> {
+    if sabotage::is(Sabotage::SegmentSync) {
+        return Ok(());
+    }
+    if sabotage::is(Sabotage::AcknowledgedFirst) {
+        return sabotage::sync_later(file);
+    }
     rustix::fs::fdatasync(file).map_err(io::Error::from)
 }
 
@@ -33,6 +41,9 @@ pub fn fsync(file: &File) -> io::Result<()> {
 ///
 /// The system's; the names may or may not be durable then.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
+    if sabotage::is(Sabotage::FolderSync) {
+        return Ok(());
+    }
     fsync(&File::open(path)?)
 }
 

@@ -7,6 +7,7 @@ use crate::blob::{self, codec::CodecError};
 use crate::journal::{self, BadCommit, Ended, ReplayError, Replayed, TxHeader};
 use crate::model::{Digest, Tx};
 use crate::progress::Observer;
+use crate::segment::sabotage::{self, Sabotage};
 use crate::segment::{
     self, AdoptError, End, EndMismatch, Log, Position, Readers, Reading, SegmentError, SegmentReader,
 };
@@ -243,6 +244,14 @@ fn adopt(
         Ok::<(), LevelError>(())
     })?;
     refuse_damage(&reader, ended, last)?;
+    if sabotage::is(Sabotage::Adoption) {
+        frames.clear();
+    }
+    if sabotage::is(Sabotage::AppendAfterCut) {
+        journal::replay(&reader, end.offset, None, |found| apply(conn, applier, readers, meta, &found))?;
+        let file = std::fs::OpenOptions::new().write(true).open(segment::segment_path(readers.dir(), end.segment));
+        return Ok(file.and_then(|file| file.set_len(meta.end.offset)).map_err(ReplayError::List)?);
+    }
     frames.sort_by_key(|placed| placed.at);
     let appended = log.adopt(end, frames.iter().map(|placed| reader.read_frame(placed.at.offset)))?;
     let copy = SegmentReader::open(readers.dir(), appended.end.segment)?;

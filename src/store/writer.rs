@@ -13,6 +13,7 @@ use super::level::{self, FromLog, LevelError, Meta};
 use crate::clock::Clock;
 use crate::journal::{Lines, TxHeader};
 use crate::model::{Digest, Tx};
+use crate::segment::sabotage::{self, Sabotage};
 use crate::segment::{
     AppendError, FRAME_HEADER_LEN, FrameRef, Kind, LockError, Log, Position, Readers, Turnstile, is_full,
 };
@@ -128,7 +129,7 @@ impl Writer {
     /// Rolls the transaction back, whatever is left of it.
     pub(super) fn undo(&mut self) {
         self.applier.forget();
-        if !self.conn.is_autocommit()
+        if !sabotage::is(Sabotage::CommitFirst)
             && let Err(error) = stmt::run(&self.conn, stmt::meta::ROLLBACK)
         {
             self.poison = Some(format!("a transaction could not be rolled back: {error}"));
@@ -277,7 +278,8 @@ impl Writer {
             (Claim::Lease(fence), Some(row)) => (*fence, row),
         };
         let lease = self.holder.read(&self.conn, row.sid).map_err(sql_error)?;
-        if lease.as_ref().is_none_or(|lease| lease.holder != self.holder.id() || lease.fence != fence) {
+        let held = lease.as_ref().is_some_and(|lease| lease.holder == self.holder.id() && lease.fence == fence);
+        if !held && !sabotage::is(Sabotage::Lease) {
             let holder = lease.map(|lease| lease.who).filter(|who| !who.is_empty());
             return Err(CommitError::LeaseLost {
                 session: session.clone(),
@@ -334,6 +336,9 @@ impl Writer {
         meta.write(&self.conn).map_err(sql_fault)?;
         // The first tx of the group names it.
         let group = members.first().map_or(0, |m| m.head.tx.0);
+        if sabotage::is(Sabotage::CommitFirst) {
+            stmt::run(&self.conn, stmt::meta::COMMIT).map_err(sql_fault)?;
+        }
         let appended = self.log.append(start, group, &frames).map_err(|error| match error {
             AppendError::Unknown { source } => {
                 self.poison = Some(format!("a sync failed: {source}"));
@@ -346,7 +351,9 @@ impl Writer {
             let source = std::io::Error::other("the group was appended elsewhere");
             return Err(Fault::Unknown { what: "the log grew unexpectedly", source: Arc::new(source) });
         }
-        if let Err(error) = stmt::run(&self.conn, stmt::meta::COMMIT) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = stmt::run(&self.conn, stmt::meta::COMMIT)
+        {
             // Durable, and not visible until the next writer or opening adopts it.
             self.poison = Some(format!("the database could not commit: {error}"));
             return Err(Fault::Unknown { what: "the database could not commit", source: Arc::new(error) });

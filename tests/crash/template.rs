@@ -1,13 +1,14 @@
 //! The stores that scenarios begin with: made once, copied for each run.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use headwater::segment::{Position, SegmentReader};
 use headwater::store::{Options, Store};
 
 use super::acks::Acks;
+use super::note::note;
 use super::steps::Work;
 use super::tools::{Scratch, child, wait};
 
@@ -46,9 +47,18 @@ impl Templates {
             fs::remove_file(to.join("store").join(gone)).unwrap();
         }
         templates.left(&templates.path(Start::LeftByTheDead));
+        templates.synced(&templates.folder.path().join("synced"));
         templates.torn(&templates.path(Start::TornByTheDead));
         templates.behind(&templates.path(Start::RowsBehind));
         templates
+    }
+
+    /// Of what a scenario finds, what had been synced before.
+    pub fn durable(&self, start: Start) -> PathBuf {
+        match start {
+            Start::LeftByTheDead | Start::TornByTheDead => self.folder.path().join("synced"),
+            other => self.path(other),
+        }
     }
 
     fn path(&self, start: Start) -> PathBuf {
@@ -96,6 +106,20 @@ impl Templates {
             }
         }
         panic!("no child could be killed between its frames and its rows");
+    }
+
+    /// What the dead writer had synced: nothing of its last group, and nothing of the WAL.
+    fn synced(&self, to: &Path) {
+        copy(&self.path(Start::LeftByTheDead), to);
+        let blobs = to.join("store/blobs");
+        let segment = SegmentReader::open(&blobs, 1).unwrap();
+        let frames = || segment.frames(Position::first_of(1).offset, None).map_while(Result::ok);
+        let last = frames().last().unwrap().1.header.group;
+        let from = frames().find(|(_, frame)| frame.header.group == last).unwrap().0 as usize;
+        let mut bytes = fs::read(blobs.join("0000000001.seg")).unwrap();
+        bytes[from..].fill(0);
+        fs::write(blobs.join("0000000001.seg"), bytes).unwrap();
+        let _ = fs::write(to.join("store/store.sqlite-wal"), "");
     }
 
     fn torn(&self, to: &Path) {
@@ -159,14 +183,6 @@ fn copy_folder(from: &Path, to: &Path) {
             fs::copy(from, to).unwrap();
         }
     }
-}
-
-/// The note that vouches for a database, as the library would write it.
-pub fn note(database: &Path) -> String {
-    let Ok(meta) = fs::metadata(database) else { return String::new() };
-    let note =
-        format!("headwater 1 inode {} ctime {}.{:09} size {}", meta.ino(), meta.ctime(), meta.ctime_nsec(), meta.len());
-    format!("{note} crc {:08x}\n", crc32fast::hash(note.as_bytes()))
 }
 
 /// Runs a scenario to its end on a fresh copy, with nothing in its way.

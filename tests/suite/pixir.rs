@@ -214,6 +214,24 @@ fn events_are_taken_in_the_order_of_their_numbers_and_kept_in_that_of_the_file()
 }
 
 #[test]
+fn a_torn_line_among_records_out_of_order_is_dropped_until_it_is_whole() {
+    let user = |seq, text: &str| line("t", seq, "user_message", json!({ "text": text }));
+    let text = [user(0, "one"), user(5, "three"), user(3, "two"), user(4, "between")].concat();
+    let place = Place::new();
+    let imported = place.import(&text[..text.len() - 20]);
+    assert_eq!(kinds(&imported), [(2, "out-of-order"), (4, "torn-tail")]);
+    let said = |session: &SessionId| place.said(session).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+    assert_eq!(said(&imported.session), ["one", "two", "three"]);
+    // What came with an earlier reading stays before: the log's own fold puts it where it belongs.
+    let again = place.import(&text);
+    assert_eq!(kinds(&again).last(), Some(&(4, "late-seq")));
+    assert_eq!(said(&imported.session), ["one", "two", "three", "between"]);
+    assert_eq!(place.export(&imported.session), text);
+    let seqs: Vec<_> = fold(&place.store, "t").iter().map(|event| event.seq.unwrap()).collect();
+    assert_eq!(seqs, [0, 3, 4, 5]);
+}
+
+#[test]
 fn an_ephemeral_line_is_reported_and_kept_but_is_no_event() {
     let text = [
         line("e", 0, "user_message", json!({ "text": "hello" })),
@@ -293,6 +311,29 @@ fn a_fork_shares_the_rows_of_its_parent() {
     assert_eq!(sessions.iter().map(|one| one.session.as_str()).collect::<Vec<_>>(), ["p1", "f1"]);
     assert_eq!(sessions[1].forked_from, Some(sessions[0].session.clone()));
     assert_eq!(headwater::care::check(place.store.root(), headwater::care::Mode::Deep).unwrap().issues, []);
+}
+
+#[test]
+fn parents_that_do_not_exist_or_go_in_a_circle_stop_nothing() {
+    let fork = |of: &str, parent: &str| {
+        let data = json!({ "parent_session_id": parent, "fork_root_session_id": of, "forked_to_seq": 1 });
+        line(of, 0, "session_fork", data) + &line(of, 1, "user_message", json!({ "text": "hello" }))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (of, parent) in [("a", "b"), ("b", "c"), ("c", "a"), ("d", "nobody"), ("e", "e"), ("f", "../../etc")] {
+        fs::write(folder.path().join(format!("{of}.ndjson")), fork(of, parent)).unwrap();
+    }
+    let place = Place::new();
+    let found = exchange::find(folder.path()).unwrap();
+    let imported: Vec<Imported> =
+        found.iter().flat_map(|one| one.import(&place.store, &mut |_| {})).map(Result::unwrap).collect();
+    let names: Vec<&str> = imported.iter().map(|one| one.session.as_str()).collect();
+    assert_eq!(names, ["c", "b", "a", "d", "e", "f"]);
+    for one in &imported {
+        assert_eq!(place.said(&one.session).len(), 1);
+        assert_eq!(place.export(&one.session), fs::read_to_string(&one.source).unwrap());
+    }
+    assert_eq!(imported[2].forked_from, Some(imported[1].session.clone()));
 }
 
 #[test]
@@ -541,6 +582,11 @@ proptest! {
         let text = lines.concat();
         let whole = Place::new();
         let imported = whole.import(&text);
+        let expected = counted(lines.iter().map(String::as_str));
+        let of = |what: &str| expected.get(what).copied().unwrap_or_default();
+        let [messages, turns, calls, _, _, invocations] = counts(&imported);
+        let wanted = [of("messages"), of("turns"), of("calls"), of("invocations")];
+        prop_assert_eq!([messages, turns, calls, invocations], wanted);
         let torn = imported.diagnostics.iter().any(|one| one.kind == "torn-tail");
         let back = whole.export(&imported.session);
         prop_assert!(text.starts_with(&back) && (torn || back == text), "{back}");
@@ -561,12 +607,14 @@ proptest! {
     }
 }
 
-/// Counts of a raw log, made without the code that is tested.
-fn counted(text: &str) -> BTreeMap<&'static str, u64> {
+/// Counts of the lines of a raw log, made without the code that is tested.
+fn counted<'l>(lines: impl Iterator<Item = &'l str>) -> BTreeMap<&'static str, u64> {
     let mut counts = BTreeMap::new();
     let mut open: Vec<(String, String)> = Vec::new();
-    for line in text.lines() {
-        let value: Value = serde_json::from_str(line).unwrap();
+    let mut records: Vec<Value> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
+    records.retain(|record| record["type"].is_string() && !record["session_id"].is_null());
+    records.sort_by_key(|record| (record["seq"].is_null(), record["seq"].as_u64()));
+    for value in records {
         let data = &value["data"];
         let mut add = |what| *counts.entry(what).or_insert(0) += 1;
         match value["type"].as_str().unwrap() {
@@ -611,7 +659,7 @@ fn real_pixir_logs_come_in_whole() {
     for one in found {
         let text = fs::read_to_string(&one.path).unwrap();
         let imported = one.import(&place.store, &mut |_| {}).pop().unwrap().unwrap();
-        let expected = counted(&text);
+        let expected = counted(text.lines());
         let of = |what: &str| expected.get(what).copied().unwrap_or_default();
         let [messages, turns, calls, _, _, invocations] = counts(&imported);
         assert_eq!(

@@ -180,8 +180,14 @@ impl Log {
     pub fn append(&self, event: LogEvent) -> Result<LogEvent, LogError> {
         let id = id(&event.session_id)?;
         if !self.exists(id.as_str())? {
-            let mut written = self.create_session(id.as_str(), vec![event])?;
-            return written.pop().ok_or_else(|| LogError::new("log_write_failed", "nothing was written", json!({})));
+            match self.create_session(id.as_str(), vec![event.clone()]) {
+                // Another one made it meanwhile.
+                Err(error) if error.kind == "already_exists" => {}
+                written => {
+                    let nothing = || LogError::new("log_write_failed", "nothing was written", json!({}));
+                    return written?.pop().ok_or_else(nothing);
+                }
+            }
         }
         let mut open = locked(&self.open);
         if !open.contains_key(&id) {

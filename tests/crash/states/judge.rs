@@ -9,7 +9,7 @@ use headwater::model::Digest;
 use headwater::store::{OpenReport, Options, Store};
 
 use super::super::acks::Ack;
-use super::super::template::note;
+use super::super::note::note;
 use super::super::verify::{Sessions, events_of_all, look_for, read_all, sound, write_again};
 use super::volume::State;
 

@@ -29,9 +29,7 @@ use super::acks::Ack;
 use super::child::{SCENARIOS, Scenario};
 use super::strace;
 use super::template::Templates;
-use super::tools::{Random, Scratch, content_with, long, seed};
-
-pub use self::trace::Program;
+use super::tools::{Program, Random, Scratch, content_with, long, seed};
 
 /// Losses that are tried of all scenarios together in a run that is not long.
 const MOST: usize = 40_000;
@@ -128,7 +126,8 @@ pub fn after_a_power_loss_at_any_step() {
 /// Records one scenario, and tries so many of its power losses, evenly spread.
 pub fn explore(templates: &Templates, program: &Program, scenario: &Scenario, budget: usize, seed: u64) -> Tally {
     let scratch = templates.copy(scenario.start);
-    let recording = match record(program, scenario.name, &scratch) {
+    let recorded = record(program, scenario.name, &scratch, &templates.durable(scenario.start)).and_then(undisturbed);
+    let recording = match recorded {
         Ok(recording) => recording,
         Err(why) => {
             return Tally { failures: vec![format!("{}: {why}", scenario.name)], ..Tally::default() };
@@ -148,7 +147,8 @@ pub fn explore(templates: &Templates, program: &Program, scenario: &Scenario, bu
         for opener in 0..OPENERS {
             let folder = place.path().join(opener.to_string());
             let (receiver, known, found, failed) = (&receiver, &known, &found, &failed);
-            scope.spawn(move || open_all(receiver, &folder, known, found, failed));
+            let keeps = program.sabotage.is_none();
+            scope.spawn(move || open_all(receiver, &folder, known, found, failed, keeps));
         }
         let (tried, judged) = send_all(&recording, scenario, seed, more, share, &failed, &sender);
         (tally.tried, tally.judged) = (tried, judged);
@@ -168,7 +168,20 @@ pub fn explore(templates: &Templates, program: &Program, scenario: &Scenario, bu
     tally
 }
 
-/// A note says that the database is whole: what it vouches for, bytes and names, was synced before.
+/// Nothing was in the way of the child, so that nothing may have failed.
+fn undisturbed(recording: Recording) -> Result<Recording, String> {
+    let mut acks = recording.steps.iter().filter_map(|step| if let Op::Ack(ack) = &step.op { Some(ack) } else { None });
+    if let Some(failed) = acks.clone().find(|ack| matches!(ack, Ack::Failed { .. })) {
+        return Err(format!("nothing was to fail, but {failed:?}"));
+    }
+    if acks.next_back() != Some(&Ack::Done) {
+        return Err("the child ended early".to_owned());
+    }
+    Ok(recording)
+}
+
+/// A note says that the database is whole: no name that it depends on may still be lost then, or come back. (Its bytes
+/// may: a WAL checkpoint that moved only part of the WAL does not sync them, and the WAL has them still.)
 fn vouched_too_early(recording: &Recording) -> Vec<String> {
     let mut disk = Volume::new(recording);
     let mut early = Vec::new();
@@ -176,14 +189,13 @@ fn vouched_too_early(recording: &Recording) -> Vec<String> {
         while disk.at < mark.step {
             disk.advance();
         }
-        let unsynced =
-            disk.names_pending.iter().chain(&disk.data_pending).filter(|step| match &recording.steps[**step].op {
-                Op::Make { node, name, .. } | Op::Remove { node, name, .. } => {
-                    *node == mark.node || name == "store.sqlite-journal"
-                }
-                Op::Move { node, .. } | Op::Write { node, .. } | Op::Resize { node, .. } => *node == mark.node,
-                Op::Sync { .. } | Op::Ack(_) => false,
-            });
+        let unsynced = disk.names_pending.iter().filter(|step| match &recording.steps[**step].op {
+            Op::Make { node, name, .. } | Op::Remove { node, name, .. } => {
+                *node == mark.node || name == "store.sqlite-journal"
+            }
+            Op::Move { node, .. } => *node == mark.node,
+            _ => false,
+        });
         early.extend(unsynced.map(|step| format!("vouched for before it was synced: {}", told(recording, *step))));
     }
     early
@@ -259,6 +271,7 @@ fn open_all(
     known: &Known,
     found: &Mutex<Vec<Result<Found, String>>>,
     failed: &AtomicUsize,
+    keeps: bool,
 ) {
     loop {
         let next = receiver.lock().unwrap().recv();
@@ -271,7 +284,8 @@ fn open_all(
         let _ = std::fs::remove_dir_all(folder);
         let outcome = outcome.map_err(|why| {
             failed.fetch_add(1, Ordering::Relaxed);
-            format!("{}\n    {why}\n    left in {}", case.story, keep(&case, &why))
+            let left = if keeps { keep(&case, &why) } else { "nothing: it was to fail".to_owned() };
+            format!("{}\n    {why}\n    left in {left}", case.story)
         });
         found.lock().unwrap().push(outcome);
     }

@@ -190,7 +190,9 @@ fn strict(disk: &Volume<'_>, last_is_write: bool, random: &mut Random, more: usi
         plans.push(Plan::strict(Keep::All, Keep::But(*name)));
         plans.push(Plan::strict(Keep::All, Keep::Only(*name)));
     }
-    let mut some: Vec<usize> = data.iter().rev().take(6).copied().collect();
+    let mut some: Vec<usize> = data.iter().rev().take(6).chain(data.iter().take(2)).copied().collect();
+    some.sort_unstable();
+    some.dedup();
     some.extend((0..2 * more).filter_map(|_| pick(data, random)));
     for step in some {
         plans.push(Plan::strict(Keep::But(step), Keep::All));

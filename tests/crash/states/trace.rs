@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::super::acks::{self, Ack};
-use super::super::template::note;
-use super::super::tools::{Scratch, as_child, wait};
+use super::super::note::note;
+use super::super::tools::{Program, Scratch, wait};
 
 /// A file or folder, whatever it is called at a time. The first is the folder that the store's own folder is in.
 pub type Node = usize;
@@ -65,36 +65,21 @@ pub struct Recording {
     pub acks: Vec<Ack>,
 }
 
-/// A program that can be the child, and what is sabotaged in it.
-pub struct Program {
-    pub path: PathBuf,
-    pub sabotage: Option<&'static str>,
-}
-
-impl Program {
-    /// This one.
-    pub fn whole() -> Program {
-        Program { path: std::env::current_exe().unwrap(), sabotage: None }
-    }
-}
-
 /// The calls that change files; another one on a file of the store ends the recording.
 const CALLS: &str = "openat,openat2,open,creat,close,write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync,sync_file_range,\
     rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,ftruncate,truncate,fallocate,lseek,link,linkat,\
     symlink,sendfile,copy_file_range,dup,dup2,dup3";
 
-/// Runs a scenario to its end on `scratch`, and says what it did.
-pub fn record(program: &Program, scenario: &str, scratch: &Scratch) -> Result<Recording, String> {
+/// Runs a scenario to its end on `scratch`, and says what it did. Of what it finds there only that is on disk which is
+/// also in the folder `durable`: the rest was written by a process that died before it was synced.
+pub fn record(program: &Program, scenario: &str, scratch: &Scratch, durable: &Path) -> Result<Recording, String> {
     let base = fs::canonicalize(scratch.path()).map_err(|error| error.to_string())?;
     let (root, notes, out) = (base.join("store"), base.join("acks"), base.join("trace"));
-    let mut recorder = Recorder::new(&base, acks::read(&notes));
+    let mut recorder = Recorder::new(&base, durable, acks::read(&notes));
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-y", "-xx", "-s", "100000000", "-e", "signal=none", "-o"]).arg(&out);
     command.args(["-e", &format!("trace={CALLS}")]).arg(&program.path);
-    as_child(&mut command, scenario, &root, &notes, 0);
-    if let Some(what) = program.sabotage {
-        command.env("HEADWATER_SABOTAGE", what);
-    }
+    program.as_child(&mut command, scenario, &root, &notes);
     let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
     if !wait(&mut running)?.success() {
         return Err(format!("the scenario {scenario} fails when nobody disturbs it"));
@@ -175,7 +160,7 @@ fn plain(text: &str) -> Vec<u8> {
 fn calls(text: &str) -> Result<Vec<Call<'_>>, String> {
     let mut open: HashMap<&str, (usize, &str, &str)> = HashMap::new();
     let mut calls = Vec::new();
-    for (number, line) in text.lines().enumerate() {
+    for (number, line) in text.lines().enumerate().map(|(number, line)| (number + 1, line)) {
         let Some((thread, rest)) = line.split_once(char::is_whitespace) else { continue };
         let rest = rest.trim_start();
         let (begun, name, arguments) = if let Some(resumed) = rest.strip_prefix("<... ") {
@@ -211,13 +196,13 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn new(base: &Path, acks: Vec<Ack>) -> Recorder {
+    fn new(base: &Path, durable: &Path, acks: Vec<Ack>) -> Recorder {
         let done = Recording { firsts: Vec::new(), folders: Vec::new(), steps: Vec::new(), marks: Vec::new(), acks };
         let (names, offsets) = (HashMap::new(), HashMap::new());
         let (lengths, touched) = (Vec::new(), Vec::new());
         let mut recorder = Recorder { base: base.to_owned(), names, offsets, lengths, touched, done };
         recorder.node(PathBuf::new(), true);
-        recorder.look(Path::new("store"));
+        recorder.look(Path::new("store"), durable);
         let vouched = fs::read(base.join("store/mark")).unwrap_or_default();
         if let Some(node) = recorder.names.get(Path::new("store/store.sqlite"))
             && vouched == note(&base.join("store/store.sqlite")).as_bytes()
@@ -237,20 +222,33 @@ impl Recorder {
     }
 
     /// Takes in what is there, folders before what is in them.
-    fn look(&mut self, path: &Path) {
+    fn look(&mut self, path: &Path, durable: &Path) {
         let Ok(meta) = fs::symlink_metadata(self.base.join(path)) else { return };
         let (folder, name) = self.place(path);
         let bytes = meta.is_file().then(|| fs::read(self.base.join(path)).unwrap());
         let node = self.node(path.to_owned(), meta.is_dir());
         self.lengths[node] = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        self.done.firsts.push(First { node, folder, name, bytes });
+        match bytes {
+            Some(now) => {
+                // A copy's note names other inodes.
+                let same = path == Path::new("store/mark");
+                let synced = if same { now.clone() } else { fs::read(durable.join(path)).unwrap_or_default() };
+                if synced != now {
+                    let extends = now.len() > synced.len();
+                    let op = Op::Write { node, at: 0, bytes: now.into(), extends };
+                    self.done.steps.push(Step { op, begun: 0, ended: 0 });
+                }
+                self.done.firsts.push(First { node, folder, name, bytes: Some(synced) });
+            }
+            None => self.done.firsts.push(First { node, folder, name, bytes }),
+        }
         if meta.is_dir() {
             let mut inside: Vec<PathBuf> = fs::read_dir(self.base.join(path))
                 .unwrap()
                 .map(|entry| path.join(entry.unwrap().file_name()))
                 .collect();
             inside.sort();
-            inside.iter().filter(|path| !shared_memory(path)).for_each(|path| self.look(path));
+            inside.iter().filter(|path| !shared_memory(path)).for_each(|path| self.look(path, durable));
         }
     }
 
