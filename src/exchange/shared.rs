@@ -136,13 +136,14 @@ pub(super) fn branch_at<F: Format>(
     Ok((0, at_genesis(store, session)?))
 }
 
-/// The last head of `session`, which has so many events, whose state is `wanted`. Nothing of the source is shared, only
+/// The last head of `session`, which has so many events, whose state is `wanted`; with `made` that head alone. Nothing of the source is shared, only
 /// rows.
 pub(super) fn branch_where<F: Format>(
     store: &Store,
     session: &SessionId,
     events: u64,
     wanted: impl Fn(&F) -> bool,
+    made: Option<HeadId>,
 ) -> Result<Option<Branch<F>>, ImportError> {
     let event = kept::last(store, session, events)?.map(|(event, _)| event);
     for kept in backwards(store, session, event) {
@@ -150,8 +151,12 @@ pub(super) fn branch_where<F: Format>(
         let end = kept.end();
         for mark in std::iter::once(end).chain(kept.progress.marks.into_iter().rev()) {
             let state = serde_json::from_str::<F>(mark.state.get());
-            if state.is_ok_and(|state| wanted(&state)) {
-                return branch(store, session, mark, Vec::new(), 0).map(Some);
+            if !state.is_ok_and(|state| wanted(&state)) {
+                continue;
+            }
+            let found = branch(store, session, mark, Vec::new(), 0)?;
+            if made.is_none_or(|made| made == found.head) {
+                return Ok(Some(found));
             }
         }
     }

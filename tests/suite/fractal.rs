@@ -361,7 +361,8 @@ fn what_is_no_record_is_kept_and_its_neighbours_are_not_lost() {
     lines.insert(15, "{:event/type :call/started, :call #:call{:id 77, :type :\u{1}leaf}}".to_owned());
     lines.insert(16, "{:event/type :session/status, :status \"\"}".to_owned());
     lines.insert(17, format!("{{:event/type :deep, :at {}{}}}", "[".repeat(100_000), "]".repeat(100_000)));
-    lines.insert(18, "{:event/type :weather, :sky #{:blue}}".to_owned());
+    lines.insert(18, "{:event/type :call/started, :call #:call{:id 78, :type :leaf, :parent-eval-id 9}}".to_owned());
+    lines.insert(19, "{:event/type :weather, :sky #{:blue}}".to_owned());
     fs::write(run.join("events.ednl"), lines.join("\n") + "\n").unwrap();
     let imported = &place.import(&run)[1];
     assert_eq!(
@@ -373,10 +374,11 @@ fn what_is_no_record_is_kept_and_its_neighbours_are_not_lost() {
             (14, "bad-record"),
             (15, "bad-line"),
             (16, "bad-record"),
-            (17, "bad-record")
+            (17, "bad-record"),
+            (19, "unknown-row")
         ]
     );
-    assert_eq!(counts(imported)[..4], [4, 2, 5, 2], "one message was cut off");
+    assert_eq!(counts(imported)[..4], [4, 2, 6, 2], "one message was cut off, one call came to it");
     assert_eq!(place.kinds(&id("harbor"), "fractal/weather"), 1);
     assert_same(&place.export(&id("harbor")), &files(&run));
 

@@ -167,10 +167,7 @@ impl Fractal {
         let mut filled = Call::new(CallNumber(0), call_type.clone());
         filled.status = row.status("status").unwrap_or(Status::RUNNING);
         filled.turn = self.number_of_turn(step, row, true);
-        filled.eval = row
-            .whole("parent-eval-id")
-            .and_then(|eval| self.evals.expect(eval, step.batch.counters().eval))
-            .map(EvalNumber);
+        filled.eval = self.parent_eval(step, row);
         filled.input = self.deref(step, "call/input-ref", row.get("input-ref"), &mut holes)?;
         filled.request = self.deref(step, "call/request-ref", row.get("request-ref"), &mut holes)?;
         filled.response = self.deref(step, "call/response-ref", row.get("response-ref"), &mut holes)?;
@@ -383,6 +380,19 @@ impl Fractal {
             step.odd("unknown-row", format!("call {id}, which the record names, was not started"));
         }
         number.map(CallNumber)
+    }
+}
+
+impl Fractal {
+    /// The eval that made a call: it is recorded when it ended, so it may be the next one.
+    fn parent_eval(&self, step: &mut Step<'_, '_>, row: Row<'_, '_>) -> Option<EvalNumber> {
+        let id = row.whole("parent-eval-id")?;
+        let last = step.batch.counters().eval;
+        let number = self.evals.expect(id, last).filter(|number| *number <= last + 1);
+        if number.is_none() {
+            step.odd("unknown-row", format!("eval {id}, which the record names, is neither there nor the next one"));
+        }
+        number.map(EvalNumber)
     }
 }
 

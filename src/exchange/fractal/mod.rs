@@ -138,7 +138,7 @@ impl Format for Fractal {
         _: &Header,
         made: Option<HeadId>,
     ) -> Result<Option<Branch<Fractal>>, ImportError> {
-        Ok(restored::branch(store, source)?.filter(|branch| made.is_none_or(|made| made == branch.head)))
+        restored::branch(store, source, made)
     }
 
     fn beside(source: &Source) -> Option<Beside> {

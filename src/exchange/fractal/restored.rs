@@ -13,7 +13,7 @@ use crate::exchange::batch::Step;
 use crate::exchange::reader::{Item, Reader};
 use crate::exchange::source::Source;
 use crate::model::edn::Writer;
-use crate::model::{Digest, SessionId};
+use crate::model::{Digest, HeadId, SessionId};
 use crate::store::Store;
 
 /// Among so many records at the beginning the one that restores is looked for.
@@ -76,7 +76,7 @@ fn origin_of(record: &Record<'_>) -> Option<Origin> {
 }
 
 /// The head of its source that a run goes on from, if that is in the store and has the same messages there.
-pub fn branch(store: &Store, source: &Source) -> Result<Option<Branch<Fractal>>, ImportError> {
+pub fn branch(store: &Store, source: &Source, made: Option<HeadId>) -> Result<Option<Branch<Fractal>>, ImportError> {
     let Some(origin) = origin(source).map_err(|error| source.io(error))? else { return Ok(None) };
     let Ok(session) = origin.session.parse::<SessionId>() else { return Ok(None) };
     if !store.exists(session.as_str())? {
@@ -91,7 +91,9 @@ pub fn branch(store: &Store, source: &Source) -> Result<Option<Branch<Fractal>>,
             && state.turn_id == origin.turn
             && (origin.snapshot.is_none() || state.snapshot_id == origin.snapshot)
     };
-    let Some(mut branch) = branch_where::<Fractal>(store, &session, info.events, wanted)? else { return Ok(None) };
+    let Some(mut branch) = branch_where::<Fractal>(store, &session, info.events, wanted, made)? else {
+        return Ok(None);
+    };
     let view = store.view_at(&session, &branch.head)?;
     let contents: std::collections::HashMap<u64, Digest> =
         view.rows.messages.iter().map(|entry| (entry.row.message.0, entry.row.content)).collect();
