@@ -39,5 +39,7 @@ pub use position::Position;
 pub use reader::SegmentReader;
 pub use readers::Readers;
 pub use scan::{End, Frames};
-pub use sync::{FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, sync_dir};
+pub use sync::{
+    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, has_room, sync_dir,
+};
 pub use turnstile::Turnstile;

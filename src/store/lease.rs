@@ -99,6 +99,19 @@ impl Holder {
     }
 }
 
+/// Whether any store in the folder `root` is open.
+pub(super) fn anyone_is_alive(root: &Path) -> Result<bool, LockError> {
+    let Ok(names) = std::fs::read_dir(root.join("open")) else { return Ok(false) };
+    for path in names.flatten().map(|entry| entry.path()) {
+        if let Some(mut lock) = LockFile::open_existing(&path)?
+            && lock.try_exclusive()?.is_none()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 impl Drop for Holder {
     fn drop(&mut self) {
         // The name first, then the lock: a name without a lock is swept by anyone.

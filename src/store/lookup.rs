@@ -1,6 +1,6 @@
 //! What a writer reads before it writes: rows it does not hold, payloads that are there, leases.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::Inner;
 use super::commit::{Work, locked};
@@ -8,7 +8,7 @@ use super::error::{CommitError, ReadError, SessionOpenError};
 use super::state::State;
 use super::writer::{lock_error, sql_error};
 use crate::blob::{self, Prepared, codec::Class};
-use crate::journal::Lines;
+use crate::journal::{BatchKey, Lines};
 use crate::model::{
     Call, CallNumber, Counters, Digest, Entry, EventNumber, HeadId, Invocation, InvocationNumber, Message, Record,
     Role, Root, SessionId, Span, Turn, TurnNumber,
@@ -19,6 +19,35 @@ use crate::sqlite::session_row::SessionRow;
 use crate::sqlite::stmt;
 use crate::view;
 use crate::view::heads::Run;
+
+/// A batch that was committed under a key.
+pub(super) struct KeyRow {
+    first_event: u64,
+    events: u64,
+    content: Vec<u8>,
+}
+
+impl KeyRow {
+    /// The batch of session `sid` under that key.
+    pub(super) fn find(conn: &Connection, sid: i64, key: &str) -> rusqlite::Result<Option<KeyRow>> {
+        conn.prepare_cached(stmt::meta::KEY)?
+            .query_row(rusqlite::params![sid, key], |row| {
+                Ok(KeyRow { first_event: row.get(0)?, events: row.get(1)?, content: row.get(2)? })
+            })
+            .optional()
+    }
+
+    /// What the caller of another batch under the same key is told. A batch that adds nothing contradicts none: what it
+    /// was to do is done.
+    pub(super) fn refusal(self, key: &BatchKey) -> CommitError {
+        let KeyRow { first_event, events, content } = self;
+        let (session, text) = (key.session.clone(), key.key.clone());
+        if content == key.content.0 || key.events == 0 {
+            return CommitError::Repeated { session, key: text, first_event, events };
+        }
+        CommitError::KeyConflict { session, key: text }
+    }
+}
 
 /// The event of a message, as a span.
 fn place(entry: Entry<Message>) -> Span {
@@ -33,8 +62,15 @@ impl Inner {
         stmt::run(&conn, stmt::meta::BEGIN_READ).map_err(database)?;
         let result = f(&conn);
         // Ended explicitly, whatever happened: the pool takes a connection back as it is.
-        stmt::run(&conn, stmt::meta::COMMIT).map_err(database)?;
-        result
+        let ended = stmt::run(&conn, stmt::meta::COMMIT);
+        if ended.is_err() && !conn.is_autocommit() {
+            // It would be the next reader's transaction. What cannot even be rolled back fails there, by name.
+            let _ = stmt::run(&conn, stmt::meta::ROLLBACK);
+        }
+        // What was asked for comes first: an end that fails says little of why.
+        let value = result?;
+        ended.map_err(database)?;
+        Ok(value)
     }
 
     /// The same for an `f` that runs one statement, which is one read point by itself.
@@ -46,10 +82,10 @@ impl Inner {
         self.read(|conn| view::sessions::sid(conn, session))
     }
 
-    /// Whether the payload is in the store.
+    /// Whether the payload's bytes are in the store: one that was erased or lost can be put again.
     pub(super) fn has_payload(&self, digest: &Digest) -> Result<bool, CommitError> {
         let find = |conn: &Connection| find_blob(conn, digest).map_err(|error| ReadError::Database(Box::new(error)));
-        Ok(self.read_once(find)?.is_some())
+        Ok(self.read_once(find)?.is_some_and(|place| place.holds_bytes()))
     }
 
     /// Commits a large payload's parts, each by itself; returns their refs.
@@ -189,6 +225,30 @@ impl Inner {
             }
             (Err(error), None) => Err(error.into()),
         }
+    }
+
+    /// Why a session cannot be made whose id is taken: it may be the same batch once more, told by its key.
+    pub(super) fn taken(&self, session: &SessionId, key: Option<&BatchKey>) -> SessionOpenError {
+        let exists = || SessionOpenError::Exists { session: session.clone() };
+        let Some(key) = key else { return exists() };
+        let found = self.read(|conn| {
+            let database = |error: rusqlite::Error| ReadError::Database(Box::new(error));
+            let row = SessionRow::find(conn, session).map_err(database)?;
+            row.map_or(Ok(None), |row| KeyRow::find(conn, row.sid, &key.key)).map_err(database)
+        });
+        match found {
+            Ok(Some(found)) => found.refusal(key).into(),
+            Ok(None) => exists(),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Gives the first lease of a new session back, whose local number could not be read.
+    pub(super) fn give_new_lease_back(&self, session: &SessionId) -> Result<(), CommitError> {
+        let found = locked(&self.writer).alone(None, |writer| {
+            Ok(writer.applier.session(&writer.conn, session).map_err(sql_error)?.map(|row| row.sid))
+        })?;
+        found.map_or(Ok(()), |sid| self.give_lease_back(sid, 1))
     }
 
     /// Gives a lease back, if it is still ours.

@@ -70,6 +70,30 @@ pub(crate) fn trust(root: &Path, database: &Path) -> io::Result<Trust> {
     })
 }
 
+/// The same, after a WAL checkpoint under way: who runs one holds [`lock`] until it is noted. Makes no file.
+pub(crate) fn settled(root: &Path, database: &Path) -> Result<Trust, LockError> {
+    let look = || trust(root, database).map_err(|source| LockError::Io { path: database.to_owned(), source });
+    let found = look()?;
+    if matches!(found, Trust::Untrusted(_))
+        && let Some(mut file) = LockFile::open_existing(&path(root))?
+    {
+        let _quiet = file.shared_blocking()?;
+        return look();
+    }
+    Ok(found)
+}
+
+/// Whether the database is the file that was noted, by its inode, whatever was written to it since.
+pub(super) fn is_noted_file(root: &Path, database: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(path(root)) else { return false };
+    let whole = text
+        .trim_end()
+        .rsplit_once(" crc ")
+        .filter(|(note, crc)| u32::from_str_radix(crc, 16).is_ok_and(|crc| crc == crc32fast::hash(note.as_bytes())));
+    let noted = whole.and_then(|(note, _)| note.strip_prefix("headwater 1 inode ")?.split(' ').next()?.parse().ok());
+    noted.is_some_and(|inode: u64| fs::symlink_metadata(database).is_ok_and(|meta| meta.ino() == inode))
+}
+
 fn open(root: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path(root))
 }

@@ -99,7 +99,7 @@ impl Store {
     ///
     /// As for [`Store::open`].
     pub fn open_with(root: impl AsRef<Path>, options: Options) -> Result<Store, OpenError> {
-        open::open(root.as_ref(), options)
+        open::open(root.as_ref(), options).map_err(|error| error.told_by(root.as_ref()))
     }
 
     /// The nearest `.headwater` at or above `start`, found as git finds its folder.

@@ -211,14 +211,7 @@ fn shared_lock(file: &mut LockFile, patience: Duration, root: &Path) -> Result<L
 /// Why the store must be made, rebuilt or migrated before it can be used; none if it is ready.
 fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
     let path = database(root);
-    let look = || mark::trust(root, &path).map_err(io("the database file cannot be looked at"));
-    let mut trust = look()?;
-    if matches!(trust, Trust::Untrusted(_)) {
-        // A WAL checkpoint of another process may be changing the file: it holds this lock until it has noted it.
-        let mut file = mark::lock(root).map_err(lock)?;
-        let _quiet = file.shared_blocking().map_err(lock)?;
-        trust = look()?;
-    }
+    let trust = mark::settled(root, &path).map_err(lock)?;
     match trust {
         Trust::Missing => return Ok(Some("there is no database".to_owned())),
         Trust::Untrusted(why) => return Ok(Some(format!("the database is not trusted: {why}"))),
@@ -268,6 +261,10 @@ fn make_ready(
         }
         let shared = shared_lock(file, options.patience, root)?;
         let Some(why) = is_ready(root)? else { return Ok(shared) };
+        checkpoint::complete(root, options.journal).map_err(|source| OpenError::Io {
+            what: "a WAL checkpoint that was cut off cannot be completed".to_owned(),
+            source,
+        })?;
         if start.elapsed() > brief {
             return Err(OpenError::InUse { path: root.to_owned(), why });
         }
@@ -387,13 +384,13 @@ impl Writer {
             self.conn.execute_batch(stmt::meta::COMMIT).map_err(super::writer::sql_error)?;
             Ok(value)
         });
-        if result.is_err() {
+        result.map_err(|error| {
             self.undo();
             if let Ok(meta) = Meta::read(&self.conn) {
                 self.meta = meta;
             }
-        }
-        result
+            error.told_by(self.readers.dir())
+        })
     }
 
     fn level_now(&mut self) -> Result<(), CommitError> {

@@ -3,8 +3,10 @@
 mod copies;
 mod exchange;
 mod format;
+mod leases;
 mod life;
 mod model;
+mod opening;
 mod shell;
 mod tools;
 mod writers;

@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{ApplyError, BlobPlace, FramePlace, Step, find_blob, missing};
+use super::{ApplyError, BlobPlace, FramePlace, IN_PARTS, PRESENT, Step, find_blob, missing};
+use crate::blob::codec::Codec;
 use crate::model::{Digest, HeadId, Record};
 use crate::sqlite::stmt;
 
@@ -12,14 +13,14 @@ impl Step<'_> {
         match record {
             Record::PayloadAdded { hash, size, media, parts: None } => {
                 let place = self.places.next().copied();
-                self.add_blob(hash, *size, media.as_deref(), place, 0)?;
+                self.add_blob(hash, *size, media.as_deref(), place, PRESENT)?;
             }
             Record::PayloadPart { hash, size } => {
                 let place = self.places.next().copied();
-                self.add_blob(hash, *size, None, place, 0)?;
+                self.add_blob(hash, *size, None, place, PRESENT)?;
             }
             Record::PayloadAdded { hash, size, media, parts: Some(parts) } => {
-                if let Some(bid) = self.add_blob(hash, *size, media.as_deref(), None, 1)? {
+                if let Some(bid) = self.add_blob(hash, *size, media.as_deref(), None, IN_PARTS)? {
                     for (ord, part) in parts.iter().enumerate() {
                         let part = self.blob(part)?;
                         self.conn.prepare_cached(stmt::blob::ADD_PART)?.execute(params![bid, ord, part])?;
@@ -83,13 +84,15 @@ impl Step<'_> {
             Record::PayloadErased { hash } => {
                 let bid = self.blob(hash)?;
                 self.conn.prepare_cached(stmt::blob::ERASE)?.execute([bid])?;
+                self.fresh.remove(hash);
             }
             Record::GcDone { .. } => {}
         }
         Ok(())
     }
 
-    /// Adds a payload's row; none is made when the payload is there already.
+    /// Adds a payload's row; none is made when the payload is there already. One that was erased or lost is given its
+    /// new place, and gives its row's number as a new one does.
     fn add_blob(
         &mut self,
         hash: &Digest,
@@ -98,26 +101,39 @@ impl Step<'_> {
         place: Option<FramePlace>,
         state: i64,
     ) -> Result<Option<i64>, ApplyError> {
-        if find_blob(self.conn, hash)?.is_some() {
+        let found = find_blob(self.conn, hash)?;
+        // The frame of a payload that is lost may stand where it was; what takes its place must be more than that.
+        let lost_again = place.is_some_and(|place| place.codec == Codec::LOST.0);
+        if found.is_some_and(|found| found.holds_bytes() || lost_again) {
             return Ok(None);
         }
-        if state == 0 && place.is_none() {
+        if state == PRESENT && place.is_none() {
             return Err(missing("the frame of payload", hash));
+        }
+        let (segment, offset) = (place.map(|p| p.at.segment), place.map(|p| p.at.offset));
+        let (stored, codec) = (place.map_or(0, |p| p.stored), place.map_or(0, |p| p.codec));
+        let at = place.map(|p| p.at);
+        if let Some(found) = found {
+            self.conn
+                .prepare_cached(stmt::blob::PLACE_AGAIN)?
+                .execute(params![found.bid, segment, offset, stored, codec, state])?;
+            self.conn.prepare_cached(stmt::blob::DROP_PARTS)?.execute([found.bid])?;
+            self.fresh.insert(*hash, BlobPlace { at, stored, codec, state, ..found });
+            return Ok(Some(found.bid));
         }
         self.conn.prepare_cached(stmt::blob::ADD)?.execute(params![
             hash.prefix(),
             hash.0.as_slice(),
             size,
-            place.map(|p| p.at.segment),
-            place.map(|p| p.at.offset),
-            place.map_or(0, |p| p.stored),
-            place.map_or(0, |p| p.codec),
+            segment,
+            offset,
+            stored,
+            codec,
             media,
             state
         ])?;
         let bid = self.conn.last_insert_rowid();
-        let place = BlobPlace { bid, size, at: place.map(|p| p.at), stored: place.map_or(0, |p| p.stored), state };
-        self.fresh.insert(*hash, place);
+        self.fresh.insert(*hash, BlobPlace { bid, size, at, stored, codec, state });
         Ok(Some(bid))
     }
 }
