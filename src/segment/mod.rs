@@ -34,7 +34,7 @@ pub use frame::{FRAME_HEADER_LEN, Frame, FrameHeader, FrameRef, GROUP_LIMIT, Kin
 pub use header::{FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentHeader};
 pub use locks::{LockFile, LockGuard};
 pub use log::{Appended, Log, LogOptions};
-pub use names::{list, remove_temporaries, segment_path};
+pub use names::{list, remove_temporaries, segment_path, strangers};
 pub use position::Position;
 pub use reader::SegmentReader;
 pub use readers::Readers;

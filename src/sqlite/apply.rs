@@ -191,7 +191,7 @@ pub(crate) fn find_blob(conn: &Connection, digest: &Digest) -> rusqlite::Result<
 }
 
 /// The parts of payload `bid`, in order.
-fn parts(conn: &Connection, bid: i64) -> rusqlite::Result<Vec<Digest>> {
+pub(crate) fn parts(conn: &Connection, bid: i64) -> rusqlite::Result<Vec<Digest>> {
     let mut statement = conn.prepare_cached(stmt::blob::PARTS)?;
     let rows = statement.query_map([bid], |row| {
         let hash: Vec<u8> = row.get(0)?;

@@ -1,6 +1,7 @@
-//! Every statement that writes, named, a file for each group of tables.
+//! Every statement that writes, and those of a check, named, a file for each group of tables.
 
 pub(crate) mod blob;
+pub(crate) mod care;
 pub(crate) mod event;
 pub(crate) mod head;
 pub(crate) mod meta;
