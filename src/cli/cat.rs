@@ -11,8 +11,13 @@ use serde::Serialize;
 use super::{Context, Failure};
 
 /// Print a payload, or the root of a head
+///
+/// The bytes as they were recorded: message texts, code, requests, responses, final values. Only on a terminal are
+/// control codes left out.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater cat b3:4a7d1e | less\n          headwater cat demo@0 | jq .counters")]
+#[command(after_help = "Examples:
+  headwater cat demo@0 | jq .counters
+  headwater show demo --json | jq -r '.turns[0].input' | xargs headwater cat")]
 pub struct Args {
     /// `b3:…` or a unique prefix of it, a head, or SESSION@N
     #[arg(value_name = "REF")]

@@ -2,18 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use headwater::care::Mode;
+use headwater::care::{Anchor, Mode};
 use headwater::view::types::CheckReport;
 use serde::Serialize;
 
-use super::{Context, Failure};
+use super::paint::Role;
+use super::{Context, Failure, width};
 
 /// Compare the rows with the log, and every payload with its hash
+///
+/// Changes nothing. Reads the whole store unless told to be quick.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Exits with 4 when it finds something.\n\nExample:  headwater check --json | jq -r '.issues[] | .where'"
-)]
+#[command(after_help = "Exits with 0 when it finds nothing, 4 when it finds something, 1 when it could not look.
+
+Examples:
+  headwater check
+  headwater check --quick
+  headwater check --head demo@0
+  headwater check --anchor demo.anchor
+  headwater check --json | jq -r '.issues[] | .where'")]
 pub struct Args {
     /// Leave out what takes long: reading every payload
     #[arg(long, conflicts_with = "head")]
@@ -21,6 +30,9 @@ pub struct Args {
     /// Prove one head by hash
     #[arg(long, value_name = "HEAD")]
     head: Option<String>,
+    /// Compare with an anchor, which `headwater head --export` wrote
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "head"])]
+    anchor: Option<PathBuf>,
 }
 
 /// What the exit code says of damage.
@@ -82,7 +94,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
 }
 
 fn mode(args: &Args) -> &'static str {
-    if args.head.is_some() {
+    if args.anchor.is_some() {
+        "anchor"
+    } else if args.head.is_some() {
         "head"
     } else if args.quick {
         "quick"
@@ -93,6 +107,10 @@ fn mode(args: &Args) -> &'static str {
 
 fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
     // Never through an opening that could mend: an untrusted database would be rebuilt before it was looked at.
+    let root = context.root(false)?;
+    if let Some(file) = &args.anchor {
+        return Ok(headwater::care::check(&root, Mode::Anchor(Box::new(read_anchor(file)?)))?);
+    }
     let mode = match &args.head {
         Some(head) => match head.parse() {
             Ok(head) => Mode::Head(head),
@@ -101,18 +119,26 @@ fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
         None if args.quick => Mode::Quick,
         None => Mode::Deep,
     };
-    Ok(headwater::care::check(&context.root(false)?, mode)?)
+    Ok(headwater::care::check(&root, mode)?)
+}
+
+fn read_anchor(file: &Path) -> Result<Anchor, Failure> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new("io", format!("the anchor {name} cannot be read: {error}")))?;
+    Anchor::from_lines(&text).map_err(|error| {
+        Failure::caused("bad-anchor", &error).hint("an anchor is what `headwater head HEAD --export FILE` wrote")
+    })
 }
 
 fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {
     let mut out = context.text();
-    let (colour, verdict) = match report.issues.len() {
-        0 => (anstyle::AnsiColor::Green, "ok".to_owned()),
-        1 => (anstyle::AnsiColor::Red, "1 issue".to_owned()),
-        many => (anstyle::AnsiColor::Red, format!("{many} issues")),
+    let (role, verdict) = match report.issues.len() {
+        0 => (Role::Good, "ok".to_owned()),
+        1 => (Role::Bad, "1 issue".to_owned()),
+        many => (Role::Bad, format!("{many} issues")),
     };
-    let style = colour.on_default().bold();
-    writeln!(out, "check {} - {style}{verdict}{style:#}", report.mode)?;
+    writeln!(out, "check {} - {}", report.mode, role.paint(verdict))?;
     if !report.counts.is_empty() {
         let counts = report.counts.iter().map(|(kind, count)| {
             let kind = kind.replace('-', " ");
@@ -128,7 +154,7 @@ fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {
         )?;
     }
     for issue in &report.issues {
-        writeln!(out, "\n  {}  {}", issue.code, issue.place)?;
+        writeln!(out, "\n  {}  {}", Role::Bad.paint(issue.code), width::harmless(&issue.place))?;
         writeln!(out, "    {}", issue.advice)?;
     }
     out.flush()?;

@@ -67,8 +67,17 @@ impl Failure {
 
     /// A file outside the store could not be read.
     pub fn file(path: &Path, error: &io::Error) -> Failure {
-        let kind = if error.kind() == io::ErrorKind::NotFound { "not-found" } else { "io" };
-        Failure::new(kind, format!("cannot read {}: {error}", path.display()))
+        Failure::cannot("read", path, error)
+    }
+
+    /// A file or folder outside the store could not be read, made or written: `what`.
+    pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => "not-found",
+            io::ErrorKind::StorageFull => "disk-full",
+            _ => "io",
+        };
+        Failure::new(kind, format!("cannot {what} {}: {error}", path.display()))
             .details(json!({ "path": path.display().to_string() }))
     }
 
@@ -170,7 +179,9 @@ impl From<OpenError> for Failure {
 pub fn no_store(place: &str, looked: &Path) -> Failure {
     let looked = looked.display().to_string();
     Failure::new("not-found", format!("there is no store {place} {looked}"))
-        .hint("headwater run TASK --script simple --name NAME makes one here; --store DIR names another")
+        .hint(
+            "headwater run TASK --script simple --name NAME makes one here, as import does; --store DIR names another",
+        )
         .details(json!({ "what": "store", "name": looked }))
 }
 
@@ -233,6 +244,9 @@ impl From<CheckError> for Failure {
     fn from(error: CheckError) -> Failure {
         match &error {
             CheckError::NotFound(root) => no_store("at", root),
+            CheckError::Newer(_) => {
+                Failure::new("newer-format", error.to_string()).hint("install a newer headwater; nothing was changed")
+            }
             CheckError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
             CheckError::NoHead(_) => {
                 Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads")
@@ -252,6 +266,7 @@ impl From<ReadError> for Failure {
                     "session" => failure.hint("headwater ls lists the sessions"),
                     "head" => failure.hint("headwater inspect SESSION lists its heads"),
                     "event" => failure.hint("headwater events SESSION lists its events"),
+                    "payload" => failure.hint("headwater show SESSION --json names payloads, SESSION@0 a head"),
                     _ => failure,
                 }
             }

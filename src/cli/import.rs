@@ -9,13 +9,16 @@ use serde::Serialize;
 
 use super::{Context, Failure, content, text};
 
-/// Reads in session logs of other programs: Pi, version 1
+/// Read in session logs of other programs
+///
+/// The format of a log is told by its first record: Pi, version 1. Importing a log again adds what is new in it, and
+/// nothing else. Every record is kept, so that the source can be written again.
 #[derive(clap::Args)]
-#[command(after_help = "Importing a log again adds what is new in it, and nothing else.
+#[command(after_help = "Exits with 0 when every file was read, whatever was odd in it, else with 1.
 
 Examples:
   headwater import session.jsonl
-  headwater import ~/.pi/agent/sessions --json")]
+  headwater import ./logs --json")]
 pub struct Args {
     /// Files, and folders in which every *.jsonl is read
     #[arg(required = true, value_name = "PATH")]
@@ -39,28 +42,31 @@ struct Failed {
 
 /// Imports every file; 0 when all were read.
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
-    let store = context.open_store(true)?;
     let mut report = Report { imported: Vec::new(), failed: Vec::new() };
+    let mut files = Vec::new();
     for path in &args.paths {
-        let files = match exchange::files(path) {
-            Ok(files) => files,
-            Err(error) => {
-                report.failed.push(failed(path, error));
-                continue;
+        let there = std::fs::symlink_metadata(path);
+        let there = there.map_err(|source| ImportError::Io { path: path.clone(), source });
+        match there.and_then(|_| exchange::files(path)) {
+            Ok(found) if found.is_empty() => {
+                let message = format!("there is no *.jsonl file below {}", path.display());
+                report.failed.push(Failed { source: path.clone(), kind: "not-found", message, hint: None });
             }
-        };
-        if files.is_empty() {
-            let message = format!("there is no *.jsonl file below {}", path.display());
-            report.failed.push(Failed { source: path.clone(), kind: "not-found", message, hint: None });
+            Ok(found) => files.extend(found),
+            Err(error) => report.failed.push(failed(path, error)),
         }
+    }
+    // Where there is nothing to read, no store is made.
+    if !files.is_empty() {
+        let store = context.open_store(true)?;
         for file in files {
             match exchange::import(&store, &file) {
                 Ok(imported) => report.imported.push(imported),
                 Err(error) => report.failed.push(failed(&file, error)),
             }
         }
+        store.close()?;
     }
-    store.close()?;
     let code = u8::from(!report.failed.is_empty());
     if context.json {
         context.print_json(&report)?;

@@ -13,43 +13,65 @@ mod events;
 mod facts;
 mod fail;
 mod fork;
+mod head;
+mod help;
 mod import;
 mod inspect;
 mod json;
 mod ls;
+mod man;
 mod outcome;
+mod paint;
 mod resume;
 mod rows;
 mod run;
 mod show;
 mod stream;
+mod table;
+mod terminal;
 mod text;
 mod usage;
+mod width;
 
 use std::ffi::OsStr;
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstream::AutoStream;
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 use headwater::model::SessionId;
 use headwater::store::{NewSession, Options, Store};
 use serde::Serialize;
 
 pub use fail::Failure;
 
+use paint::Role;
+use terminal::{Guard, Pass};
+
+/// The options that every verb takes.
+const EVERYWHERE: &str = "With every verb";
+
 /// A durable store for agent and LLM sessions: what happened, why, and how to go on from there.
 #[derive(Parser)]
 #[command(name = "headwater", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Start with:  headwater run \"add two numbers\" --script simple --name demo")]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+#[command(after_help = "Examples:
+  headwater run \"add two numbers\" --script simple --name demo
+  headwater show demo
+  headwater events demo
+  headwater help events
+
+A session is named by its id, a unique prefix of it, or an alias; a head by its id, a unique
+prefix of it, or SESSION@N, N turns back. Colours: NO_COLOR, CLICOLOR_FORCE; width: COLUMNS.")]
 struct Cli {
     /// The store; otherwise the nearest .headwater/ at or above the current folder
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     store: Option<PathBuf>,
     /// Print JSON; errors too, on stderr
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
     verb: Verb,
@@ -69,10 +91,12 @@ enum Verb {
     Resume(resume::Args),
     Fork(fork::Args),
     Diff(diff::Args),
+    Head(head::Args),
     Cat(cat::Args),
     Check(check::Args),
     Alias(alias::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
@@ -88,10 +112,12 @@ impl Verb {
             Verb::Resume(args) => resume::run(&args, context),
             Verb::Fork(args) => fork::run(&args, context),
             Verb::Diff(args) => diff::run(&args, context),
+            Verb::Head(args) => head::run(&args, context),
             Verb::Cat(args) => cat::run(&args, context),
             Verb::Check(args) => check::run(&args, context),
             Verb::Alias(args) => alias::run(&args, context),
             Verb::Completions(args) => completions::run(&args, context),
+            Verb::Man(args) => man::run(&args, context),
         }
     }
 }
@@ -103,8 +129,11 @@ pub struct Context {
     pub json: bool,
 }
 
-/// Text for people: colour codes are dropped where nobody sees them (a pipe, `NO_COLOR`).
-pub type Text = BufWriter<AutoStream<StdoutLock<'static>>>;
+/// Text for people: colour codes are dropped where nobody sees them (a pipe, `NO_COLOR`), all others on a terminal.
+pub type Text = BufWriter<Guard<AutoStream<StdoutLock<'static>>>>;
+
+/// Bytes as they are; on a terminal, without what would make it do more than show text.
+pub type Bytes = BufWriter<Guard<StdoutLock<'static>>>;
 
 impl Context {
     /// Opens the store; `create` makes it, at `--store` or `./.headwater`, where there is none.
@@ -149,18 +178,18 @@ impl Context {
 
     /// One line on stderr that is not an error; with `--json` an object.
     pub fn notice(&self, text: &str) {
-        let line = if self.json {
-            serde_json::json!({ "ok": true, "notice": text }).to_string()
-        } else {
-            format!("headwater: {text}")
-        };
         // Nobody can be told that stderr is closed.
-        let _ = writeln!(io::stderr(), "{line}");
+        let _ = if self.json {
+            let object = serde_json::json!({ "ok": true, "notice": text });
+            complain(Pass::Json, format_args!("{object}"))
+        } else {
+            complain(Pass::Coloured, format_args!("headwater: {}", width::harmless(text)))
+        };
     }
 
     /// Prints `value` as one line of JSON.
     pub fn print_json(&self, value: &impl Serialize) -> Result<(), Failure> {
-        let mut out = self.bytes();
+        let mut out = self.json();
         serde_json::to_writer(&mut out, value)?;
         out.write_all(b"\n")?;
         Ok(out.flush()?)
@@ -168,18 +197,28 @@ impl Context {
 
     /// Where text goes; flush it at the end, so that a full disk is noticed.
     pub fn text(&self) -> Text {
-        BufWriter::new(AutoStream::auto(io::stdout().lock()))
+        BufWriter::new(Guard::new(AutoStream::auto(io::stdout().lock()), on_terminal(Pass::Coloured)))
     }
 
-    /// Where bytes go unchanged: JSON and payloads.
-    pub fn bytes(&self) -> BufWriter<StdoutLock<'static>> {
-        BufWriter::new(io::stdout().lock())
+    /// Where payloads go: unchanged, but for a terminal.
+    pub fn bytes(&self) -> Bytes {
+        BufWriter::new(Guard::new(io::stdout().lock(), on_terminal(Pass::Plain)))
+    }
+
+    /// Where JSON goes.
+    pub fn json(&self) -> Bytes {
+        BufWriter::new(Guard::new(io::stdout().lock(), on_terminal(Pass::Json)))
     }
 
     /// What a `--name` means: the id of the new session; without one the store makes an id.
     pub fn new_session(&self, name: Option<&SessionId>) -> NewSession {
         name.map_or_else(NewSession::fresh, |name| NewSession::named(name.clone()))
     }
+}
+
+/// What may pass where a terminal is written to; elsewhere all of it.
+fn on_terminal(pass: Pass) -> Pass {
+    if terminal::is_one() { pass } else { Pass::All }
 }
 
 /// Parses the arguments, runs the verb, prints its failure, and says how it ended.
@@ -189,7 +228,7 @@ pub fn main() -> ExitCode {
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     // A usage error must know how to print itself before the arguments are understood.
     let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == OsStr::new("--json"));
-    let (result, json) = match Cli::try_parse() {
+    let (result, json) = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => {
             let context = Context { store: cli.store, json: cli.json };
             (cli.verb.run(&context), context.json)
@@ -233,16 +272,20 @@ fn usage(error: &clap::Error, json: bool) -> Result<u8, Failure> {
 }
 
 fn print_failure(failure: &Failure, json: bool) {
-    let mut err = AutoStream::auto(io::stderr().lock());
     // Nobody can be told that stderr is closed.
     let _ = if json {
-        writeln!(err, "{}", failure.to_json())
+        complain(Pass::Json, format_args!("{}", failure.to_json()))
     } else {
-        let red = anstyle::AnsiColor::Red.on_default().bold();
-        let first = writeln!(err, "{red}error{red:#}: {}", failure.message);
-        match &failure.hint {
-            Some(hint) => first.and_then(|()| writeln!(err, "hint: {hint}")),
-            None => first,
-        }
+        let hint = failure.hint.iter().map(|hint| format!("\nhint: {}", width::harmless(hint)));
+        let message = width::harmless(&failure.message);
+        complain(Pass::Coloured, format_args!("{}: {message}{}", Role::Bad.paint("error"), hint.collect::<String>()))
     };
+}
+
+/// One line on stderr, or two.
+fn complain(pass: Pass, line: fmt::Arguments<'_>) -> io::Result<()> {
+    let pass = if io::stderr().is_terminal() { pass } else { Pass::All };
+    let mut err = Guard::new(AutoStream::auto(io::stderr().lock()), pass);
+    writeln!(err, "{line}")?;
+    err.flush()
 }

@@ -4,12 +4,13 @@
 use std::io::Write;
 
 use headwater::model::line::Compact;
-use headwater::model::{Digest, EventNumber, HeadId, SessionId, TurnNumber};
+use headwater::model::{Digest, EventNumber, HeadId, SessionId, Status, TurnNumber};
 use headwater::store::Store;
 use headwater::view::types::{HeadInfo, SessionInfo};
 use serde::Serialize;
 
 use super::content::{self, Content};
+use super::paint::Role;
 use super::{Context, Failure, text};
 
 /// The last turn at a head.
@@ -72,7 +73,7 @@ pub fn print(context: &Context, store: &Store, session: &SessionId) -> Result<u8
     }
     let mut out = context.text();
     let name = report.alias.as_ref().unwrap_or(&report.session);
-    writeln!(out, "{name} - {}", report.status)?;
+    writeln!(out, "{} - {}", Role::Title.paint(name), Role::of_status(&report.status).paint(&report.status))?;
     if let Some(turn) = report.turn {
         writeln!(out, "  turn        {turn}")?;
     }
@@ -80,14 +81,19 @@ pub fn print(context: &Context, store: &Store, session: &SessionId) -> Result<u8
         writeln!(out, "  checkpoint  {}", head.short())?;
     }
     if let Some(value) = &report.final_value {
-        writeln!(out, "  final       {}", value.one_line(100))?;
+        writeln!(out, "  final       {}", value.one_line(text::line_width(100 + 14).saturating_sub(14)))?;
     }
-    let commands = [
+    let aborted = aborted_head(store, &store.session(session)?)?;
+    let mut commands = vec![
         (format!("show {name}"), "inspect current checkpoint"),
         (format!("events {name}"), "what happened, and why"),
         (format!("resume {name} \"TASK\""), "go on with it"),
         (format!("fork {name} --name {}", text::fork_name(name)), "start another from here"),
     ];
+    if let Some(head) = aborted {
+        writeln!(out, "  aborted at  {}", head.short())?;
+        commands.insert(1, (format!("show {}", head.short()), "what the aborted turn had built"));
+    }
     text::next(&mut out, context, &commands)?;
     out.flush()?;
     Ok(code)
@@ -117,6 +123,18 @@ pub fn of(store: &Store, info: &SessionInfo, head: Option<&HeadInfo>) -> Result<
         at = head.basis.or(head.up).map(|head| store.head(&head)).transpose()?;
     }
     Ok(Outcome { turn: None, status: info.status.to_string(), final_value: None })
+}
+
+/// The head that keeps what the last turn had built when it was aborted: the session's last one, but not its current.
+pub fn aborted_head(store: &Store, info: &SessionInfo) -> Result<Option<HeadId>, Failure> {
+    if info.status != Status::ABORTED {
+        return Ok(None);
+    }
+    // It is sealed with the turn, and the status follows.
+    let since = EventNumber(info.events.saturating_sub(8));
+    let events = store.events_since(&info.session, since, 8)?;
+    let sealed = events.into_iter().rev().find(|event| event.kind == "head/created").and_then(|event| event.head_id);
+    Ok(sealed.filter(|head| Some(*head) != info.current_head))
 }
 
 /// The last `turn/put` (of `turn`) before `event`: nearly always a few events back.

@@ -8,10 +8,13 @@ use headwater::model::EventNumber;
 use super::{Context, Failure};
 
 /// Print the raw event rows as JSON lines
+///
+/// For scripts: one JSON object for each event, in order, never the text of a payload.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example:  headwater stream demo --follow | jq -c 'select(.\"event/type\" == \"message/added\")'"
-)]
+#[command(after_help = "Examples:
+  headwater stream demo --since 30
+  headwater stream demo | jq -r '.\"event/type\"' | sort | uniq -c
+  headwater stream demo --follow")]
 pub struct Args {
     /// Id, unique prefix or alias
     session: String,
@@ -33,7 +36,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
     let session = store.resolve_session(&args.session)?;
     let mut since = EventNumber(args.since);
-    let mut out = context.bytes();
+    let mut out = context.json();
     loop {
         let events = store.events_since(&session, since, CHUNK)?;
         for event in &events {

@@ -6,6 +6,7 @@
 
 pub mod canonical;
 pub mod digest;
+pub mod edn;
 pub mod event;
 pub mod fold;
 pub mod head;

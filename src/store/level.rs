@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 
 use crate::blob::{self, codec::CodecError};
-use crate::journal::{self, BadCommit, Ended, Placed, ReplayError, Replayed};
+use crate::journal::{self, BadCommit, Ended, Placed, ReplayError, Replayed, TxHeader};
 use crate::model::{Digest, Tx};
 use crate::segment::{self, AdoptError, End, EndMismatch, Log, Position, Readers, SegmentError, SegmentReader};
 use crate::sqlite::apply::{Applier, ApplyError, BlobPlace, Fetch, FramePlace};
@@ -36,14 +36,11 @@ impl Meta {
         Ok(found.unwrap_or(Meta::EMPTY))
     }
 
+    /// Says so in the rows; those of commits up to `tx` are there.
     pub(crate) fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
-        conn.prepare_cached(stmt::meta::WRITE)?.execute(params![
-            self.tx.0,
-            self.digest.0.as_slice(),
-            self.end.segment,
-            self.end.offset,
-            crate::journal::VERSION
-        ])?;
+        stmt::run(conn, stmt::meta::MOVE_ON)?;
+        let place = params![self.tx.0, self.digest.0.as_slice(), self.end.segment, self.end.offset];
+        conn.prepare_cached(stmt::meta::WRITE)?.execute(place)?;
         Ok(())
     }
 }
@@ -126,6 +123,12 @@ impl Fetch for FromLog<'_> {
     }
 }
 
+/// Adds the row of a commit that was applied.
+pub(super) fn add_tx(conn: &Connection, head: &TxHeader) -> rusqlite::Result<()> {
+    conn.prepare_cached(stmt::meta::ADD_TX)?.execute(params![head.tx.0, head.at.micros()])?;
+    Ok(())
+}
+
 /// Makes the rows of one commit read from the log, after `meta`, and moves `meta` past it.
 fn apply(
     conn: &Connection,
@@ -151,6 +154,7 @@ fn apply(
         .map(|p| FramePlace { at: p.at, stored: u64::from(p.header.body_len), codec: p.header.codec })
         .collect();
     applier.apply(conn, head, found.commit.key.as_ref(), &found.commit.lines, &places, &FromLog(readers))?;
+    add_tx(conn, head)?;
     *meta = Meta { tx: head.tx, digest, end: found.end };
     Ok(())
 }
@@ -338,6 +342,8 @@ pub(crate) fn rebuild(conn: &Connection, dir: &Path, stop: Option<Position>) -> 
     let (mut meta, mut done) = (Meta::EMPTY, Rebuilt::default());
     let numbers = segment::list(dir).map_err(ReplayError::List)?;
     conn.execute_batch(stmt::meta::BEGIN)?;
+    // The row before the first commit: there in every database, whatever it was made from.
+    meta.write(conn)?;
     for (at, number) in numbers.iter().copied().enumerate() {
         if stop.is_some_and(|stop| number > stop.segment) {
             break;

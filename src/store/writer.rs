@@ -37,7 +37,7 @@ pub(super) struct Writer {
 /// A commit whose rows are applied, and what the log is to hold of it.
 struct Member {
     pending: Arc<Pending>,
-    tx: Tx,
+    head: TxHeader,
     body: Vec<u8>,
 }
 
@@ -78,7 +78,7 @@ impl Writer {
                 answers.push((member.pending, Err(answer)));
             }
         } else {
-            answers.extend(members.into_iter().map(|member| (member.pending, Ok(member.tx))));
+            answers.extend(members.into_iter().map(|member| (member.pending, Ok(member.head.tx))));
         }
         answers.extend(refused.into_iter().map(|(pending, error)| (pending, Err(error))));
         answers
@@ -197,7 +197,7 @@ impl Writer {
                     filled.meta.digest = digest;
                     room = room.saturating_sub(bytes);
                     let body = pending.work.lines.body(&head);
-                    members.push(Member { pending, tx: head.tx, body });
+                    members.push(Member { pending, head, body });
                 }
                 Err(_) if each == Each::Trusted => return Ok(None),
                 Err(error) => {
@@ -301,12 +301,15 @@ impl Writer {
         frames.extend(members.iter().map(|m| FrameRef { kind: Kind::Commit, codec: 0, body: &m.body }));
         let bytes: u64 = frames.iter().map(|f| FRAME_HEADER_LEN + f.body.len() as u64).sum();
         meta.end = Position::new(start.segment, start.offset + bytes);
-        // All pages but the one that says where the log ends go to SQLite's WAL now: a disk that fills is then found
-        // before the log grows, and nothing is of unknown outcome. COMMIT writes that one page.
+        // All pages but the last of hw_tx, which says where the log ends, go to SQLite's WAL now: a disk that fills is
+        // then found before the log grows, and nothing is of unknown outcome. COMMIT writes that one page.
         self.conn.cache_flush().map_err(sql_fault)?;
+        for member in members {
+            level::add_tx(&self.conn, &member.head).map_err(sql_fault)?;
+        }
         meta.write(&self.conn).map_err(sql_fault)?;
         // The first tx of the group names it.
-        let group = members.first().map_or(0, |m| m.tx.0);
+        let group = members.first().map_or(0, |m| m.head.tx.0);
         let appended = self.log.append(start, group, &frames).map_err(|error| match error {
             AppendError::Unknown { source } => {
                 self.poison = Some(format!("a sync failed: {source}"));

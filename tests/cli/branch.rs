@@ -91,3 +91,41 @@ fn a_head_differs_from_itself_in_nothing() {
     assert!(diff["common"]["events"].as_u64().unwrap() > 0);
     assert!(home.ok(&["diff", "demo", "demo@0"]).starts_with("diff - head-"));
 }
+
+#[test]
+fn a_session_may_be_named_with_a_head_of_it() {
+    let home = Home::demo();
+    let first = home.json(&["show", "demo"]);
+    home.ok(&["resume", "demo", "one way"]);
+    let head = first["head"]["head"].as_str().unwrap();
+    for named in ["demo@1", head, &head[..17]] {
+        assert_eq!(home.json(&["show", named])["messages"], first["messages"], "{named}");
+        assert_eq!(home.ok(&["show", named, "--final"]), "4\n");
+        let fork = home.json(&["fork", named]);
+        assert_eq!((&fork["source-head"], &fork["source-session"]), (&head.into(), &"demo".into()), "{named}");
+    }
+    assert_eq!(home.json(&["show", "demo@0"]), home.json(&["show", "demo"]));
+    home.ok(&["resume", "demo@1", "another way"]);
+    let said = home.json(&["show", "demo"])["messages"].to_string();
+    assert!(said.contains("another way") && !said.contains("one way"), "{said}");
+    for args in [["show", "demo@1", "--turn", "1"], ["resume", "demo@1", "--head", "@0"]] {
+        assert_eq!(home.error(&args)["kind"], "usage", "{args:?}");
+    }
+    for (named, kind) in [("demo@99", "not-found"), ("nobody@0", "not-found"), ("head-ffffffff", "not-found")] {
+        assert_eq!(home.error(&["show", named])["kind"], kind, "{named}");
+    }
+}
+
+#[test]
+fn a_turn_that_ended_nowhere_is_said_with_where_to_look() {
+    let home = Home::demo();
+    for verb in ["show", "resume", "fork"] {
+        let error = home.error(&[verb, "demo", "--turn", "7"]);
+        assert_eq!(
+            (&error["kind"], &error["message"]),
+            (&"not-found".into(), &"no checkpoint of demo ends turn 7".into())
+        );
+        assert!(error["hint"].as_str().unwrap().contains("headwater inspect demo"), "{error}");
+    }
+    assert_eq!(home.json(&["ls"]).as_array().unwrap().len(), 1, "no fork was begun");
+}

@@ -4,11 +4,13 @@ mod alias;
 mod branch;
 mod care;
 mod events;
+mod help;
 mod listing;
 mod payload;
 mod record;
 mod state;
 mod stream;
+mod terminal;
 mod usage;
 
 use std::path::Path;

@@ -43,25 +43,24 @@ pub(super) fn rows(conn: &Connection, blobs: &Path, meta: &Meta, found: &mut Fin
 }
 
 /// Every table made from the log, with the columns that order it. Leases are not in the log; hw_ord holds numbers only.
-const TABLES: [(&str, &str); 23] = [
-    ("hw_meta", "id"),
+const TABLES: [(&str, &str); 22] = [
     ("hw_session", "sid"),
     ("hw_blob", "bid"),
-    ("hw_part", "bid, ord"),
     ("hw_tx", "tx"),
     ("hw_batch_key", "sid, key"),
     ("hw_event", "sid, ev"),
     ("hw_message", "sid, ev"),
     ("hw_turn", "sid, ev"),
     ("hw_call", "sid, ev"),
+    ("hw_version", "sid, kind, n, ev"),
+    ("hw_inherited", "kind, n, sid, ev"),
     ("hw_eval", "sid, ev"),
     ("hw_snapshot", "sid, ev"),
     ("hw_invocation", "sid, ev"),
     ("hw_head", "hid"),
-    ("hw_ref", "sid, ev"),
+    ("hw_ref", "sid, made, ev"),
     ("hw_span", "sid, ord"),
-    ("hw_transcript", "hid, position"),
-    ("hw_derivation", "did"),
+    ("hw_derivation", "target, target_ev, hash"),
     ("hw_alias", "name"),
     ("hw_pin", "name"),
     ("hw_fact", "n"),

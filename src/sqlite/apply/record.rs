@@ -13,19 +13,15 @@ impl Step<'_> {
         match record {
             Record::PayloadAdded { hash, size, media, parts: None } => {
                 let place = self.places.next().copied();
-                self.add_blob(hash, *size, media.as_deref(), place, PRESENT)?;
+                self.add_blob(hash, *size, media.as_deref(), place, None)?;
             }
             Record::PayloadPart { hash, size } => {
                 let place = self.places.next().copied();
-                self.add_blob(hash, *size, None, place, PRESENT)?;
+                self.add_blob(hash, *size, None, place, None)?;
             }
             Record::PayloadAdded { hash, size, media, parts: Some(parts) } => {
-                if let Some(bid) = self.add_blob(hash, *size, media.as_deref(), None, IN_PARTS)? {
-                    for (ord, part) in parts.iter().enumerate() {
-                        let part = self.blob(part)?;
-                        self.conn.prepare_cached(stmt::blob::ADD_PART)?.execute(params![bid, ord, part])?;
-                    }
-                }
+                let bids = parts.iter().map(|part| self.blob(part)).collect::<Result<Vec<i64>, _>>()?;
+                self.add_blob(hash, *size, media.as_deref(), None, Some(&bids))?;
             }
             Record::AliasSet { name, session } => {
                 let sid = self.sid(session)?;
@@ -54,7 +50,12 @@ impl Step<'_> {
                     return Err(ApplyError::Conflict(format!("the last fact is {last}")));
                 }
                 let payload = self.blob(payload)?;
-                self.conn.prepare_cached(stmt::name::ADD_FACT)?.execute(params![fact, tag, payload, self.at])?;
+                self.conn.prepare_cached(stmt::name::ADD_FACT)?.execute(params![
+                    fact,
+                    tag,
+                    payload,
+                    self.head.at.micros()
+                ])?;
             }
             Record::DerivationAdded(d) => {
                 let (source, target) = (self.sid(&d.source_session)?, self.sid(&d.target_session)?);
@@ -66,7 +67,8 @@ impl Step<'_> {
                     head,
                     target,
                     d.target_event.0,
-                    d.at.micros()
+                    d.at.micros(),
+                    self.head.tx.0
                 ])?;
             }
             Record::SessionTitled { session, title } => {
@@ -99,30 +101,30 @@ impl Step<'_> {
         size: u64,
         media: Option<&str>,
         place: Option<FramePlace>,
-        state: i64,
-    ) -> Result<Option<i64>, ApplyError> {
+        parts: Option<&[i64]>,
+    ) -> Result<(), ApplyError> {
         let found = find_blob(self.conn, hash)?;
         // The frame of a payload that is lost may stand where it was; what takes its place must be more than that.
         let lost_again = place.is_some_and(|place| place.codec == Codec::LOST.0);
         if found.is_some_and(|found| found.holds_bytes() || lost_again) {
-            return Ok(None);
+            return Ok(());
         }
-        if state == PRESENT && place.is_none() {
+        let state = if parts.is_some() { IN_PARTS } else { PRESENT };
+        if parts.is_none() && place.is_none() {
             return Err(missing("the frame of payload", hash));
         }
         let (segment, offset) = (place.map(|p| p.at.segment), place.map(|p| p.at.offset));
         let (stored, codec) = (place.map_or(0, |p| p.stored), place.map_or(0, |p| p.codec));
         let at = place.map(|p| p.at);
+        let parts = parts.map(|bids| serde_json::json!(bids).to_string());
         if let Some(found) = found {
             self.conn
                 .prepare_cached(stmt::blob::PLACE_AGAIN)?
-                .execute(params![found.bid, segment, offset, stored, codec, state])?;
-            self.conn.prepare_cached(stmt::blob::DROP_PARTS)?.execute([found.bid])?;
+                .execute(params![found.bid, segment, offset, stored, codec, state, parts])?;
             self.fresh.insert(*hash, BlobPlace { at, stored, codec, state, ..found });
-            return Ok(Some(found.bid));
+            return Ok(());
         }
         self.conn.prepare_cached(stmt::blob::ADD)?.execute(params![
-            hash.prefix(),
             hash.0.as_slice(),
             size,
             segment,
@@ -130,10 +132,11 @@ impl Step<'_> {
             stored,
             codec,
             media,
-            state
+            state,
+            parts
         ])?;
         let bid = self.conn.last_insert_rowid();
         self.fresh.insert(*hash, BlobPlace { bid, size, at, stored, codec, state });
-        Ok(Some(bid))
+        Ok(())
     }
 }

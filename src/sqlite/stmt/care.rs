@@ -8,16 +8,19 @@ pub(crate) const INTEGRITY: &str = "PRAGMA integrity_check(20)";
 pub(crate) const COUNTS: &str = "SELECT (SELECT count(*) FROM hw_session), (SELECT count(*) FROM hw_event),
     (SELECT count(*) FROM hw_head), (SELECT count(*) FROM hw_blob)";
 
-pub(crate) const COMMIT_COUNT: &str = "SELECT 'commit ' || m.tx FROM hw_meta m
-     WHERE m.tx <> (SELECT coalesce(max(tx), 0) FROM hw_tx) OR m.tx <> (SELECT count(*) FROM hw_tx)";
+/// The last row says where the rows stand; before the first commit there is a row 0.
+pub(crate) const COMMIT_COUNT: &str = "SELECT 'commit ' || m.tx FROM (SELECT coalesce(max(tx), 0) AS tx FROM hw_tx) m
+     WHERE m.tx <> (SELECT count(*) FROM hw_tx WHERE tx > 0)
+        OR (SELECT count(*) FROM hw_tx WHERE digest IS NOT NULL) > 1
+        OR (m.tx > 0 AND NOT EXISTS (SELECT 1 FROM hw_tx t WHERE t.tx = m.tx AND t.digest IS NOT NULL))";
 pub(crate) const CURRENT_HEAD: &str = "SELECT s.id FROM hw_session s LEFT JOIN hw_head h ON h.hid = s.current
      WHERE (s.current IS NOT NULL AND (h.hid IS NULL OR h.sid <> s.sid))
-       OR s.current IS NOT (SELECT r.hid FROM hw_ref r WHERE r.sid = s.sid ORDER BY r.ev DESC LIMIT 1)";
+       OR s.current IS NOT (SELECT r.hid FROM hw_ref r WHERE r.sid = s.sid AND r.made = 0 ORDER BY r.ev DESC LIMIT 1)";
 pub(crate) const LAST_EVENT: &str = "SELECT s.id FROM hw_session s
      WHERE s.last_event <> (SELECT coalesce(max(e.ev), 0) FROM hw_event e WHERE e.sid = s.sid)
         OR s.last_event <> (SELECT count(*) FROM hw_event e WHERE e.sid = s.sid)";
 pub(crate) const EVENT_ROW: &str = "SELECT 'event ' || e.ev || ' of ' || s.id FROM hw_event e JOIN hw_session s USING (sid) WHERE CASE e.type
-         WHEN 5 THEN NOT EXISTS (SELECT 1 FROM hw_ref r WHERE r.sid = e.sid AND r.ev = e.ev)
+         WHEN 5 THEN NOT EXISTS (SELECT 1 FROM hw_ref r WHERE r.sid = e.sid AND r.made = 0 AND r.ev = e.ev)
          WHEN 6 THEN NOT EXISTS (SELECT 1 FROM hw_message r WHERE r.sid = e.sid AND r.ev = e.ev)
          WHEN 7 THEN NOT EXISTS (SELECT 1 FROM hw_turn r WHERE r.sid = e.sid AND r.ev = e.ev)
          WHEN 8 THEN NOT EXISTS (SELECT 1 FROM hw_turn r WHERE r.sid = e.sid AND r.ev = e.ev)
@@ -32,7 +35,7 @@ pub(crate) const EVENT_ROW: &str = "SELECT 'event ' || e.ev || ' of ' || s.id FR
          WHEN 17 THEN NOT EXISTS (SELECT 1 FROM hw_invocation r WHERE r.sid = e.sid AND r.ev = e.ev)
          ELSE 0 END
      UNION ALL SELECT 'row of event ' || r.ev || ' of session ' || r.sid FROM (
-         SELECT sid, ev, 5 AS low, 5 AS high FROM hw_ref UNION ALL SELECT sid, ev, 6, 6 FROM hw_message
+         SELECT sid, ev, 5 AS low, 5 AS high FROM hw_ref WHERE made = 0 UNION ALL SELECT sid, ev, 6, 6 FROM hw_message
          UNION ALL SELECT sid, ev, 7, 8 FROM hw_turn UNION ALL SELECT sid, ev, 9, 10 FROM hw_call
          UNION ALL SELECT sid, ev, 11, 11 FROM hw_eval UNION ALL SELECT sid, ev, 12, 12 FROM hw_snapshot
          UNION ALL SELECT sid, ev, 14, 17 FROM hw_invocation) r
@@ -64,11 +67,15 @@ pub(crate) const HEAD_COMPACTION: &str = heads!(
      WHERE h.compaction IS NOT NULL AND (c.hid IS NULL OR c.kind <> 'compaction')"
 );
 pub(crate) const HEAD_SPAN: &str = heads!("WHERE h.span_to <> h.ev - 1 OR h.span_from > h.span_to OR h.span_from < 1");
-pub(crate) const HEAD_SNAPSHOT: &str = heads!(
-    "JOIN hw_session s USING (sid) LEFT JOIN hw_snapshot x ON x.sid = h.sid AND x.n = h.snapshot
+/// Numbers of snapshots have no index of their own: SQLite makes one over what it has materialized.
+pub(crate) const HEAD_SNAPSHOT: &str = concat!(
+    "WITH x AS MATERIALIZED (SELECT sid, n, ev, vars FROM hw_snapshot) ",
+    heads!(
+        "JOIN hw_session s USING (sid) LEFT JOIN x ON x.sid = h.sid AND x.n = h.snapshot
      WHERE (h.snapshot IS NULL AND h.vars IS NOT NULL)
         OR (h.snapshot > s.i_snapshot AND (x.ev IS NULL OR x.ev > h.span_to OR x.vars IS NOT h.vars))
         OR (h.vars IS NOT NULL AND NOT EXISTS (SELECT 1 FROM hw_blob b WHERE b.bid = h.vars))"
+    )
 );
 pub(crate) const HEAD_FINAL: &str =
     heads!("LEFT JOIN hw_blob f ON f.bid = h.final WHERE h.final IS NOT NULL AND f.bid IS NULL");
@@ -103,7 +110,7 @@ pub(crate) const INVOCATION_TYPE: &str = invocations!(
         OR i.type GLOB '*[' || char(1) || '-' || char(31) || char(127) || ']*'"
 );
 pub(crate) const INVOCATION_CALL: &str = invocations!(
-    "WHERE i.call > s.i_call AND NOT EXISTS (SELECT 1 FROM hw_call c WHERE c.sid = i.sid AND c.n = i.call)"
+    "WHERE i.call > s.i_call AND NOT EXISTS (SELECT 1 FROM hw_version v WHERE v.sid = i.sid AND v.kind = 9 AND v.n = i.call)"
 );
 /// Types 4 to 6 are those of children.
 pub(crate) const CALL_CHILD: &str =
@@ -117,10 +124,11 @@ pub(crate) const PIN_TARGET: &str = "SELECT p.name FROM hw_pin p LEFT JOIN hw_bl
      LEFT JOIN hw_head h ON h.hid = p.bid WHERE b.bid IS NULL OR (p.head = 1 AND h.hid IS NULL)";
 pub(crate) const FACT_PAYLOAD: &str =
     "SELECT 'fact ' || f.n FROM hw_fact f LEFT JOIN hw_blob b ON b.bid = f.payload WHERE b.bid IS NULL";
-pub(crate) const PAYLOAD_PLACE: &str =
-    "SELECT 'b3:' || lower(hex(b.hash)) FROM hw_blob b LEFT JOIN hw_meta m ON m.id = 1
+pub(crate) const PAYLOAD_PLACE: &str = "SELECT 'b3:' || lower(hex(b.hash)) FROM hw_blob b
+     LEFT JOIN (SELECT segment, offset FROM hw_tx ORDER BY tx DESC LIMIT 1) m
      WHERE CASE b.state
-       WHEN 0 THEN b.segment IS NULL OR b.offset IS NULL OR m.id IS NULL
+       WHEN 0 THEN b.segment IS NULL OR b.offset IS NULL OR m.segment IS NULL
          OR b.segment > m.segment OR (b.segment = m.segment AND b.offset + 24 + b.stored > m.offset)
-       WHEN 1 THEN NOT EXISTS (SELECT 1 FROM hw_part p JOIN hw_blob x ON x.bid = p.part WHERE p.bid = b.bid)
+       WHEN 1 THEN json_valid(b.parts) IS NOT 1 OR json_array_length(b.parts) = 0
+         OR EXISTS (SELECT 1 FROM json_each(b.parts) p LEFT JOIN hw_blob x ON x.bid = p.value WHERE x.bid IS NULL)
        ELSE b.segment IS NOT NULL END";
