@@ -94,7 +94,7 @@ impl Failure {
         serde_json::to_string(&Envelope { ok: false, error }).unwrap_or_default()
     }
 
-    fn caused(kind: &'static str, error: &dyn Error) -> Failure {
+    pub fn caused(kind: &'static str, error: &dyn Error) -> Failure {
         let causes = causes(error);
         let mut message = error.to_string();
         if let Some(first) = causes.first() {

@@ -21,6 +21,7 @@ mod names;
 mod position;
 mod reader;
 mod readers;
+mod salvage;
 mod scan;
 mod search;
 mod sync;
@@ -38,6 +39,7 @@ pub use names::{list, remove_temporaries, segment_path, strangers};
 pub use position::Position;
 pub use reader::SegmentReader;
 pub use readers::Readers;
+pub use salvage::{Piece, Salvage};
 pub use scan::{End, Frames};
 pub use sync::{
     FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, has_room, sync_dir,
