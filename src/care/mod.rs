@@ -5,7 +5,21 @@
 
 mod anchor;
 mod check;
+mod repair;
 
 pub use anchor::{Anchor, AnchoredHead, BadAnchor};
 pub use check::codes::{CODES, Code};
 pub use check::{CheckError, Mode, check};
+pub use repair::{Commits, Hurt, Payloads, RepairError, Report as RepairReport, plan, repair};
+
+use rusqlite::{Connection, OpenFlags};
+
+/// A database of nobody's, to make rows in: an empty name is a temporary file of SQLite's own, which spills to disk when large,
+/// and vanishes.
+fn scratch() -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags("", OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    conn.set_prepared_statement_cache_capacity(256);
+    conn.pragma_update(None, "synchronous", "off")?;
+    conn.pragma_update(None, "journal_mode", "memory")?;
+    Ok(conn)
+}

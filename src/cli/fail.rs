@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use headwater::care::CheckError;
+use headwater::care::{CheckError, RepairError};
 use headwater::model::id::BadId;
 use headwater::store::error::{CommitError, OpenError, ReadError, SessionOpenError};
 use serde::Serialize;
@@ -250,6 +250,23 @@ impl From<CheckError> for Failure {
             CheckError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
             CheckError::NoHead(_) => {
                 Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads")
+            }
+            _ => Failure::caused("io", &error),
+        }
+    }
+}
+
+impl From<RepairError> for Failure {
+    fn from(error: RepairError) -> Failure {
+        match &error {
+            RepairError::NotFound(root) => no_store("at", root),
+            RepairError::InUse => Failure::new("in-use", error.to_string())
+                .hint("close the other programs that use this store, then do the same again"),
+            RepairError::Newer(_) => {
+                Failure::new("newer-format", error.to_string()).hint("install a newer headwater; nothing was changed")
+            }
+            RepairError::Inside(_) | RepairError::Rows(_) => {
+                Failure::caused("damaged", &error).hint("the store is as it was: copy its folder, and restore a backup")
             }
             _ => Failure::caused("io", &error),
         }

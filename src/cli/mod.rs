@@ -22,6 +22,7 @@ mod ls;
 mod man;
 mod outcome;
 mod paint;
+mod repair;
 mod resume;
 mod rows;
 mod run;
@@ -94,6 +95,7 @@ enum Verb {
     Head(head::Args),
     Cat(cat::Args),
     Check(check::Args),
+    Repair(repair::Args),
     Alias(alias::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -115,6 +117,7 @@ impl Verb {
             Verb::Head(args) => head::run(&args, context),
             Verb::Cat(args) => cat::run(&args, context),
             Verb::Check(args) => check::run(&args, context),
+            Verb::Repair(args) => repair::run(&args, context),
             Verb::Alias(args) => alias::run(&args, context),
             Verb::Completions(args) => completions::run(&args, context),
             Verb::Man(args) => man::run(&args, context),

@@ -59,6 +59,15 @@ impl Salvage {
         self.header.as_ref()
     }
 
+    /// The file's length.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn file_len(&self) -> std::io::Result<u64> {
+        self.reader.file_len()
+    }
+
     /// Reads the frame at `offset`.
     ///
     /// # Errors

@@ -124,7 +124,7 @@ impl Fetch for FromLog<'_> {
 }
 
 /// Adds the row of a commit that was applied.
-pub(super) fn add_tx(conn: &Connection, head: &TxHeader) -> rusqlite::Result<()> {
+pub(crate) fn add_tx(conn: &Connection, head: &TxHeader) -> rusqlite::Result<()> {
     conn.prepare_cached(stmt::meta::ADD_TX)?.execute(params![head.tx.0, head.at.micros()])?;
     Ok(())
 }

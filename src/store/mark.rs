@@ -24,7 +24,7 @@ fn path(root: &Path) -> PathBuf {
 }
 
 /// Held while the main file may be changing: by a WAL checkpoint until it is noted, by an opening that looks.
-pub(super) fn lock(root: &Path) -> Result<LockFile, LockError> {
+pub(crate) fn lock(root: &Path) -> Result<LockFile, LockError> {
     LockFile::open(&path(root))
 }
 

@@ -6,7 +6,7 @@
 mod batch;
 mod blobs;
 mod branch;
-mod build;
+pub(crate) mod build;
 mod checkpoint;
 mod commit;
 mod derive;
@@ -23,6 +23,7 @@ mod read;
 mod seal;
 mod session;
 mod state;
+pub(crate) mod swap;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ use super::error::{Cause, CommitError, OpenError, chain, is_full};
 use super::lease::Holder;
 use super::level::{self, LevelError, Meta};
 use super::mark::{self, Trust};
+use super::swap;
 use super::writer::Writer;
 use super::{Inner, OpenReport, Options, Store};
 use crate::segment::{
@@ -211,6 +212,9 @@ fn shared_lock(file: &mut LockFile, patience: Duration, root: &Path) -> Result<L
 /// Why the store must be made, rebuilt or migrated before it can be used; none if it is ready.
 fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
     let path = database(root);
+    if swap::is_ready(root) {
+        return Ok(Some("a repair was cut off before its end".to_owned()));
+    }
     let trust = mark::settled(root, &path).map_err(lock)?;
     match trust {
         Trust::Missing => return Ok(Some("there is no database".to_owned())),

@@ -7,6 +7,7 @@ mod leases;
 mod life;
 mod model;
 mod opening;
+mod repair;
 mod shell;
 mod tools;
 mod writers;

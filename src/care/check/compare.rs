@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
+use rusqlite::Connection;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags};
 
 use super::Findings;
 use super::codes;
@@ -12,13 +12,14 @@ use crate::sqlite::{migrate, stmt};
 use crate::store::level::{self, Meta};
 
 /// Compares every row of the store with those that the log makes up to `meta`.
-pub(super) fn rows(conn: &Connection, blobs: &Path, meta: &Meta, found: &mut Findings) -> rusqlite::Result<()> {
-    // An empty name is a temporary database of SQLite's own: it spills to disk when large, and vanishes.
-    let mut fresh = Connection::open_with_flags("", OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-    fresh.set_prepared_statement_cache_capacity(256);
-    for (name, value) in [("journal_mode", "off"), ("synchronous", "off")] {
-        fresh.pragma_update(None, name, value)?;
-    }
+pub(in crate::care) fn rows(
+    conn: &Connection,
+    blobs: &Path,
+    meta: &Meta,
+    found: &mut Findings,
+) -> rusqlite::Result<()> {
+    let mut fresh = crate::care::scratch()?;
+    fresh.pragma_update(None, "journal_mode", "off")?;
     if let Err(error) = migrate::migrate(&mut fresh) {
         found.issue(codes::SCHEMA_DIFFERS, error.to_string());
         return Ok(());

@@ -1,12 +1,12 @@
 //! `check`: quick looks at structure, deep reads every frame and compares every row with what the log says.
 
 pub mod codes;
-mod compare;
+pub(super) mod compare;
 mod files;
 pub(super) mod head;
 pub(super) mod log;
 mod roots;
-mod structure;
+pub(super) mod structure;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -180,7 +180,7 @@ fn look(path: &Path, root: &Path, mode: &Mode, found: &mut Findings) -> Result<(
 }
 
 /// SQLite's own check: of pages, indexes, and the order of keys.
-fn integrity(conn: &Connection, found: &mut Findings) -> rusqlite::Result<()> {
+pub(super) fn integrity(conn: &Connection, found: &mut Findings) -> rusqlite::Result<()> {
     let mut statement = conn.prepare(stmt::care::INTEGRITY)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

@@ -34,7 +34,7 @@ const QUESTIONS: [(Code, &str); 23] = [
 ];
 
 /// Asks all of it.
-pub(super) fn look(conn: &Connection, found: &mut Findings) -> rusqlite::Result<()> {
+pub(in crate::care) fn look(conn: &Connection, found: &mut Findings) -> rusqlite::Result<()> {
     for (code, sql) in QUESTIONS {
         let mut statement = conn.prepare(sql)?;
         let mut rows = statement.query([])?;

@@ -88,7 +88,7 @@ impl Step<'_> {
                 self.conn.prepare_cached(stmt::blob::ERASE)?.execute([bid])?;
                 self.fresh.remove(hash);
             }
-            Record::GcDone { .. } => {}
+            Record::GcDone { .. } | Record::RepairDone { .. } => {}
         }
         Ok(())
     }

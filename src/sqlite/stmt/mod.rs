@@ -6,6 +6,7 @@ pub(crate) mod event;
 pub(crate) mod head;
 pub(crate) mod meta;
 pub(crate) mod name;
+pub(crate) mod repair;
 pub(crate) mod session;
 
 /// Runs a statement that takes nothing and gives nothing, prepared once.
