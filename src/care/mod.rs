@@ -4,13 +4,17 @@
 //! other, and names what differs.
 
 mod anchor;
+mod backup;
 mod check;
 mod repair;
+mod stats;
 
 pub use anchor::{Anchor, AnchoredHead, BadAnchor};
+pub use backup::{BackupError, BackupReport, backup, restore};
 pub use check::codes::{CODES, Code};
 pub use check::{CheckError, Mode, check};
 pub use repair::{Commits, Hurt, Payloads, RepairError, Report as RepairReport, plan, repair};
+pub use stats::{Lease, SessionCost, Stats, stats};
 
 use rusqlite::{Connection, OpenFlags};
 

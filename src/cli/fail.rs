@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use headwater::care::{CheckError, RepairError};
+use headwater::care::{BackupError, CheckError, RepairError};
 use headwater::model::id::BadId;
 use headwater::store::error::{CommitError, OpenError, ReadError, SessionOpenError};
 use serde::Serialize;
@@ -267,6 +267,23 @@ impl From<RepairError> for Failure {
             }
             RepairError::Inside(_) | RepairError::Rows(_) => {
                 Failure::caused("damaged", &error).hint("the store is as it was: copy its folder, and restore a backup")
+            }
+            _ => Failure::caused("io", &error),
+        }
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Failure {
+        match &error {
+            BackupError::NotFound { what, path } => Failure::new("not-found", error.to_string())
+                .details(json!({ "what": what, "name": path.display().to_string() })),
+            BackupError::Exists { path, .. } => Failure::new("exists", error.to_string())
+                .hint("choose another place")
+                .details(json!({ "path": path.display().to_string() })),
+            BackupError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
+            BackupError::Damaged(_) | BackupError::Unverified(_) => {
+                Failure::new("damaged", error.to_string()).hint("headwater check says what is damaged, and where")
             }
             _ => Failure::caused("io", &error),
         }

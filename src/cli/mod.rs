@@ -3,6 +3,7 @@
 
 mod alias;
 mod at;
+mod backup;
 mod cat;
 mod check;
 mod completions;
@@ -23,10 +24,12 @@ mod man;
 mod outcome;
 mod paint;
 mod repair;
+mod restore_backup;
 mod resume;
 mod rows;
 mod run;
 mod show;
+mod stats;
 mod stream;
 mod table;
 mod terminal;
@@ -96,6 +99,9 @@ enum Verb {
     Cat(cat::Args),
     Check(check::Args),
     Repair(repair::Args),
+    Backup(backup::Args),
+    RestoreBackup(restore_backup::Args),
+    Stats(stats::Args),
     Alias(alias::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -118,6 +124,9 @@ impl Verb {
             Verb::Cat(args) => cat::run(&args, context),
             Verb::Check(args) => check::run(&args, context),
             Verb::Repair(args) => repair::run(&args, context),
+            Verb::Backup(args) => backup::run(&args, context),
+            Verb::RestoreBackup(args) => restore_backup::run(&args, context),
+            Verb::Stats(args) => stats::run(&args, context),
             Verb::Alias(args) => alias::run(&args, context),
             Verb::Completions(args) => completions::run(&args, context),
             Verb::Man(args) => man::run(&args, context),

@@ -39,7 +39,9 @@ pub fn list(dir: &Path) -> io::Result<Vec<u64>> {
 /// The system's, but for a folder that is not there: nothing lies in it.
 pub fn strangers(dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
     let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+            return Ok(Vec::new());
+        }
         entries => entries?,
     };
     let mut found = Vec::new();

@@ -99,6 +99,18 @@ impl Holder {
     }
 }
 
+/// Whether the open store that `holder` names lives; one that cannot be asked counts as alive.
+pub(crate) fn lives(root: &Path, holder: &str) -> bool {
+    if uuid::Uuid::parse_str(holder).is_err() {
+        return false;
+    }
+    match LockFile::open_existing(&root.join("open").join(holder)) {
+        Ok(None) => false,
+        Ok(Some(mut lock)) => !matches!(lock.try_exclusive(), Ok(Some(_))),
+        Err(_) => true,
+    }
+}
+
 /// Whether any store in the folder `root` is open.
 pub(super) fn anyone_is_alive(root: &Path) -> Result<bool, LockError> {
     let Ok(names) = std::fs::read_dir(root.join("open")) else { return Ok(false) };

@@ -39,7 +39,7 @@ fn describe(database: &Path) -> io::Result<String> {
 
 /// Notes that the main file, as it is now, holds everything that was in the WAL. The caller holds [`lock`]
 /// exclusively since before the WAL checkpoint began.
-pub(super) fn note(root: &Path, database: &Path, _held: &LockGuard) -> io::Result<()> {
+pub(crate) fn note(root: &Path, database: &Path, _held: &LockGuard) -> io::Result<()> {
     let text = describe(database)?;
     let file = open(root)?;
     // One write of less than a sector: old or new, or torn and then not trusted.

@@ -11,7 +11,7 @@ mod checkpoint;
 mod commit;
 mod derive;
 pub mod error;
-mod lease;
+pub(crate) mod lease;
 pub(crate) mod level;
 mod lookup;
 pub(crate) mod mark;

@@ -1,5 +1,7 @@
 //! What the library promises, one small module for each behaviour.
 
+mod backup;
+mod checks;
 mod copies;
 mod exchange;
 mod format;

@@ -12,16 +12,16 @@ use headwater::store::{NewMessage, NewSession, Options, Session, Store};
 use super::tools::turn;
 
 /// A store with some of everything, closed, in segments of a few commits.
-struct Sample {
+pub(super) struct Sample {
     _folder: tempfile::TempDir,
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// What every session holds.
-    events: BTreeMap<SessionId, Vec<Event>>,
+    pub(super) events: BTreeMap<SessionId, Vec<Event>>,
     /// The files, to be put back.
     files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
-fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(super) fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -37,7 +37,7 @@ fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-fn events(root: &Path) -> BTreeMap<SessionId, Vec<Event>> {
+pub(super) fn events(root: &Path) -> BTreeMap<SessionId, Vec<Event>> {
     let store = Store::open_with(root, Options { create: false, ..Options::default() }).unwrap();
     let sessions = store.sessions().unwrap();
     let events = sessions.into_iter().map(|info| {
@@ -57,7 +57,7 @@ fn work(session: &Session, n: usize) {
 }
 
 impl Sample {
-    fn new() -> Sample {
+    pub(super) fn new() -> Sample {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let root = folder.path().join("store");
         let store = Store::open_with(&root, Options { segment_size: 8 << 10, ..Options::default() }).unwrap();
@@ -109,7 +109,7 @@ impl Sample {
         self.root.join("blobs")
     }
 
-    fn segment(&self, number: u64) -> PathBuf {
+    pub(super) fn segment(&self, number: u64) -> PathBuf {
         segment::segment_path(&self.blobs(), number)
     }
 
@@ -117,7 +117,7 @@ impl Sample {
         segment::list(&self.blobs()).unwrap()
     }
 
-    fn restore(&self) {
+    pub(super) fn restore(&self) {
         fs::remove_dir_all(&self.root).unwrap();
         for (path, bytes) in &self.files {
             fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -31,6 +31,8 @@ codes! {
     FILE_LINK, "file-link", "a symbolic link lies below the store's folder", "put the file itself in the link's place: links are never followed";
     FILE_STRAY, "file-stray", "something in `blobs/` that is no segment", "move it elsewhere; nothing reads it";
 
+    REPAIR_CUT_OFF, "repair-cut-off", "a repair was cut off before its end", "open the store: it is brought to its end";
+
     DATABASE_MISSING, "database-missing", "there is no `store.sqlite`", "open the store: the rows are rebuilt from the log";
     DATABASE_UNREADABLE, "database-unreadable", "`store.sqlite` is no database that can be read", ROWS;
     DATABASE_CORRUPT, "database-corrupt", "SQLite's own check finds a page or index that is not whole", ROWS;

@@ -16,7 +16,7 @@ pub(super) fn look(root: &Path, found: &mut Findings) -> io::Result<()> {
     for folder in [root.to_owned(), root.join("blobs"), root.join("open")] {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => continue,
             Err(error) => return Err(error),
         };
         for entry in entries {

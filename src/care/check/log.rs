@@ -131,10 +131,14 @@ impl Walk<'_> {
         });
         match ended {
             Ok(ended) => {
+                // Where nothing says how far the log goes, a bad frame is a tear unless a later group follows it.
+                let group = ended.group.max(self.last.next().0);
+                let torn = |at| may_be_torn && matches!(reader.later_group_after(at, group), Ok(None));
                 let (at, whole) = match ended.end {
                     End::Until(at) => (at, true),
-                    End::Zeros(at) | End::Eof(at) => (at, until.is_none()),
-                    End::Bad { offset, .. } => (offset, may_be_torn),
+                    End::Eof(at) => (at, until.is_none()),
+                    End::Zeros(at) => (at, until.is_none() && (!may_be_torn || torn(at))),
+                    End::Bad { offset, .. } => (offset, torn(offset)),
                 };
                 if !whole {
                     self.sound = false;

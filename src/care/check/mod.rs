@@ -105,22 +105,31 @@ pub fn check(root: &Path, mode: Mode) -> Result<CheckReport, CheckError> {
     // Whoever opens a store makes this file first: without it there is nobody to wait for.
     let mut lock = LockFile::open_existing(&root.join("lock")).map_err(lock_error)?;
     let _open = lock.as_mut().map(|lock| lock.shared(Duration::from_secs(10))).transpose().map_err(lock_error)?;
+    unlocked(root, &mode)
+}
+
+/// The same, for one who holds the store's lock.
+pub(in crate::care) fn unlocked(root: &Path, mode: &Mode) -> Result<CheckReport, CheckError> {
+    let path = database(root);
     let trust = mark::settled(root, &path).map_err(lock_error)?;
     let mut found = Findings::default();
     files::look(root, &mut found).map_err(|source| CheckError::Io {
         what: "the store's folder cannot be read".to_owned(),
         source: Box::new(source),
     })?;
+    if crate::store::swap::is_ready(root) {
+        found.issue(codes::REPAIR_CUT_OFF, "repair");
+    }
     if trust == Trust::Missing {
         found.issue(codes::DATABASE_MISSING, path.display().to_string());
         log::go_through(&root.join("blobs"), None, &mut found);
     } else {
-        match look(&path, root, &mode, &mut found) {
+        match look(&path, root, mode, &mut found) {
             Ok(()) => {}
             Err(Looked::Check(error)) => return Err(error),
             Err(Looked::Database(error)) => {
                 found.issue(codes::DATABASE_UNREADABLE, format!("store.sqlite: {}", chain(&error)));
-                if mode == Mode::Deep {
+                if *mode == Mode::Deep {
                     log::go_through(&root.join("blobs"), None, &mut found);
                 }
             }

@@ -8,6 +8,7 @@ pub(crate) mod meta;
 pub(crate) mod name;
 pub(crate) mod repair;
 pub(crate) mod session;
+pub(crate) mod stats;
 
 /// Runs a statement that takes nothing and gives nothing, prepared once.
 pub(crate) fn run(conn: &rusqlite::Connection, statement: &str) -> rusqlite::Result<()> {
