@@ -163,6 +163,9 @@ impl From<OpenError> for Failure {
             OpenError::Network { path: at, kind } => Failure::new("network-file-system", message)
                 .hint("keep the store on a local disk")
                 .details(json!({ "path": at.display().to_string(), "file-system": kind })),
+            OpenError::Unsafe { path: at, advice, .. } => {
+                Failure::new("unsafe", message).hint(advice.clone()).details(path(at))
+            }
             OpenError::InUse { path: at, .. } => Failure::new("in-use", message)
                 .hint("close the other programs that use this store, then do the same again")
                 .details(path(at)),

@@ -33,6 +33,16 @@ pub enum OpenError {
         /// The file system.
         kind: String,
     },
+    /// A file or folder of the store is one that cannot be trusted: a link, another user's, or open to everybody.
+    #[error("{path} {what}")]
+    Unsafe {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
     /// The database must be rebuilt or migrated, and another process has the store open.
     #[error("the store at {path} is open elsewhere, and {why}")]
     InUse {

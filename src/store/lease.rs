@@ -45,6 +45,11 @@ impl Holder {
         Ok(Holder { id, who: format!("process {} on {host}", std::process::id()), folder, _alive: Some(alive) })
     }
 
+    /// A store that is open where nothing can be written: it holds no lease.
+    pub(super) fn nobody(root: &Path) -> Holder {
+        Holder { id: String::new(), who: String::new(), folder: root.join("open"), _alive: None }
+    }
+
     pub(super) fn id(&self) -> &str {
         &self.id
     }
@@ -126,6 +131,9 @@ pub(super) fn anyone_is_alive(root: &Path) -> Result<bool, LockError> {
 
 impl Drop for Holder {
     fn drop(&mut self) {
+        if self.id.is_empty() {
+            return;
+        }
         // The name first, then the lock: a name without a lock is swept by anyone.
         let _ = std::fs::remove_file(self.folder.join(&self.id));
     }

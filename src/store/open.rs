@@ -1,13 +1,13 @@
 //! Opening and closing, each in one fixed order.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::OpenFlags;
 
 use super::build::build;
 pub(crate) use super::checkpoint::database;
@@ -94,8 +94,11 @@ pub(super) fn open(root: &Path, options: Options) -> Result<Store, OpenError> {
     };
     tracing::debug!(root = %root.display(), ready, "the store is ready");
     let path = database(&root);
-    let conn = sqlite::writer(&path, options.journal).map_err(sql(&root))?;
-    let holder = Holder::enter(&root).map_err(lock)?;
+    let read_only = sqlite::is_read_only(&path);
+    let (conn, holder) = match read_only {
+        true => (sqlite::reader(&path).map_err(sql(&root))?, Holder::nobody(&root)),
+        false => (sqlite::writer(&path, options.journal).map_err(sql(&root))?, Holder::enter(&root).map_err(lock)?),
+    };
     let blobs = root.join("blobs");
     let readers = Arc::new(Readers::new(&blobs));
     let log_options = LogOptions { segment_size: options.segment_size, zero_fill: options.zero_fill };
@@ -108,9 +111,14 @@ pub(super) fn open(root: &Path, options: Options) -> Result<Store, OpenError> {
         readers: Arc::clone(&readers),
         holder,
         clock: options.clock.clone(),
-        poison: None,
+        poison: read_only.then(|| "it lies on a read-only file system".to_owned()),
     };
-    adopt(&root, &mut writer, &mut report)?;
+    if read_only {
+        let tx = writer.meta.tx;
+        report.notes.push(format!("the file system is read-only: nothing is written, and reading ends at commit {tx}"));
+    } else {
+        adopt(&root, &mut writer, &mut report)?;
+    }
     let inner = Arc::new_cyclic(|me| Inner {
         clock: options.clock.clone(),
         report,
@@ -159,11 +167,38 @@ fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<Pat
     {
         return Err(OpenError::Network { path: root, kind: kind.to_owned() });
     }
+    safe(&root)?;
     for name in ["blobs", "open", "index"] {
         make_folder(&root.join(name))?;
     }
     segment::sync_dir(&root).map_err(io("the store's folder cannot be synced"))?;
     Ok(root)
+}
+
+/// Refuses what others could have put in place of the store, or could change under us.
+fn safe(root: &Path) -> Result<(), OpenError> {
+    let refuse =
+        |path: &Path, what: String, advice: String| Err(OpenError::Unsafe { path: path.to_owned(), what, advice });
+    let meta = fs::metadata(root).map_err(io("the store's folder cannot be read"))?;
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me {
+        let what = format!("belongs to user {}, and this process is user {me}", meta.uid());
+        let advice = "use it as its owner (sudo -u), or give it away: chown -R USER DIR".to_owned();
+        return refuse(root, what, advice);
+    }
+    if meta.mode() & 0o002 != 0 {
+        let what = format!("may be written by everybody (mode {:o})", meta.mode() & 0o7777);
+        return refuse(root, what, "chmod -R go= DIR".to_owned());
+    }
+    for name in ["blobs", "open", "index", "store.sqlite", "mark", "lock", "turn", "write"] {
+        let path = root.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+            let advice =
+                "put the file or folder itself in the link's place; only the store's folder may be a link".to_owned();
+            return refuse(&path, "is a symbolic link".to_owned(), advice);
+        }
+    }
+    Ok(())
 }
 
 /// Makes the folders that are missing above a new store, each name durable: a power loss must not take the store with
@@ -320,11 +355,8 @@ fn moved(root: &Path, writer: &mut Writer) -> Result<bool, OpenError> {
 
 /// Readers' connections, opened when first needed.
 fn pool(path: &Path, most: u32) -> Pool<SqliteConnectionManager> {
-    let manager = SqliteConnectionManager::file(path)
-        .with_flags(
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
-        )
-        .with_init(|conn| sqlite::prepare_reader(conn));
+    let (name, flags) = sqlite::reading(path);
+    let manager = SqliteConnectionManager::file(name).with_flags(flags).with_init(|conn| sqlite::prepare_reader(conn));
     Pool::builder()
         .max_size(most.max(1))
         .min_idle(Some(0))

@@ -128,7 +128,7 @@ fn each_kind_of_damage_has_its_code() {
         fs::write(&database, bytes).unwrap();
     });
     expect("file-open-to-others", Mode::Quick, &|| {
-        fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap()
+        fs::set_permissions(root, fs::Permissions::from_mode(0o777)).unwrap()
     });
     expect("file-link", Mode::Quick, &|| std::os::unix::fs::symlink("/nowhere", root.join("blobs/link")).unwrap());
     expect("file-stray", Mode::Quick, &|| fs::write(root.join("blobs/notes.txt"), "mine").unwrap());
@@ -175,13 +175,13 @@ fn each_kind_of_damage_has_its_code() {
     let (hash, body) = (Digest::of(b"what was put"), b"something else");
     expect("commit-damaged", Mode::Deep, &|| append(root, |_| {}, &[], None));
     expect("commit-chain", Mode::Deep, &|| {
-        append(root, |lines| drop(lines.push_event(&note("demo", demo() + 1))), &[], Some(Digest::of(b"another")));
+        append(root, |lines| _ = lines.push_event(&note("demo", demo() + 1)), &[], Some(Digest::of(b"another")));
     });
     expect("event-order", Mode::Deep, &|| {
-        append(root, |lines| drop(lines.push_event(&note("demo", demo() + 9))), &[], None)
+        append(root, |lines| _ = lines.push_event(&note("demo", demo() + 9)), &[], None)
     });
     expect("log-contradicts", Mode::Deep, &|| {
-        append(root, |lines| drop(lines.push_event(&note("nobody", 1))), &[], None)
+        append(root, |lines| _ = lines.push_event(&note("nobody", 1)), &[], None)
     });
     expect("payload-damaged", Mode::Deep, &|| {
         append(root, |lines| added(lines, hash, body.len() as u64, None), &[(0, body)], None);

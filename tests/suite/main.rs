@@ -9,6 +9,7 @@ mod leases;
 mod life;
 mod model;
 mod opening;
+mod refusals;
 mod repair;
 mod shell;
 mod tools;

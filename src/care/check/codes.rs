@@ -26,7 +26,7 @@ macro_rules! codes {
 }
 
 codes! {
-    FILE_OPEN, "file-open-to-others", "others than the owner may read or write a file of the store", "`chmod -R go= DIR` on the store's folder";
+    FILE_OPEN, "file-open-to-others", "others than the owner may write a file of the store", "`chmod -R go= DIR` on the store's folder";
     FILE_OWNER, "file-owner", "a file belongs to another user than the store's folder", "`chown -R USER DIR` as root, with the user the store is used by";
     FILE_LINK, "file-link", "a symbolic link lies below the store's folder", "put the file itself in the link's place: links are never followed";
     FILE_STRAY, "file-stray", "something in `blobs/` that is no segment", "move it elsewhere; nothing reads it";

@@ -47,9 +47,13 @@ fn one(root: &Path, path: &Path, owner: u32, found: &mut Findings) -> io::Result
         found.issue(codes::FILE_OWNER, format!("{}, of user {}, not {owner}", name(), meta.uid()));
     }
     // A folder that others cannot enter keeps everything below it: only its own mode counts then.
-    let open = meta.mode() & 0o077 != 0;
-    if open && (path == root || fs::metadata(root)?.mode() & 0o077 != 0) {
-        found.issue(codes::FILE_OPEN, format!("{} has mode {:o}", name(), meta.mode() & 0o7777));
+    if path == root || fs::metadata(root)?.mode() & 0o077 != 0 {
+        // A plain copy may be read by others, as its folder says; what others may write proves nothing any more.
+        if meta.mode() & 0o022 != 0 {
+            found.issue(codes::FILE_OPEN, format!("{} has mode {:o}", name(), meta.mode() & 0o7777));
+        } else if meta.mode() & 0o044 != 0 {
+            found.count("files-others-may-read", 1);
+        }
     }
     Ok(())
 }
