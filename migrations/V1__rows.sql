@@ -182,7 +182,11 @@ CREATE TABLE hw_derivation (
 CREATE INDEX hw_derivation_source ON hw_derivation (source, source_head);
 
 CREATE TABLE hw_alias (name TEXT PRIMARY KEY, sid INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE hw_pin (name TEXT PRIMARY KEY, bid INTEGER NOT NULL, head INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE hw_pin (
+  name TEXT PRIMARY KEY,
+  bid  INTEGER NOT NULL,              -- 0 once it was taken away: its versions go on
+  head INTEGER NOT NULL, version INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE hw_fact (n INTEGER PRIMARY KEY, tag TEXT NOT NULL, payload INTEGER NOT NULL, at INTEGER NOT NULL);
 
 -- Not in the log: a lease means nothing once its holder is gone.

@@ -602,7 +602,7 @@ CREATE VIEW pin AS SELECT
   CASE WHEN p.head THEN (SELECT 'head-' || lower(hex(hash)) FROM hw_blob WHERE bid = p.bid) END AS head,
   CASE WHEN NOT p.head THEN (SELECT 'b3:' || lower(hex(hash)) FROM hw_blob WHERE bid = p.bid) END AS payload_ref,
   p.version AS version
-FROM hw_pin p;
+FROM hw_pin p WHERE p.bid <> 0;
 
 CREATE VIEW fact AS SELECT
   f.n AS id,

@@ -13,6 +13,7 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
 
 use super::check::{self, CheckError, Mode};
+use crate::progress::Observer;
 use crate::segment::{self, LockError, LockFile, SegmentReader};
 use crate::sqlite::open::{self as sqlite, Journal};
 use crate::store::level::Meta;
@@ -318,7 +319,7 @@ fn finish(to: &Path, copied: u64) -> Result<BackupReport, BackupError> {
         mark::note(to, &database(to), &noting).map_err(io_error("the backup cannot be noted as whole"))?;
     }
     segment::sync_dir(to).map_err(io_error("the backup's folder cannot be synced"))?;
-    let report = check::unlocked(to, &Mode::Deep).map_err(|error| match error {
+    let report = check::unlocked(to, &Mode::Deep, &Observer::default()).map_err(|error| match error {
         CheckError::Io { what, source } => BackupError::Io { what, source },
         error => BackupError::Unverified(error.to_string()),
     })?;

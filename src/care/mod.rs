@@ -12,7 +12,7 @@ mod stats;
 pub use anchor::{Anchor, AnchoredHead, BadAnchor};
 pub use backup::{BackupError, BackupReport, backup, restore};
 pub use check::codes::{CODES, Code};
-pub use check::{CheckError, Mode, check};
+pub use check::{CheckError, Mode, check, check_observed};
 pub use repair::{Commits, Hurt, Payloads, RepairError, Report as RepairReport, plan, repair};
 pub use stats::{Lease, SessionCost, Stats, stats};
 

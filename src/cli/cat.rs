@@ -8,7 +8,7 @@ use headwater::store::Store;
 use headwater::store::error::ReadError;
 use serde::Serialize;
 
-use super::{Context, Failure};
+use super::{Context, Failure, content, terminal};
 
 /// Print a payload, or the root of a head
 ///
@@ -38,8 +38,8 @@ struct Payload<'a> {
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
     let digest = resolve(&store, &args.reference)?;
-    let bytes = store.blobs().get(&digest)?;
     if context.json {
+        let bytes = store.blobs().get(&digest)?;
         let text = std::str::from_utf8(&bytes).ok();
         let hex = || {
             bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
@@ -52,7 +52,10 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         context.print_json(&Payload { digest, size, text, bytes: text.is_none().then(hex) })?;
     } else {
         let mut out = context.bytes();
-        out.write_all(&bytes)?;
+        let last = content::copy(&store, digest, &mut out)?;
+        if terminal::is_one() && last != Some(b'\n') {
+            out.write_all(b"\n")?;
+        }
         out.flush()?;
     }
     Ok(0)

@@ -9,7 +9,7 @@ use headwater::view::types::CheckReport;
 use serde::Serialize;
 
 use super::paint::Role;
-use super::{Context, Failure, width};
+use super::{Context, Failure, progress, width};
 
 /// Compare the rows with the log, and every payload with its hash
 ///
@@ -119,7 +119,8 @@ fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
         None if args.quick => Mode::Quick,
         None => Mode::Deep,
     };
-    Ok(headwater::care::check(&root, mode)?)
+    let line = progress::Line::new(context);
+    Ok(headwater::care::check_observed(&root, mode, &line.observer())?)
 }
 
 fn read_anchor(file: &Path) -> Result<Anchor, Failure> {

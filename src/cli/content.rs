@@ -1,5 +1,7 @@
 //! Payloads as output shows them: whole up to a limit, else by ref; and a preview for people.
 
+use std::io::{Read, Write};
+
 use headwater::model::Digest;
 use headwater::store::error::ReadError;
 use headwater::store::{Blobs, Store};
@@ -45,6 +47,23 @@ pub fn text(blobs: &Blobs, digest: Digest) -> Result<Content, Failure> {
         Ok(bytes) => Ok(String::from_utf8(bytes).map_or(Content::Ref { digest, size }, Content::Text)),
         Err(ReadError::Erased { digest }) => Ok(Content::Erased { digest, erased: true }),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes the payload's bytes to `out`, in memory that does not grow with it; returns the last of them.
+pub fn copy(store: &Store, digest: Digest, out: &mut impl Write) -> Result<Option<u8>, Failure> {
+    let mut reader = store.blobs().reader(&digest)?;
+    let (mut buffer, mut last) = (vec![0; 64 << 10], None);
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(last),
+            Ok(count) => count,
+            // What the store says of itself is no failure of the output.
+            Err(error) => return Err(error.downcast::<ReadError>().map_or_else(Failure::from, Failure::from)),
+        };
+        let bytes = buffer.get(..count).unwrap_or_default();
+        last = bytes.last().copied();
+        out.write_all(bytes)?;
     }
 }
 

@@ -212,7 +212,7 @@ impl From<CommitError> for Failure {
     fn from(error: CommitError) -> Failure {
         let message = error.to_string();
         match &error {
-            CommitError::Invalid(_) => Failure::new("invalid", message),
+            CommitError::Invalid(_) | CommitError::Nested { .. } => Failure::new("invalid", message),
             CommitError::BadId(bad) => bad.clone().into(),
             CommitError::Missing { what } => {
                 Failure::new("not-found", message).details(json!({ "what": "reference", "name": what }))
@@ -227,6 +227,12 @@ impl From<CommitError> for Failure {
             CommitError::Behind { session } => Failure::new("behind", message).details(json!({ "session": session })),
             CommitError::KeyConflict { session, key } => {
                 Failure::new("key-conflict", message).details(json!({ "session": session, "key": key }))
+            }
+            CommitError::StalePin { name, found } => Failure::new("stale-pin", message)
+                .hint("look at the pin, then decide again: headwater pin NAME")
+                .details(json!({ "pin": name, "found": found })),
+            CommitError::StaleFact { expected, found } => {
+                Failure::new("stale-fact", message).details(json!({ "expected": expected, "found": found }))
             }
             CommitError::Conflict(_) => Failure::new("conflict", message).hint("choose another name"),
             CommitError::Full(_) => Failure::caused("disk-full", &error).hint(FULL),
@@ -302,6 +308,7 @@ impl From<ReadError> for Failure {
                 match *what {
                     "session" => failure.hint("headwater ls lists the sessions"),
                     "head" => failure.hint("headwater inspect SESSION lists its heads"),
+                    "pin" => failure.hint("headwater pin lists the pins"),
                     "event" => failure.hint("headwater events SESSION lists its events"),
                     "payload" => failure.hint("headwater show SESSION --json names payloads, SESSION@0 a head"),
                     _ => failure,

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use clap::ValueHint;
 use headwater::model::{HeadId, SessionId};
 use serde::Serialize;
 
@@ -26,8 +27,9 @@ pub struct Args {
     /// The name of the new session
     #[arg(long, value_name = "NAME")]
     name: Option<SessionId>,
-    /// The script that plays the model
+    /// The script that plays the model, as of `run`
     #[arg(long, value_name = "SCRIPT", default_value = "simple", visible_alias = "fake-script")]
+    #[arg(requires = "task", value_hint = ValueHint::FilePath)]
     script: String,
     #[command(flatten)]
     at: At,

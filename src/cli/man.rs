@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::Command;
+use clap::{Command, ValueHint};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
@@ -20,7 +20,7 @@ use super::{Context, Failure, help};
   headwater man | man -l -")]
 pub struct Args {
     /// The folder the pages go to
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
 }
 
@@ -40,6 +40,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         pages.push(write(dir, &format!("headwater-{}", verb.get_name()), &page(verb)?)?);
     }
     if context.json {
+        // JSON has no names that are no text: their bytes are shown as well as they can be.
+        let pages: Vec<_> = pages.iter().map(|page| page.display().to_string()).collect();
         context.print_json(&serde_json::json!({ "pages": pages }))?;
     } else {
         let mut out = context.text();

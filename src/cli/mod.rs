@@ -8,9 +8,11 @@ mod cat;
 mod check;
 mod completions;
 mod content;
+mod context;
 mod diff;
 mod engine;
 mod events;
+mod export;
 mod facts;
 mod fail;
 mod fork;
@@ -23,6 +25,8 @@ mod ls;
 mod man;
 mod outcome;
 mod paint;
+mod pin;
+mod progress;
 mod repair;
 mod restore_backup;
 mod resume;
@@ -39,17 +43,15 @@ mod width;
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstream::AutoStream;
-use clap::{FromArgMatches, Parser, Subcommand};
-use headwater::model::SessionId;
-use headwater::store::{NewSession, Options, Store};
-use serde::Serialize;
+use clap::{FromArgMatches, Parser, Subcommand, ValueHint};
 
+pub use context::Context;
 pub use fail::Failure;
 
 use paint::Role;
@@ -72,7 +74,7 @@ A session is named by its id, a unique prefix of it, or an alias; a head by its 
 prefix of it, or SESSION@N, N turns back. Colours: NO_COLOR, CLICOLOR_FORCE; width: COLUMNS.")]
 struct Cli {
     /// The store; otherwise the nearest .headwater/ at or above the current folder
-    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE, value_hint = ValueHint::DirPath)]
     store: Option<PathBuf>,
     /// Print JSON; errors too, on stderr
     #[arg(long, global = true, help_heading = EVERYWHERE)]
@@ -85,6 +87,7 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     Import(import::Args),
+    Export(export::Args),
     #[command(visible_alias = "list")]
     Ls(ls::Args),
     Show(show::Args),
@@ -103,6 +106,7 @@ enum Verb {
     RestoreBackup(restore_backup::Args),
     Stats(stats::Args),
     Alias(alias::Args),
+    Pin(pin::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -112,6 +116,7 @@ impl Verb {
         match self {
             Verb::Run(args) => run::run(args, context),
             Verb::Import(args) => import::run(&args, context),
+            Verb::Export(args) => export::run(&args, context),
             Verb::Ls(args) => ls::run(&args, context),
             Verb::Show(args) => show::run(&args, context),
             Verb::Events(args) => events::run(&args, context),
@@ -128,109 +133,11 @@ impl Verb {
             Verb::RestoreBackup(args) => restore_backup::run(&args, context),
             Verb::Stats(args) => stats::run(&args, context),
             Verb::Alias(args) => alias::run(&args, context),
+            Verb::Pin(args) => pin::run(&args, context),
             Verb::Completions(args) => completions::run(&args, context),
             Verb::Man(args) => man::run(&args, context),
         }
     }
-}
-
-/// What every verb is given.
-pub struct Context {
-    store: Option<PathBuf>,
-    /// Whether to print JSON.
-    pub json: bool,
-}
-
-/// Text for people: colour codes are dropped where nobody sees them (a pipe, `NO_COLOR`), all others on a terminal.
-pub type Text = BufWriter<Guard<AutoStream<StdoutLock<'static>>>>;
-
-/// Bytes as they are; on a terminal, without what would make it do more than show text.
-pub type Bytes = BufWriter<Guard<StdoutLock<'static>>>;
-
-impl Context {
-    /// Opens the store; `create` makes it, at `--store` or `./.headwater`, where there is none.
-    ///
-    /// Says on stderr, in one line, if the store had to be rebuilt or something was set aside.
-    pub fn root(&self, create: bool) -> Result<PathBuf, Failure> {
-        let here = std::env::current_dir()
-            .map_err(|error| Failure::new("io", format!("the current folder cannot be read: {error}")))?;
-        match &self.store {
-            Some(root) => Ok(root.clone()),
-            None => match Store::find(&here) {
-                Some(root) => Ok(root),
-                None if create => Ok(here.join(".headwater")),
-                None => Err(fail::no_store("at or above", &here)),
-            },
-        }
-    }
-
-    /// Opens the store, and makes it if wanted; says on stderr what else opening did.
-    pub fn open_store(&self, create: bool) -> Result<Store, Failure> {
-        let root = self.root(create)?;
-        let store = Store::open_with(&root, Options { create, ..Options::default() })?;
-        let report = store.report();
-        let mut said: Vec<String> = Vec::new();
-        if let Some((why, commits)) = &report.rebuilt {
-            said.push(format!("rebuilt store.sqlite from {commits} commits of the log: {why}"));
-        }
-        said.extend(report.notes.iter().cloned());
-        if !said.is_empty() {
-            self.notice(&said.join("; "));
-        }
-        Ok(store)
-    }
-
-    /// A command of ours to go on with, for the same store.
-    pub fn command(&self, rest: &str) -> String {
-        match &self.store {
-            Some(root) => format!("headwater {rest} --store {}", text::shell(&root.display().to_string())),
-            None => format!("headwater {rest}"),
-        }
-    }
-
-    /// One line on stderr that is not an error; with `--json` an object.
-    pub fn notice(&self, text: &str) {
-        // Nobody can be told that stderr is closed.
-        let _ = if self.json {
-            let object = serde_json::json!({ "ok": true, "notice": text });
-            complain(Pass::Json, format_args!("{object}"))
-        } else {
-            complain(Pass::Coloured, format_args!("headwater: {}", width::harmless(text)))
-        };
-    }
-
-    /// Prints `value` as one line of JSON.
-    pub fn print_json(&self, value: &impl Serialize) -> Result<(), Failure> {
-        let mut out = self.json();
-        serde_json::to_writer(&mut out, value)?;
-        out.write_all(b"\n")?;
-        Ok(out.flush()?)
-    }
-
-    /// Where text goes; flush it at the end, so that a full disk is noticed.
-    pub fn text(&self) -> Text {
-        BufWriter::new(Guard::new(AutoStream::auto(io::stdout().lock()), on_terminal(Pass::Coloured)))
-    }
-
-    /// Where payloads go: unchanged, but for a terminal.
-    pub fn bytes(&self) -> Bytes {
-        BufWriter::new(Guard::new(io::stdout().lock(), on_terminal(Pass::Plain)))
-    }
-
-    /// Where JSON goes.
-    pub fn json(&self) -> Bytes {
-        BufWriter::new(Guard::new(io::stdout().lock(), on_terminal(Pass::Json)))
-    }
-
-    /// What a `--name` means: the id of the new session; without one the store makes an id.
-    pub fn new_session(&self, name: Option<&SessionId>) -> NewSession {
-        name.map_or_else(NewSession::fresh, |name| NewSession::named(name.clone()))
-    }
-}
-
-/// What may pass where a terminal is written to; elsewhere all of it.
-fn on_terminal(pass: Pass) -> Pass {
-    if terminal::is_one() { pass } else { Pass::All }
 }
 
 /// Parses the arguments, runs the verb, prints its failure, and says how it ended.
@@ -243,7 +150,8 @@ pub fn main() -> ExitCode {
     let (result, json) = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => {
             let context = Context { store: cli.store, json: cli.json };
-            (cli.verb.run(&context), context.json)
+            let result = cli.verb.run(&context).map_err(|failure| context.hinted(failure));
+            (result, context.json)
         }
         Err(error) => (usage(&error, json), json),
     };

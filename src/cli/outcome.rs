@@ -3,7 +3,6 @@
 
 use std::io::Write;
 
-use headwater::model::line::Compact;
 use headwater::model::{Digest, EventNumber, HeadId, SessionId, Status, TurnNumber};
 use headwater::store::Store;
 use headwater::view::types::{HeadInfo, SessionInfo};
@@ -104,25 +103,20 @@ pub fn of(store: &Store, info: &SessionInfo, head: Option<&HeadInfo>) -> Result<
     // A turn that failed or was cut off leaves the current head where it was: then the session's status tells.
     let at_current = head.is_none_or(|head| head.current);
     if at_current && matches!(info.status.as_str(), "error" | "timeout" | "aborted") {
-        let last = last_put(store, &info.session, EventNumber(info.events), None)?;
+        let last = store.last_turn(&info.session)?;
         return Ok(Outcome {
-            turn: last.and_then(|put| put.turn_id).map(TurnNumber),
+            turn: last.map(|entry| entry.row.turn),
             status: info.status.to_string(),
             final_value: None,
         });
     }
-    let no_turn = info.turns == 0 && info.source.is_none();
-    let mut at = head.filter(|_| !no_turn).cloned();
-    // Genesis of a fork and compaction heads end no turn: the last one is further back.
-    while let Some(head) = at {
-        if let Some(turn) = head.turn {
-            let status = last_put(store, &head.session, head.event, Some(turn))?.and_then(|put| put.status);
-            let status = status.unwrap_or_else(|| info.status.to_string());
-            return Ok(Outcome { turn: Some(turn), status, final_value: head.final_value });
-        }
-        at = head.basis.or(head.up).map(|head| store.head(&head)).transpose()?;
-    }
-    Ok(Outcome { turn: None, status: info.status.to_string(), final_value: None })
+    let last = head.map(|head| store.last_turn_at(&head.head)).transpose()?.flatten();
+    let Some(turn) = last.map(|entry| entry.row) else {
+        return Ok(Outcome { turn: None, status: info.status.to_string(), final_value: None });
+    };
+    // A head that a compaction sealed may lie within a turn.
+    let status = if turn.status.is_running() { &info.status } else { &turn.status };
+    Ok(Outcome { turn: Some(turn.turn), status: status.to_string(), final_value: turn.final_value })
 }
 
 /// The head that keeps what the last turn had built when it was aborted: the session's last one, but not its current.
@@ -135,30 +129,6 @@ pub fn aborted_head(store: &Store, info: &SessionInfo) -> Result<Option<HeadId>,
     let events = store.events_since(&info.session, since, 8)?;
     let sealed = events.into_iter().rev().find(|event| event.kind == "head/created").and_then(|event| event.head_id);
     Ok(sealed.filter(|head| Some(*head) != info.current_head))
-}
-
-/// The last `turn/put` (of `turn`) before `event`: nearly always a few events back.
-fn last_put(
-    store: &Store,
-    session: &SessionId,
-    event: EventNumber,
-    turn: Option<TurnNumber>,
-) -> Result<Option<Compact>, Failure> {
-    let mut end = event.0;
-    let mut step = 16;
-    while end > 0 {
-        let since = end.saturating_sub(step);
-        let limit = usize::try_from(end - since).unwrap_or(usize::MAX);
-        let events = store.events_since(session, EventNumber(since), limit)?;
-        let mut puts = events.into_iter().rev().filter(|event| event.kind == "turn/put");
-        let found = puts.find(|put| turn.is_none_or(|turn| put.turn_id == Some(turn.0)));
-        if found.is_some() {
-            return Ok(found);
-        }
-        end = since;
-        step = 4_096.min(step * 4);
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

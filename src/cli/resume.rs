@@ -1,5 +1,7 @@
 //! `resume`: go on with a session, from its current head or another.
 
+use clap::ValueHint;
+
 use super::at::At;
 use super::engine::{self, Script};
 use super::{Context, Failure, outcome};
@@ -20,8 +22,9 @@ pub struct Args {
     session: String,
     /// What is asked; without it the session is only made ready
     task: Option<String>,
-    /// The script that plays the model
+    /// The script that plays the model, as of `run`
     #[arg(long, value_name = "SCRIPT", default_value = "simple", visible_alias = "fake-script")]
+    #[arg(requires = "task", value_hint = ValueHint::FilePath)]
     script: String,
     #[command(flatten)]
     at: At,

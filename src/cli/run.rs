@@ -1,5 +1,6 @@
 //! `run`: a new session, played from a script by the reference engine. What it prints, `resume TASK` prints too.
 
+use clap::ValueHint;
 use headwater::model::SessionId;
 
 use super::engine::{self, Script};
@@ -21,6 +22,7 @@ pub struct Args {
     task: String,
     /// simple, lm, map-lm, rlm (children), map-rlm, attach, abort, compact, or a JSON file (docs/SCRIPTS.md)
     #[arg(long, visible_alias = "fake-script", value_name = "SCRIPT", default_value = "simple")]
+    #[arg(value_hint = ValueHint::FilePath)]
     script: String,
     /// The new session's id; one is made where it is not given
     #[arg(long)]

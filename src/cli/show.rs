@@ -105,10 +105,8 @@ fn print_final(store: &Store, context: &Context, info: &SessionInfo, outcome: &O
         context.notice(&format!("{} has no final value: {}", text::name(info), outcome.status));
         return Ok(());
     };
-    let bytes = store.blobs().get(&digest)?;
     let mut out = context.bytes();
-    out.write_all(&bytes)?;
-    if !bytes.ends_with(b"\n") {
+    if content::copy(store, digest, &mut out)? != Some(b'\n') {
         out.write_all(b"\n")?;
     }
     Ok(out.flush()?)

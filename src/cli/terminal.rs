@@ -2,6 +2,7 @@
 //! make it do more than show text.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use super::width;
@@ -17,11 +18,14 @@ pub fn columns() -> Option<usize> {
     static COLUMNS: OnceLock<Option<usize>> = OnceLock::new();
     *COLUMNS.get_or_init(|| {
         let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-        let stdout = io::stdout();
-        let seen = || stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
-        // A terminal that does not know its width says 0.
-        told.or_else(|| seen().map(|size| usize::from(size.ws_col))).filter(|columns| *columns > 0)
+        told.filter(|columns| *columns > 0).or_else(|| columns_of(io::stdout()))
     })
+}
+
+/// How many columns `stream` has, if it is a terminal that knows it.
+pub fn columns_of(stream: impl IsTerminal + AsFd) -> Option<usize> {
+    let size = stream.is_terminal().then(|| rustix::termios::tcgetwinsize(&stream).ok()).flatten();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// What may pass a [`Guard`].

@@ -1,6 +1,7 @@
 //! One checked record: its header, its checksums, its bytes.
 
 use super::error::BadFrame;
+use super::sabotage::{self, Sabotage};
 
 /// The length of a frame's header in bytes.
 pub const FRAME_HEADER_LEN: u64 = 24;
@@ -141,7 +142,7 @@ impl FrameHeader {
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        if le_u32(bytes, 20) != seed.checksum(&bytes[..20]) {
+        if le_u32(bytes, 20) != seed.checksum(&bytes[..20]) && !sabotage::is(Sabotage::Checksum) {
             return Err(BadFrame::HeaderChecksum);
         }
         let kind = Kind::from_code(bytes[0]).ok_or(BadFrame::Kind(bytes[0]))?;
@@ -162,8 +163,8 @@ impl FrameHeader {
     ///
     /// [`BadFrame::BodyChecksum`] if it is not.
     pub fn verify(&self, body: &[u8], seed: Seed) -> Result<(), BadFrame> {
-        let same = body.len() as u64 == u64::from(self.body_len) && seed.checksum(body) == self.body_crc;
-        if same { Ok(()) } else { Err(BadFrame::BodyChecksum) }
+        let sound = seed.checksum(body) == self.body_crc || sabotage::is(Sabotage::Checksum);
+        if sound && body.len() as u64 == u64::from(self.body_len) { Ok(()) } else { Err(BadFrame::BodyChecksum) }
     }
 
     /// How far the frame reaches from its first byte.

@@ -21,6 +21,8 @@ mod names;
 mod position;
 mod reader;
 mod readers;
+mod reading;
+pub(crate) mod sabotage;
 mod salvage;
 mod scan;
 mod search;
@@ -39,9 +41,11 @@ pub use names::{list, remove_temporaries, segment_path, strangers};
 pub use position::Position;
 pub use reader::SegmentReader;
 pub use readers::Readers;
+pub(crate) use reading::Reading;
 pub use salvage::{Piece, Salvage};
 pub use scan::{End, Frames};
 pub use sync::{
-    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, has_room, sync_dir,
+    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, has_room,
+    is_memory_with_room, sync_dir,
 };
 pub use turnstile::Turnstile;

@@ -8,6 +8,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::sabotage::{self, Sabotage};
+
 /// Makes a file's bytes, and its length where needed to read them, durable.
 ///
 /// # Errors
@@ -15,6 +17,12 @@ use rustix::io::Errno;
 /// The system's. Linux drops the bytes that it failed to write: a second call that succeeds proves
 /// nothing, so it must not be made.
 pub fn fdatasync(file: &File) -> io::Result<()> {
+    if sabotage::is(Sabotage::SegmentSync) {
+        return Ok(());
+    }
+    if sabotage::is(Sabotage::AcknowledgedFirst) {
+        return sabotage::sync_later(file);
+    }
     rustix::fs::fdatasync(file).map_err(io::Error::from)
 }
 
@@ -33,6 +41,9 @@ pub fn fsync(file: &File) -> io::Result<()> {
 ///
 /// The system's; the names may or may not be durable then.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
+    if sabotage::is(Sabotage::FolderSync) {
+        return Ok(());
+    }
     fsync(&File::open(path)?)
 }
 
@@ -58,6 +69,12 @@ pub fn has_room(dir: &Path) -> bool {
     // A quota shows in no number: only in a write.
     let probe = tempfile::tempfile_in(dir).and_then(|mut file| file.write_all(&[0; 64 << 10]));
     !probe.is_err_and(|error| super::error::is_full(&error))
+}
+
+/// Whether `path` lies in memory, with room for that many bytes. Where the system does not say, it does not.
+pub fn is_memory_with_room(path: &Path, room: u64) -> bool {
+    filesystem_magic(path).is_ok_and(|magic| magic == TMPFS_MAGIC)
+        && rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= room)
 }
 
 /// Creates a folder that only its owner may enter; one that exists is left as it is.
@@ -115,6 +132,9 @@ pub enum FileSystem {
     Network(&'static str),
 }
 
+/// From `linux/magic.h`.
+const TMPFS_MAGIC: u32 = 0x0102_1994;
+
 /// From `linux/magic.h` and the sources of those that are not in it.
 #[cfg(target_os = "linux")]
 const NETWORK_MAGIC: [(u32, &str); 17] = [
@@ -144,9 +164,19 @@ const NETWORK_MAGIC: [(u32, &str); 17] = [
 /// The system's, also if nothing is at `path`.
 #[cfg(target_os = "linux")]
 pub fn filesystem_kind(path: &Path) -> io::Result<FileSystem> {
+    filesystem_magic(path).map(kind_of_magic)
+}
+
+#[cfg(target_os = "linux")]
+fn filesystem_magic(path: &Path) -> io::Result<u32> {
     let status = rustix::io::retry_on_intr(|| rustix::fs::statfs(path))?;
     // The field is signed and as wide as a word; the magic is 32 bits, and may have been sign-extended.
-    Ok(kind_of_magic(status.f_type as u32))
+    Ok(status.f_type as u32)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn filesystem_magic(_path: &Path) -> io::Result<u32> {
+    Ok(0)
 }
 
 /// Tells what kind of file system an existing path lies on: always local, where that cannot be asked.

@@ -12,6 +12,7 @@ use super::level::{self, Meta, Rebuilt};
 use super::mark::{self, Trust};
 use super::open::{io, levelled, lock, make_folder, migration, sql};
 use super::{OpenReport, Options, swap};
+use crate::progress::Observer;
 use crate::segment;
 use crate::sqlite::migrate;
 use crate::sqlite::open as sqlite;
@@ -38,7 +39,7 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     }
     let empty = segment::list(&blobs).map_err(io("the folder of segments cannot be read"))?.is_empty();
     let fresh = root.join("store.sqlite.new");
-    let done = make_rows(root, &fresh, &blobs)?;
+    let done = make_rows(root, &fresh, &blobs, &options.observer)?;
     if !done.1.beyond_gap.is_empty() {
         let folder = aside_folder(root)?;
         for number in &done.1.beyond_gap {
@@ -62,6 +63,8 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
     // Its first opening writes the journal mode into the file: only then is it as it will be.
     drop(sqlite::writer(&path, options.journal).map_err(sql(root))?);
+    // That change had a rollback journal. Were it back after a power loss, SQLite would undo with it what came later.
+    segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;
     if !empty {
         report.rebuilt = Some((why.to_owned(), done.1.commits));
     }
@@ -69,7 +72,12 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
 }
 
 /// Makes all rows from the segments in `blobs`, in the new file `fresh`, which is synced and not yet a database in use.
-pub(crate) fn make_rows(root: &Path, fresh: &Path, blobs: &Path) -> Result<(Meta, Rebuilt), OpenError> {
+pub(crate) fn make_rows(
+    root: &Path,
+    fresh: &Path,
+    blobs: &Path,
+    observer: &Observer,
+) -> Result<(Meta, Rebuilt), OpenError> {
     remove(fresh)?;
     // Made private before SQLite opens it: its WAL takes over the mode of the file.
     segment::create_file_private(fresh).map_err(io("the new database cannot be made"))?;
@@ -88,7 +96,8 @@ pub(crate) fn make_rows(root: &Path, fresh: &Path, blobs: &Path) -> Result<(Meta
         conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;
         conn.set_prepared_statement_cache_capacity(256);
         migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
-        level::rebuild(&conn, blobs, None).map_err(|error| levelled(root, error))?
+        let reading = (observer, "rebuilding the rows from the log");
+        level::rebuild(&conn, blobs, None, reading).map_err(|error| levelled(root, error))?
     };
     let file = fs::File::open(fresh).map_err(io("the new database cannot be synced"))?;
     file.sync_all().map_err(io("the new database cannot be synced"))?;

@@ -212,8 +212,8 @@ impl Store {
         let (Some(entered), false) = (entered, taken) else { return Err(inner.taken(&id, key.as_ref())) };
         if let Some(work) = work {
             let pending = Pending::new(work);
-            if inner.queue.push(std::sync::Arc::clone(&pending)) {
-                inner.lead();
+            if inner.desk.queue.push(std::sync::Arc::clone(&pending)) {
+                inner.desk.lead();
             }
             match pending.wait() {
                 Ok(_) => {}

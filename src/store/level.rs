@@ -6,7 +6,11 @@ use std::path::Path;
 use crate::blob::{self, codec::CodecError};
 use crate::journal::{self, BadCommit, Ended, Placed, ReplayError, Replayed, TxHeader};
 use crate::model::{Digest, Tx};
-use crate::segment::{self, AdoptError, End, EndMismatch, Log, Position, Readers, SegmentError, SegmentReader};
+use crate::progress::Observer;
+use crate::segment::sabotage::{self, Sabotage};
+use crate::segment::{
+    self, AdoptError, End, EndMismatch, Log, Position, Readers, Reading, SegmentError, SegmentReader,
+};
 use crate::sqlite::apply::{Applier, ApplyError, BlobPlace, Fetch, FramePlace};
 use crate::sqlite::stmt;
 
@@ -230,8 +234,16 @@ fn adopt(
 ) -> Result<(), LevelError> {
     let end = meta.end;
     let reader = SegmentReader::open(readers.dir(), end.segment)?;
-    let (frames, ended, last) = whole_commits(&reader, end.offset, meta.tx)?;
+    let (mut frames, ended, last) = whole_commits(&reader, end.offset, meta.tx)?;
     refuse_damage(&reader, ended, last)?;
+    if sabotage::is(Sabotage::Adoption) {
+        frames.clear();
+    }
+    if sabotage::is(Sabotage::AppendAfterCut) {
+        journal::replay(&reader, end.offset, None, |found| apply(conn, applier, readers, meta, &found))?;
+        let file = std::fs::OpenOptions::new().write(true).open(segment::segment_path(readers.dir(), end.segment));
+        return Ok(file.and_then(|file| file.set_len(meta.end.offset)).map_err(ReplayError::List)?);
+    }
     let appended = log.adopt(end, frames.iter().map(|placed| reader.read_frame(placed.at.offset)))?;
     // The rows are rolled back when this fails, and then the copy is of no use: left there, each further attempt would
     // add another.
@@ -335,12 +347,19 @@ pub(crate) struct Rebuilt {
 const REBUILD_STEP: u64 = 4_096;
 
 /// Makes all rows from the segments, in the order of tx, up to the first missing one. The store is the caller's alone;
-/// with `stop`, only what stands before that place is read, and others may write beyond it.
-pub(crate) fn rebuild(conn: &Connection, dir: &Path, stop: Option<Position>) -> Result<(Meta, Rebuilt), LevelError> {
+/// with `stop`, only what stands before that place is read, and others may write beyond it. The observer is told how far
+/// it is, under the name given.
+pub(crate) fn rebuild(
+    conn: &Connection,
+    dir: &Path,
+    stop: Option<Position>,
+    (observer, stage): (&Observer, &'static str),
+) -> Result<(Meta, Rebuilt), LevelError> {
     let readers = Readers::new(dir);
     let mut applier = Applier::default();
     let (mut meta, mut done) = (Meta::EMPTY, Rebuilt::default());
     let numbers = segment::list(dir).map_err(ReplayError::List)?;
+    let reading = Reading::new(observer, stage, dir, &numbers, stop);
     conn.execute_batch(stmt::meta::BEGIN)?;
     // The row before the first commit: there in every database, whatever it was made from.
     meta.write(conn)?;
@@ -376,6 +395,7 @@ pub(crate) fn rebuild(conn: &Connection, dir: &Path, stop: Option<Position>) -> 
         let reader = SegmentReader::open(dir, number)?;
         let ended = journal::replay(&reader, 0, until, |found| {
             apply(conn, &mut applier, &readers, &mut meta, &found)?;
+            reading.reached(found.end);
             done.commits += 1;
             if done.commits % REBUILD_STEP == 0 {
                 conn.execute_batch(stmt::meta::COMMIT)?;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
@@ -11,8 +12,9 @@ use super::lease::Holder;
 use super::level::{self, FromLog, LevelError, Meta};
 use super::lookup::KeyRow;
 use crate::clock::Clock;
-use crate::journal::TxHeader;
+use crate::journal::{Lines, TxHeader};
 use crate::model::{Digest, Tx};
+use crate::segment::sabotage::{self, Sabotage};
 use crate::segment::{
     AppendError, FRAME_HEADER_LEN, FrameRef, Kind, LockError, Log, Position, Readers, Turnstile, is_full,
 };
@@ -134,7 +136,7 @@ impl Writer {
     /// Rolls the transaction back, whatever is left of it.
     pub(super) fn undo(&mut self) {
         self.applier.forget();
-        if !self.conn.is_autocommit()
+        if !sabotage::is(Sabotage::CommitFirst)
             && let Err(error) = stmt::run(&self.conn, stmt::meta::ROLLBACK)
         {
             self.poison = Some(format!("a transaction could not be rolled back: {error}"));
@@ -160,15 +162,29 @@ impl Writer {
         let mut filled = Filled { adopted: adopted > 0 || meta.end != self.meta.end, start: meta.end, meta };
         let mut room = 0;
         // Display text and roots of this group are not in the log yet.
-        let mut small: HashMap<Digest, Vec<u8>> = HashMap::new();
+        let mut small: Small = HashMap::new();
         while let Some(pending) = queue.front().cloned() {
-            let bytes = pending.work.bytes();
+            let (lines, given) = match pending.work.settled(&self.conn) {
+                Ok(settled) => settled,
+                // What it was refused for may be a commit of this group that is refused itself.
+                Err(_) if each == Each::Trusted && !members.is_empty() => return Ok(None),
+                Err(error) => {
+                    queue.pop_front();
+                    refused.push((pending, error.clone()));
+                    if self.conn.is_autocommit() {
+                        return Err(Fault::Plain(error));
+                    }
+                    continue;
+                }
+            };
+            let bytes = pending.work.bytes(&lines);
             if members.is_empty() {
                 match self.log.make_room(filled.start, bytes) {
                     Ok(made) => (filled.start, room) = made,
                     Err(error @ AppendError::GroupTooLarge { .. }) => {
                         let Fault::Plain(error) = append_fault(error) else { break };
                         queue.pop_front();
+                        drop(lines);
                         refused.push((pending, error));
                         continue;
                     }
@@ -180,13 +196,13 @@ impl Writer {
             let payload_start = filled.payload_end(members);
             for payload in &pending.work.payloads {
                 if let Some(bytes) = &payload.bytes {
-                    small.insert(payload.digest, bytes.clone());
+                    small.insert(payload.digest, Arc::clone(bytes));
                 }
             }
             if each == Each::InSavepoint {
                 stmt::run(&self.conn, stmt::meta::SAVE).map_err(sql_fault)?;
             }
-            match self.one(&pending.work, &filled.meta, payload_start, &small) {
+            match self.one(&pending.work, &lines, &filled.meta, payload_start, &small) {
                 Ok((head, digest)) => {
                     if each == Each::InSavepoint {
                         stmt::run(&self.conn, stmt::meta::RELEASE).map_err(sql_fault)?;
@@ -196,12 +212,15 @@ impl Writer {
                     filled.meta.tx = head.tx;
                     filled.meta.digest = digest;
                     room = room.saturating_sub(bytes);
-                    let body = pending.work.lines.body(&head);
+                    let body = lines.body(&head);
+                    drop(lines);
+                    pending.given.store(given, Ordering::Release);
                     members.push(Member { pending, head, body });
                 }
                 Err(_) if each == Each::Trusted => return Ok(None),
                 Err(error) => {
                     self.applier.forget();
+                    drop(lines);
                     if self.conn.is_autocommit() {
                         // SQLite rolled everything back: the whole group fails, this commit too.
                         queue.pop_front();
@@ -222,9 +241,10 @@ impl Writer {
     fn one(
         &mut self,
         work: &Work,
+        lines: &Lines,
         meta: &Meta,
         start: Position,
-        small: &HashMap<Digest, Vec<u8>>,
+        small: &Small,
     ) -> Result<(TxHeader, Digest), CommitError> {
         if let Some(guard) = &work.guard {
             self.may_write(guard, work)?;
@@ -243,14 +263,14 @@ impl Writer {
             .collect();
         let fetch = Live { small, log: FromLog(&self.readers) };
         self.applier
-            .apply(&self.conn, &head, work.lines.key.as_ref(), &work.lines.lines, &places, &fetch)
+            .apply(&self.conn, &head, lines.key.as_ref(), &lines.lines, &places, &fetch)
             .map_err(apply_error)?;
         if let Some(Guard { session, claim: Claim::New, .. }) = &work.guard
             && let Some(row) = self.applier.session(&self.conn, session).map_err(sql_error)?
         {
             self.holder.write(&self.conn, row.sid, 1, head.at).map_err(sql_error)?;
         }
-        let digest = work.lines.digest(&head);
+        let digest = lines.digest(&head);
         Ok((head, digest))
     }
 
@@ -265,7 +285,8 @@ impl Writer {
             (Claim::Lease(fence), Some(row)) => (*fence, row),
         };
         let lease = self.holder.read(&self.conn, row.sid).map_err(sql_error)?;
-        if lease.as_ref().is_none_or(|lease| lease.holder != self.holder.id() || lease.fence != fence) {
+        let held = lease.as_ref().is_some_and(|lease| lease.holder == self.holder.id() && lease.fence == fence);
+        if !held && !sabotage::is(Sabotage::Lease) {
             let holder = lease.map(|lease| lease.who).filter(|who| !who.is_empty());
             return Err(CommitError::LeaseLost {
                 session: session.clone(),
@@ -310,6 +331,9 @@ impl Writer {
         meta.write(&self.conn).map_err(sql_fault)?;
         // The first tx of the group names it.
         let group = members.first().map_or(0, |m| m.head.tx.0);
+        if sabotage::is(Sabotage::CommitFirst) {
+            stmt::run(&self.conn, stmt::meta::COMMIT).map_err(sql_fault)?;
+        }
         let appended = self.log.append(start, group, &frames).map_err(|error| match error {
             AppendError::Unknown { source } => {
                 self.poison = Some(format!("a sync failed: {source}"));
@@ -322,7 +346,9 @@ impl Writer {
             let source = std::io::Error::other("the group was appended elsewhere");
             return Err(Fault::Unknown { what: "the log grew unexpectedly", source: Arc::new(source) });
         }
-        if let Err(error) = stmt::run(&self.conn, stmt::meta::COMMIT) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = stmt::run(&self.conn, stmt::meta::COMMIT)
+        {
             // Durable, and not visible until the next writer or opening adopts it.
             self.poison = Some(format!("the database could not commit: {error}"));
             return Err(Fault::Unknown { what: "the database could not commit", source: Arc::new(error) });
@@ -358,16 +384,19 @@ impl Filled {
     }
 }
 
+/// Roots and display text of the group under way.
+type Small = HashMap<Digest, Arc<[u8]>>;
+
 /// Payloads of the group under way, then those in the log.
 struct Live<'a> {
-    small: &'a HashMap<Digest, Vec<u8>>,
+    small: &'a Small,
     log: FromLog<'a>,
 }
 
 impl Fetch for Live<'_> {
     fn fetch(&self, digest: &Digest, place: &BlobPlace) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
         match self.small.get(digest) {
-            Some(bytes) => Ok(bytes.clone()),
+            Some(bytes) => Ok(bytes.to_vec()),
             None => self.log.fetch(digest, place),
         }
     }

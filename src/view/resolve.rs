@@ -9,9 +9,9 @@ use rusqlite::Connection;
 use super::heads::{find_head, live};
 use super::{Answer, damaged, not_found};
 use crate::model::id::BadId;
-use crate::model::{Digest, HeadId, HeadKind, SessionId};
+use crate::model::{Digest, HeadId, HeadKind, Pin, PinTarget, SessionId};
 use crate::sqlite::read::names::Names;
-use crate::sqlite::read::{blob, head, session};
+use crate::sqlite::read::{blob, head, named, session};
 use crate::view::error::ReadError;
 
 /// How many candidates an ambiguity names.
@@ -69,8 +69,8 @@ pub(crate) fn resolve_head(conn: &Connection, text: &str) -> Result<HeadId, Read
             .map_err(|_| BadId::new("head", text, "after `@`, how many turns back: a whole number"))?;
         return turns_back(conn, session, turns, text);
     }
-    if let Some((digest, true)) = blob::pin(conn, text).answer()? {
-        return Ok(HeadId(digest));
+    if let Some(Pin { target: PinTarget::Head(head), .. }) = named::pin(conn, text).answer()? {
+        return Ok(head);
     }
     let Some(prefix) = Prefix::parse(text, "head-") else {
         let rule = "`head-` and at least four lower-case hexadecimal digits, a pin, or `SESSION@N`";
@@ -93,8 +93,8 @@ pub(crate) fn resolve_digest(conn: &Connection, text: &str) -> Result<Digest, Re
             None => Err(not_found("payload", text)),
         };
     }
-    if let Some((digest, _)) = blob::pin(conn, text).answer()? {
-        return Ok(digest);
+    if let Some(pin) = named::pin(conn, text).answer()? {
+        return Ok(pin.target.digest());
     }
     if text.starts_with("head-") || text.contains('@') {
         return resolve_head(conn, text).map(|head| head.0);

@@ -129,3 +129,24 @@ fn a_turn_that_ended_nowhere_is_said_with_where_to_look() {
     }
     assert_eq!(home.json(&["ls"]).as_array().unwrap().len(), 1, "no fork was begun");
 }
+
+#[test]
+fn a_script_without_a_task_is_wrong_usage_and_no_silence() {
+    let home = Home::demo();
+    for verb in ["resume", "fork"] {
+        let error = home.error(&[verb, "demo", "--script", "lm"]);
+        assert_eq!(error["kind"], "usage", "{verb}: {error}");
+    }
+    assert_eq!(home.json(&["resume", "demo"])["turn"], 1, "the script that is meant unasked needs no task");
+}
+
+#[test]
+fn an_alias_is_as_good_as_an_id_with_turns_back() {
+    let home = Home::demo();
+    home.ok(&["resume", "demo", "again"]);
+    home.ok(&["alias", "demo", "notes"]);
+    assert_eq!(home.json(&["show", "notes@1"]), home.json(&["show", "demo@1"]));
+    assert_eq!(home.json(&["diff", "notes@1", "notes"]), home.json(&["diff", "demo@1", "demo@0"]));
+    assert_eq!(home.ok(&["cat", "notes@1"]), home.ok(&["cat", "demo@1"]));
+    assert_eq!(home.json(&["fork", "notes@1", "--name", "other"])["source-session"], "demo");
+}

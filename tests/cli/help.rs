@@ -85,6 +85,21 @@ fn the_examples_of_every_verb_can_be_typed() {
 }
 
 #[test]
+fn the_tour_of_the_readme_can_be_pasted() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("sessions")).unwrap();
+    std::fs::write(home.path().join("sessions/one.jsonl"), include_str!("../fixtures/pi-v1.jsonl")).unwrap();
+    let readme = include_str!("../../README.md");
+    let tour: Vec<_> = readme.lines().filter(|line| line.starts_with("headwater ")).collect();
+    assert!(tour.len() > 10, "{tour:?}");
+    for line in tour {
+        let ran = typed(&home, line);
+        assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
+        assert!(!ran.stdout.is_empty(), "{line}");
+    }
+}
+
+#[test]
 fn manual_pages_say_what_help_says() {
     let home = Home::new();
     let pages = home.json(&["man", "pages/man1"]);

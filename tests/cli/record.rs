@@ -1,6 +1,8 @@
 //! `run`: its report, its exit codes, and names.
 
-use crate::{Home, is_head};
+use serde_json::Value;
+
+use crate::{Home, is_head, keys};
 
 const KEYS: &[&str] = &["alias", "final", "head", "session", "status", "turn"];
 
@@ -95,4 +97,24 @@ fn an_aborted_turn_can_be_looked_at() {
     // Once the session went on, it is one of its heads and no more than that.
     home.ok(&["resume", "dead", "again"]);
     assert!(!home.ok(&["show", "dead"]).contains("aborted"));
+}
+
+/// A session of ours goes out as a log of another program, and comes in again elsewhere.
+#[test]
+fn a_session_is_exported_and_imported_again() {
+    let home = Home::demo();
+    let text = home.ok(&["export", "demo", "--format", "pixir"]);
+    assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["session_id"] == "demo"));
+    let report = home.json(&["export", "demo", "--format", "pixir", "--output", "demo.ndjson"]);
+    assert_eq!(keys(&report), ["format", "output", "session"]);
+    assert_eq!(std::fs::read_to_string(home.path().join("demo.ndjson")).unwrap(), text);
+    let imported = home.json(&["import", "demo.ndjson", "--store", "other"]);
+    assert_eq!(imported["imported"][0]["format"], "pixir");
+    assert_eq!(home.ok(&["export", "demo", "--store", "other"]), text, "its own format needs no name");
+
+    assert_eq!(home.error(&["export", "demo", "--output", "x"])["kind"], "not-exportable");
+    assert_eq!(home.error(&["export", "demo", "--format", "pi", "--output", "x"])["kind"], "not-exportable");
+    assert_eq!(home.error(&["export", "demo", "--format", "none", "--output", "x"])["kind"], "unknown-format");
+    assert_eq!(home.error(&["export", "demo", "--format", "pixir"])["kind"], "usage");
+    assert!(!home.path().join("x").exists());
 }

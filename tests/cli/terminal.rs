@@ -102,3 +102,28 @@ fn a_payload_cannot_drive_the_terminal() {
     let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
     assert_eq!(seen, shown, "JSON on a terminal means the same");
 }
+
+#[test]
+fn long_work_says_how_far_it_is_and_leaves_nothing_behind() {
+    let home = Home::new();
+    let log = include_str!("../fixtures/pi-v1.jsonl");
+    for (folder, files) in [("many", 60), ("more", 3), ("most", 3)] {
+        std::fs::create_dir(home.path().join(folder)).unwrap();
+        for n in 0..files {
+            let own = log.replace("0f3a-fixture", &format!("{folder}-{n}"));
+            std::fs::write(home.path().join(format!("{folder}/{n:03}.jsonl")), own).unwrap();
+        }
+    }
+    let start = std::time::Instant::now();
+    let Some(seen) = on_terminal(&home, 40, "import many > out.txt", &[]) else { return };
+    // What is quicker than this shows nothing, as it should.
+    if start.elapsed() > std::time::Duration::from_millis(1_000) {
+        assert!(seen.contains("\rimporting files  ") && seen.contains(" of 60"), "{seen:?}");
+        assert!(seen.ends_with("\r\u{1b}[K"), "the line is gone: {seen:?}");
+        assert!(seen.split('\r').all(|line| line.len() <= 40 + 3), "{seen:?}");
+        assert!(seen.matches('\r').count() < 60, "not one line for each file: {seen:?}");
+    }
+    assert_eq!(on_terminal(&home, 40, "import more --json > out.txt", &[]).unwrap(), "");
+    let piped = home.run(&["import", "most"]);
+    assert_eq!((piped.code, piped.err.as_str()), (0, ""));
+}

@@ -62,7 +62,8 @@ pub fn read(path: &Path) -> Vec<Ack> {
     text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(parse).collect()
 }
 
-fn parse(line: &str) -> Ack {
+/// One line.
+pub fn parse(line: &str) -> Ack {
     let words: Vec<&str> = line.split_whitespace().collect();
     fn word<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
         text.parse().unwrap()

@@ -18,7 +18,7 @@ pub struct Scenario {
 }
 
 /// The scenarios whose system calls are counted: the same calls in each run, but for what threads do in another order.
-pub const SCENARIOS: [Scenario; 12] = [
+pub const SCENARIOS: [Scenario; 15] = [
     Scenario { name: "first", start: Start::Nothing, run: first },
     Scenario { name: "one-by-one", start: Start::Sealed, run: one_by_one },
     Scenario { name: "turns", start: Start::Sealed, run: turns },
@@ -29,6 +29,9 @@ pub const SCENARIOS: [Scenario; 12] = [
     Scenario { name: "wal-background", start: Start::Sealed, run: wal_background },
     Scenario { name: "wal-inline", start: Start::Sealed, run: wal_inline },
     Scenario { name: "adoption", start: Start::LeftByTheDead, run: on_top },
+    Scenario { name: "adoption-torn", start: Start::TornByTheDead, run: on_top },
+    Scenario { name: "adoption-acknowledged", start: Start::RowsBehind, run: on_top },
+    Scenario { name: "import", start: Start::Sealed, run: import },
     Scenario { name: "rebuild", start: Start::NoRows, run: on_top },
     Scenario { name: "distrust", start: Start::NoMark, run: on_top },
 ];
@@ -197,6 +200,21 @@ fn on_top(work: &Work) -> Result<(), Failure> {
     work.batch(&session, "on-top", 2, 500)?;
     work.seal(&session)?;
     drop(session);
+    work.close(store)
+}
+
+/// A source of another program's, imported in two steps: as it was, and as it is later.
+fn import(work: &Work) -> Result<(), Failure> {
+    let store = work.open(Options::default())?;
+    let source: &[u8] = include_bytes!("../fixtures/pi-v1.jsonl");
+    let half =
+        source.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(9).map_or(source.len(), |(at, _)| at + 1);
+    for (end, name) in [(half, "import-half"), (source.len(), "import-whole")] {
+        let file = work.root.with_file_name("source.jsonl");
+        std::fs::write(&file, &source[..end]).unwrap();
+        let imported = work.imported(&store, name, &file)?;
+        work.acks.note(&Ack::Events { session: imported.session, events: imported.events });
+    }
     work.close(store)
 }
 

@@ -20,7 +20,11 @@ mod faults;
 mod kill;
 mod loops;
 mod many;
+#[path = "../support/note.rs"]
+mod note;
 mod points;
+mod sabotage;
+mod states;
 mod steps;
 mod strace;
 mod template;
@@ -32,11 +36,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// Every test, in the order they run.
-const TESTS: [(&str, fn()); 13] = [
+const TESTS: [(&str, fn()); 16] = [
     ("controls::a_lost_commit_is_reported", controls::a_lost_commit_is_reported),
     ("controls::skipped_adoption_is_reported", controls::skipped_adoption_is_reported),
     ("controls::a_false_acknowledgement_is_reported", controls::a_false_acknowledgement_is_reported),
     ("controls::a_batch_in_part_is_reported", controls::a_batch_in_part_is_reported),
+    ("states::after_a_power_loss_at_any_step", states::after_a_power_loss_at_any_step),
+    ("sabotage::a_held_session_is_refused", sabotage::a_held_session_is_refused),
+    ("sabotage::every_broken_rule_is_noticed", sabotage::every_broken_rule_is_noticed),
     ("kill::at_every_system_call", kill::at_every_system_call),
     ("kill::one_of_two_processes", kill::one_of_two_processes),
     ("loops::killed_at_random_times", loops::killed_at_random_times),

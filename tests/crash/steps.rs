@@ -1,5 +1,8 @@
 //! The steps of which the children's work is made: each commits, and notes what was acknowledged.
 
+use std::path::Path;
+
+use headwater::exchange;
 use headwater::model::{CallType, Digest, HeadId, Role, SessionId, Status};
 use headwater::store::error::{CommitError, OpenError, ReadError, SessionOpenError};
 use headwater::store::{NewMessage, NewSession, Options, Session, Store};
@@ -163,6 +166,15 @@ impl Work {
         let digest = self.noted_on(store, "payload", store.blobs().put_from(bytes.as_slice()), commit_kind)?;
         self.acks.note(&Ack::Payload { digest, len: len as u64 });
         Ok(digest)
+    }
+
+    pub fn imported(&self, store: &Store, name: &str, file: &Path) -> Result<exchange::Imported, Failure> {
+        self.noted_on(store, name, exchange::import(store, file), |error| match error {
+            exchange::ImportError::Commit(error) => commit_kind(error),
+            exchange::ImportError::Open(error) => session_kind(error),
+            exchange::ImportError::Read(_) => "read",
+            _ => "other",
+        })
     }
 
     pub fn alias(&self, store: &Store, name: &str, session: &str) -> Result<(), Failure> {

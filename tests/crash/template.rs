@@ -1,13 +1,14 @@
 //! The stores that scenarios begin with: made once, copied for each run.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use headwater::segment::{Position, SegmentReader};
 use headwater::store::{Options, Store};
 
 use super::acks::Acks;
+use super::note::note;
 use super::steps::Work;
 use super::tools::{Scratch, child, wait};
 
@@ -20,6 +21,10 @@ pub enum Start {
     Sealed,
     /// The same, and then commits whose frames are in the log and whose rows are not.
     LeftByTheDead,
+    /// The same, its last frame damaged as by a write that was torn.
+    TornByTheDead,
+    /// Commits that were acknowledged, and whose rows a power loss took with the WAL.
+    RowsBehind,
     /// The sealed store without its database.
     NoRows,
     /// The sealed store with a database that nothing vouches for.
@@ -42,7 +47,18 @@ impl Templates {
             fs::remove_file(to.join("store").join(gone)).unwrap();
         }
         templates.left(&templates.path(Start::LeftByTheDead));
+        templates.synced(&templates.folder.path().join("synced"));
+        templates.torn(&templates.path(Start::TornByTheDead));
+        templates.behind(&templates.path(Start::RowsBehind));
         templates
+    }
+
+    /// Of what a scenario finds, what had been synced before.
+    pub fn durable(&self, start: Start) -> PathBuf {
+        match start {
+            Start::LeftByTheDead | Start::TornByTheDead => self.folder.path().join("synced"),
+            other => self.path(other),
+        }
     }
 
     fn path(&self, start: Start) -> PathBuf {
@@ -91,6 +107,50 @@ impl Templates {
         }
         panic!("no child could be killed between its frames and its rows");
     }
+
+    /// What the dead writer had synced: nothing of its last group, and nothing of the WAL.
+    fn synced(&self, to: &Path) {
+        copy(&self.path(Start::LeftByTheDead), to);
+        let blobs = to.join("store/blobs");
+        let segment = SegmentReader::open(&blobs, 1).unwrap();
+        let frames = || segment.frames(Position::first_of(1).offset, None).map_while(Result::ok);
+        let last = frames().last().unwrap().1.header.group;
+        let from = frames().find(|(_, frame)| frame.header.group == last).unwrap().0 as usize;
+        let mut bytes = fs::read(blobs.join("0000000001.seg")).unwrap();
+        bytes[from..].fill(0);
+        fs::write(blobs.join("0000000001.seg"), bytes).unwrap();
+        let _ = fs::write(to.join("store/store.sqlite-wal"), "");
+    }
+
+    fn torn(&self, to: &Path) {
+        copy(&self.path(Start::LeftByTheDead), to);
+        let segment = to.join("store/blobs/0000000001.seg");
+        let (mut bytes, at) = last_byte(&segment);
+        bytes[at] ^= 0xff;
+        fs::write(segment, bytes).unwrap();
+    }
+
+    /// A child dies after some commits; the power fails, and of the WAL nothing was synced.
+    fn behind(&self, to: &Path) {
+        if !super::strace::is_there() {
+            return copy(&self.path(Start::Sealed), to);
+        }
+        let lived = Scratch::new();
+        copy(&self.path(Start::Sealed), lived.path());
+        kill_at_sync(&lived.root(), &lived.acks(), 7);
+        let batches =
+            super::acks::read(&lived.acks()).len() - super::acks::read(&self.path(Start::Sealed).join("acks")).len();
+        assert!(batches > 3, "the child died before it was told of anything");
+        fs::remove_file(lived.root().join("store.sqlite-wal")).unwrap();
+        copy(lived.path(), to);
+    }
+}
+
+/// The last byte of a segment that is no zero.
+fn last_byte(segment: &Path) -> (Vec<u8>, usize) {
+    let bytes = fs::read(segment).unwrap();
+    let at = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    (bytes, at)
 }
 
 /// Has a child killed as it enters that sync of the log.
@@ -123,14 +183,6 @@ fn copy_folder(from: &Path, to: &Path) {
             fs::copy(from, to).unwrap();
         }
     }
-}
-
-/// The note that vouches for a database, as the library would write it.
-fn note(database: &Path) -> String {
-    let Ok(meta) = fs::metadata(database) else { return String::new() };
-    let note =
-        format!("headwater 1 inode {} ctime {}.{:09} size {}", meta.ino(), meta.ctime(), meta.ctime_nsec(), meta.len());
-    format!("{note} crc {:08x}\n", crc32fast::hash(note.as_bytes()))
 }
 
 /// Runs a scenario to its end on a fresh copy, with nothing in its way.

@@ -88,6 +88,28 @@ impl Scratch {
     }
 }
 
+/// A program that can be the child, and the rule that is broken in it.
+pub struct Program {
+    pub path: PathBuf,
+    pub sabotage: Option<&'static str>,
+}
+
+impl Program {
+    /// This one.
+    pub fn whole() -> Program {
+        Program { path: std::env::current_exe().unwrap(), sabotage: None }
+    }
+
+    /// Says to `command`, which starts this program, what it is to do as a child.
+    pub fn as_child(&self, command: &mut Command, scenario: &str, root: &Path, acks: &Path) {
+        as_child(command, scenario, root, acks, 0);
+        match self.sabotage {
+            Some(what) => command.env("HEADWATER_SABOTAGE", what),
+            None => command.env_remove("HEADWATER_SABOTAGE"),
+        };
+    }
+}
+
 /// This program, to be started again as a child.
 pub fn child(scenario: &str, root: &Path, acks: &Path, arg: u64) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());

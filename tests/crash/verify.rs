@@ -46,22 +46,33 @@ pub fn verify(root: &Path, acks: &[Ack]) -> Result<Found, String> {
     Ok(Found { reopened_in, report, looked_for: acks.len(), unknown })
 }
 
-/// Every session's events, after a look at what holds for all stores.
-fn read_all(store: &Store) -> Result<BTreeMap<SessionId, Vec<Event>>, String> {
+/// Every session's events.
+pub type Sessions = BTreeMap<SessionId, Vec<Event>>;
+
+/// Reads every session, after a look at what holds for all stores.
+pub fn read_all(store: &Store) -> Result<Sessions, String> {
+    let sessions = events_of_all(store)?;
+    for (session, events) in &sessions {
+        let failed = |error| format!("{session} cannot be read: {error:?}");
+        let view = store.event_view(session).map_err(failed)?;
+        if Store::fold(events) != view.rows {
+            return Err(format!("the events of {session} do not fold to its rows"));
+        }
+        store.view(session).map_err(failed)?;
+        whole_batches(session, events)?;
+    }
+    Ok(sessions)
+}
+
+/// Every session's events, which have no gap.
+pub fn events_of_all(store: &Store) -> Result<Sessions, String> {
     let mut sessions = BTreeMap::new();
     for info in store.sessions().map_err(|error| format!("the sessions cannot be read: {error:?}"))? {
         let session = info.session;
-        let failed = |error| format!("{session} cannot be read: {error:?}");
-        let events = store.events(&session).map_err(failed)?;
+        let events = store.events(&session).map_err(|error| format!("{session} cannot be read: {error:?}"))?;
         if !events.iter().zip(1..).all(|(event, number)| event.number.0 == number) {
             return Err(format!("the events of {session} have a gap"));
         }
-        let view = store.event_view(&session).map_err(failed)?;
-        if Store::fold(&events) != view.rows {
-            return Err(format!("the events of {session} do not fold to its rows"));
-        }
-        store.view(&session).map_err(failed)?;
-        whole_batches(&session, &events)?;
         sessions.insert(session, events);
     }
     Ok(sessions)
@@ -101,7 +112,7 @@ fn mark(event: &Event) -> Option<(&str, usize, usize)> {
 }
 
 /// Looks for one thing. Of a commit of unknown outcome: whether it is durable.
-fn look_for(store: &Store, sessions: &BTreeMap<SessionId, Vec<Event>>, ack: &Ack) -> Result<Option<bool>, String> {
+pub fn look_for(store: &Store, sessions: &Sessions, ack: &Ack) -> Result<Option<bool>, String> {
     let events_of = |session: &SessionId| sessions.get(session).map_or(&[][..], Vec::as_slice);
     match ack {
         Ack::Batch { session, name, first, marks, payload } => {
@@ -176,7 +187,7 @@ pub fn sound(root: &Path) -> Result<bool, String> {
 }
 
 /// No lease is stuck: every session can be opened for writing without stealing, and written.
-fn write_again<'a>(store: &Store, sessions: impl Iterator<Item = &'a SessionId>) -> Result<(), String> {
+pub fn write_again<'a>(store: &Store, sessions: impl Iterator<Item = &'a SessionId>) -> Result<(), String> {
     for session in sessions {
         let handle = store.open_session(session).map_err(|error| format!("{session} cannot be written: {error:?}"))?;
         let before = handle.counters().event;

@@ -7,7 +7,11 @@
 //! says which. What fails stays in its folder.
 
 mod content;
+#[path = "../support/fill.rs"]
+mod fill;
 mod judge;
+#[path = "../support/note.rs"]
+mod note;
 mod places;
 mod samples;
 

@@ -2,15 +2,24 @@
 
 mod backup;
 mod checks;
+mod contract;
 mod copies;
 mod exchange;
+mod facts;
 mod format;
+mod fractal;
 mod leases;
 mod life;
 mod model;
+mod observed;
 mod opening;
+mod payloads;
+mod pins;
+mod pixir;
+mod references;
 mod refusals;
 mod repair;
 mod shell;
+mod subscriptions;
 mod tools;
 mod writers;

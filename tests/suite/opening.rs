@@ -19,7 +19,7 @@ fn segments(root: &Path) -> Vec<u64> {
 /// Where the rows of a closed store say that the log ends.
 fn end_of(root: &Path) -> (Tx, Digest, Position) {
     let conn = rusqlite::Connection::open(root.join("store.sqlite")).unwrap();
-    conn.query_row("SELECT tx, digest, segment, offset FROM hw_meta", [], |row| {
+    conn.query_row("SELECT tx, digest, segment, offset FROM hw_tx ORDER BY tx DESC LIMIT 1", [], |row| {
         let digest: Vec<u8> = row.get(1)?;
         Ok((Tx(row.get(0)?), Digest::from_slice(&digest).unwrap(), Position::new(row.get(2)?, row.get(3)?)))
     })

@@ -189,8 +189,8 @@ fn rows_and_log_mend_each_other() {
             }
         }
     }
-    // Each of the three was met, or the damage was none.
-    assert!(proven > 5 && lost > 0 && made > 1, "{proven} proven, {lost} lost, {made} made again");
+    // Commits and payloads were met, or the damage was none.
+    assert!(proven > 5 && made + lost > 3, "{proven} proven, {lost} lost, {made} made again");
 }
 
 /// A segment is gone, or the end of the log is: the rows know the events, and the bytes of payloads are named as lost.

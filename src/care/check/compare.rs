@@ -8,6 +8,7 @@ use rusqlite::types::Value;
 
 use super::Findings;
 use super::codes;
+use crate::progress::{Observer, Progress, Unit};
 use crate::sqlite::{migrate, stmt};
 use crate::store::level::{self, Meta};
 
@@ -16,6 +17,7 @@ pub(in crate::care) fn rows(
     conn: &Connection,
     blobs: &Path,
     meta: &Meta,
+    observer: &Observer,
     found: &mut Findings,
 ) -> rusqlite::Result<()> {
     let mut fresh = crate::care::scratch()?;
@@ -24,7 +26,7 @@ pub(in crate::care) fn rows(
         found.issue(codes::SCHEMA_DIFFERS, error.to_string());
         return Ok(());
     }
-    match level::rebuild(&fresh, blobs, Some(meta.end)) {
+    match level::rebuild(&fresh, blobs, Some(meta.end), (observer, "making the rows anew")) {
         Ok((made, _)) if made == *meta => {}
         Ok((made, _)) => {
             let (tx, end) = (made.tx, meta.end);
@@ -37,7 +39,8 @@ pub(in crate::care) fn rows(
         }
     }
     schema(conn, &fresh, found)?;
-    for (table, order) in TABLES {
+    for ((table, order), done) in TABLES.into_iter().zip(0..) {
+        observer.tell(Progress { stage: "comparing the rows", done, total: TABLES.len() as u64, unit: Unit::Items });
         compare(conn, &fresh, table, order, found)?;
     }
     Ok(())

@@ -10,13 +10,19 @@ use crate::blob;
 use crate::journal::{self, Ended, ReplayError, Replayed};
 use crate::model::line::Item;
 use crate::model::{Body, Digest, Event, Record, Root, SessionId, Tx};
-use crate::segment::{self, End, Position, Readers, SegmentError, SegmentReader};
+use crate::progress::Observer;
+use crate::segment::{self, End, Position, Readers, Reading, SegmentError, SegmentReader};
 use crate::store::error::chain;
 use crate::store::level::Meta;
 
 /// Goes through all frames up to where the rows end (or the log, without rows). False if a commit could not be read:
 /// rows cannot be made from such a log.
-pub(in crate::care) fn go_through(blobs: &Path, meta: Option<&Meta>, found: &mut Findings) -> bool {
+pub(in crate::care) fn go_through(
+    blobs: &Path,
+    meta: Option<&Meta>,
+    observer: &Observer,
+    found: &mut Findings,
+) -> bool {
     let before = found.issues.len();
     let numbers = match segment::list(blobs) {
         Ok(numbers) => numbers,
@@ -28,6 +34,7 @@ pub(in crate::care) fn go_through(blobs: &Path, meta: Option<&Meta>, found: &mut
     let readers = Readers::new(blobs);
     let mut walk = Walk {
         readers: &readers,
+        reading: Reading::new(observer, "reading the log", blobs, &numbers, meta.map(|meta| meta.end)),
         found,
         last: Tx(0),
         digest: Digest::ZERO,
@@ -80,6 +87,7 @@ pub(super) fn replay_segment<E: From<ReplayError>>(
 
 struct Walk<'a> {
     readers: &'a Readers,
+    reading: Reading<'a>,
     found: &'a mut Findings,
     last: Tx,
     digest: Digest,
@@ -126,6 +134,7 @@ impl Walk<'_> {
             }
         };
         let ended = journal::replay(&reader, 0, until, |commit| {
+            self.reading.reached(commit.end);
             self.commit(&commit);
             Ok::<(), ReplayError>(())
         });

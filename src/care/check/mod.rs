@@ -16,6 +16,7 @@ use rusqlite::Connection;
 
 use super::anchor::{self, Anchor};
 use crate::model::HeadId;
+use crate::progress::{Observer, Progress, Unit};
 use crate::segment::{LockError, LockFile};
 use crate::sqlite::{open as sqlite, stmt};
 use crate::store::error::chain;
@@ -98,6 +99,15 @@ impl Findings {
 ///
 /// [`CheckError`] if nothing could be checked; damage is no error but what the report tells.
 pub fn check(root: &Path, mode: Mode) -> Result<CheckReport, CheckError> {
+    check_observed(root, mode, &Observer::default())
+}
+
+/// [`check`], with someone who is told how far it is.
+///
+/// # Errors
+///
+/// Those of [`check`].
+pub fn check_observed(root: &Path, mode: Mode, observer: &Observer) -> Result<CheckReport, CheckError> {
     let path = database(root);
     if !root.join("blobs").is_dir() && !path.exists() {
         return Err(CheckError::NotFound(root.to_owned()));
@@ -105,11 +115,11 @@ pub fn check(root: &Path, mode: Mode) -> Result<CheckReport, CheckError> {
     // Whoever opens a store makes this file first: without it there is nobody to wait for.
     let mut lock = LockFile::open_existing(&root.join("lock")).map_err(lock_error)?;
     let _open = lock.as_mut().map(|lock| lock.shared(Duration::from_secs(10))).transpose().map_err(lock_error)?;
-    unlocked(root, &mode)
+    unlocked(root, &mode, observer)
 }
 
 /// The same, for one who holds the store's lock.
-pub(in crate::care) fn unlocked(root: &Path, mode: &Mode) -> Result<CheckReport, CheckError> {
+pub(in crate::care) fn unlocked(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, CheckError> {
     let path = database(root);
     let trust = mark::settled(root, &path).map_err(lock_error)?;
     let mut found = Findings::default();
@@ -122,15 +132,15 @@ pub(in crate::care) fn unlocked(root: &Path, mode: &Mode) -> Result<CheckReport,
     }
     if trust == Trust::Missing {
         found.issue(codes::DATABASE_MISSING, path.display().to_string());
-        log::go_through(&root.join("blobs"), None, &mut found);
+        log::go_through(&root.join("blobs"), None, observer, &mut found);
     } else {
-        match look(&path, root, mode, &mut found) {
+        match look(&path, root, mode, observer, &mut found) {
             Ok(()) => {}
             Err(Looked::Check(error)) => return Err(error),
             Err(Looked::Database(error)) => {
                 found.issue(codes::DATABASE_UNREADABLE, format!("store.sqlite: {}", chain(&error)));
                 if *mode == Mode::Deep {
-                    log::go_through(&root.join("blobs"), None, &mut found);
+                    log::go_through(&root.join("blobs"), None, observer, &mut found);
                 }
             }
         }
@@ -155,7 +165,7 @@ impl From<rusqlite::Error> for Looked {
     }
 }
 
-fn look(path: &Path, root: &Path, mode: &Mode, found: &mut Findings) -> Result<(), Looked> {
+fn look(path: &Path, root: &Path, mode: &Mode, observer: &Observer, found: &mut Findings) -> Result<(), Looked> {
     let conn = sqlite::reader(path)?;
     if let Ok(version) = crate::sqlite::migrate::version(&conn)
         && version > crate::sqlite::migrate::KNOWN
@@ -174,11 +184,12 @@ fn look(path: &Path, root: &Path, mode: &Mode, found: &mut Findings) -> Result<(
             structure::look(&conn, found)?;
         }
         Mode::Deep => {
+            observer.tell(Progress { stage: "checking the database's pages", done: 0, total: 0, unit: Unit::Items });
             integrity(&conn, found)?;
             structure::look(&conn, found)?;
-            let sound = log::go_through(&blobs, Some(&meta), found);
+            let sound = log::go_through(&blobs, Some(&meta), observer, found);
             if sound {
-                compare::rows(&conn, &blobs, &meta, found)?;
+                compare::rows(&conn, &blobs, &meta, observer, found)?;
             }
         }
         Mode::Head(head) => head::prove(&conn, &blobs, &meta, head, found)?,

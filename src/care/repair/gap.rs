@@ -157,7 +157,7 @@ fn held(
         let known = mender.conn.query_row(ask::PIN_VERSION, [name.as_str()], |row| row.get(0)).optional()?;
         let upto = rest.pins.get(&name).map_or(version, |next| next - 1);
         for version in known.unwrap_or(0) + 1..=upto {
-            entries.push(record(Record::PinSet { name: name.clone(), target, head, version }, Some(target)));
+            entries.push(record(Record::PinSet { name: name.clone(), target, head, version }, target));
         }
     }
     let last_fact: u64 = mender.conn.query_row(ask::LAST_FACT, [], |row| row.get(0))?;
@@ -306,7 +306,9 @@ fn prove(
     wanted: &Digest,
 ) -> Option<Lines> {
     let most = latest(payloads, entries);
-    let mut places = most.clone();
+    // As batches write them: all payloads first. Then from as late as they can stand to ever earlier.
+    let mut places = vec![0; most.len()];
+    let mut first = true;
     let named: Vec<Digest> = payloads.iter().map(|(_, text)| Digest::of(text)).collect();
     let others: Vec<Digest> = entries.iter().map(|entry| Digest::of(&entry.text)).collect();
     let attempts = ATTEMPTS / (1 + (named.len() + others.len()) / 16);
@@ -320,6 +322,10 @@ fn prove(
                 lines.push_text(text).ok()?;
             }
             return Some(lines);
+        }
+        if std::mem::take(&mut first) {
+            places.clone_from(&most);
+            continue;
         }
         // The next arrangement: the last payload that can stand earlier does, those after it as late as they can.
         let at = (0..places.len()).rev().find(|at| places[*at] > if *at == 0 { 0 } else { places[at - 1] })?;

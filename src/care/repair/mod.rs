@@ -18,6 +18,7 @@ use super::check::codes;
 use super::check::{Findings, compare, integrity, log, structure};
 use crate::clock::Clock;
 use crate::model::{Digest, HeadId, SessionId};
+use crate::progress::Observer;
 use crate::segment::{LockError, LockFile};
 use crate::sqlite::open::Journal;
 use crate::store::error::{OpenError, chain};
@@ -258,7 +259,8 @@ fn examine(root: &Path, trust: &Trust) -> Result<Examined, RepairError> {
     let witness = Witness::open(root);
     let mut found = Findings::default();
     let meta = witness.as_ref().map(|witness| &witness.meta);
-    let sound = log::go_through(&blobs, meta, &mut found) && !found.issues.iter().any(|issue| is_of_log(issue.code));
+    let sound = log::go_through(&blobs, meta, &Observer::default(), &mut found)
+        && !found.issues.iter().any(|issue| is_of_log(issue.code));
     let mut report = Report::default();
     report.damaged.extend(found.issues.iter().map(|issue| format!("{} {}", issue.code, issue.place)));
     if sound {
@@ -269,7 +271,7 @@ fn examine(root: &Path, trust: &Trust) -> Result<Examined, RepairError> {
                 let conn = witness.connection();
                 let looked = integrity(conn, &mut found)
                     .and_then(|()| structure::look(conn, &mut found))
-                    .and_then(|()| compare::rows(conn, &blobs, &witness.meta, &mut found));
+                    .and_then(|()| compare::rows(conn, &blobs, &witness.meta, &Observer::default(), &mut found));
                 report.damaged.extend(found.issues.iter().map(|issue| format!("{} {}", issue.code, issue.place)));
                 if let Err(error) = &looked {
                     report.damaged.push(format!("database-unreadable {}", chain(error)));

@@ -12,6 +12,7 @@ use crate::care::check::{Findings, codes, log};
 use crate::journal::{Commit, Lines, TxHeader, takes_frame};
 use crate::model::line::encode_record;
 use crate::model::{Digest, Record, Tx};
+use crate::progress::Observer;
 use crate::segment::{self, Frame, Kind, Log, LogOptions, Position};
 use crate::store::build;
 use crate::store::error::chain;
@@ -132,7 +133,8 @@ pub(super) fn log(root: &Path, mended: Mended) -> Result<Report, RepairError> {
         what: "the mended log cannot be written".to_owned(),
         source: Box::new(error),
     };
-    let mut out = Log::open(&blobs, LogOptions { segment_size: SEGMENT, zero_fill: false }).map_err(io)?;
+    let mut out = Log::open(&blobs, LogOptions { segment_size: SEGMENT, zero_fill: false, ..LogOptions::default() })
+        .map_err(io)?;
     let (mut end, mut frames, mut bytes) = (end, Vec::new(), 0);
     report.segments_written = 0;
     for step in &steps[kept..] {
@@ -180,13 +182,13 @@ pub(super) fn rows(root: &Path, blobs: &Path) -> Result<(), RepairError> {
     let stage = swap::stage(root);
     segment::create_dir_private(&stage)
         .map_err(|source| RepairError::Io { what: "the stage cannot be made".to_owned(), source: Box::new(source) })?;
-    let (meta, rebuilt) = build::make_rows(root, &stage.join("store.sqlite"), blobs)
+    let (meta, rebuilt) = build::make_rows(root, &stage.join("store.sqlite"), blobs, &Observer::default())
         .map_err(|error| RepairError::Rows(Box::new(error)))?;
     if !rebuilt.beyond_gap.is_empty() {
         return Err(RepairError::Inside(format!("segments {:?} lie beyond a gap", rebuilt.beyond_gap)));
     }
     let mut found = Findings::default();
-    log::go_through(blobs, Some(&meta), &mut found);
+    log::go_through(blobs, Some(&meta), &Observer::default(), &mut found);
     match found.issues.iter().find(|issue| issue.code != codes::PAYLOAD_LOST.name) {
         Some(issue) => Err(RepairError::Inside(format!("{} {}", issue.code, issue.place))),
         None => Ok(()),

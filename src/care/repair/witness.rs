@@ -170,9 +170,13 @@ impl Witness {
         self.all(ask::TITLES, |row| Ok((session(row, 0)?, digest(row, 1)?))).into_iter().collect()
     }
 
-    /// Name, target, whether that is a head, version.
-    pub(super) fn pins(&self) -> Vec<(SessionId, Digest, bool, u64)> {
-        self.all(ask::PINS, |row| Ok((session(row, 0)?, digest(row, 1)?, row.get(2)?, row.get(3)?)))
+    /// Name, target, whether that is a head, version; no target where the pin was taken away.
+    pub(super) fn pins(&self) -> Vec<(SessionId, Option<Digest>, bool, u64)> {
+        self.all(ask::PINS, |row| {
+            let target: Option<Vec<u8>> = row.get(1)?;
+            let target = target.and_then(|bytes| Digest::from_slice(&bytes));
+            Ok((session(row, 0)?, target, row.get(2)?, row.get(3)?))
+        })
     }
 
     /// The facts between two numbers.

@@ -36,7 +36,11 @@ impl Step<'_> {
                 }
             }
             Record::PinSet { name, target, head, version } => {
-                let bid = if *head { self.head(&HeadId(*target))? } else { self.blob(target)? };
+                let bid = match target {
+                    Some(target) if *head => self.head(&HeadId(*target))?,
+                    Some(target) => self.blob(target)?,
+                    None => 0,
+                };
                 let held: Option<u64> =
                     self.conn.prepare_cached(stmt::name::PIN)?.query_row([name.as_str()], |r| r.get(0)).optional()?;
                 if held.unwrap_or(0) + 1 != *version {

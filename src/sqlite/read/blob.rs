@@ -1,4 +1,4 @@
-//! hw_blob, hw_pin: payloads by digest, by prefix, by pin.
+//! hw_blob: payloads by digest, by prefix.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -14,7 +14,6 @@ const BY_PREFIX: &str =
     "SELECT hash FROM hw_blob WHERE substr(hash, 1, 5) BETWEEN ?1 AND ?2 ORDER BY substr(hash, 1, 5)";
 const HEADS_BY_PREFIX: &str = "SELECT b.hash FROM hw_blob b CROSS JOIN hw_head h ON h.hid = b.bid
      WHERE substr(b.hash, 1, 5) BETWEEN ?1 AND ?2 ORDER BY substr(b.hash, 1, 5)";
-const PIN: &str = "SELECT b.hash, p.head FROM hw_pin p CROSS JOIN hw_blob b ON b.bid = p.bid WHERE p.name = ?1";
 
 /// A payload's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,12 +97,6 @@ pub(crate) fn by_prefix(
         }
     }
     Ok(found)
-}
-
-/// What pin `name` points to, and whether that is a head.
-pub(crate) fn pin(connection: &Connection, name: &str) -> rusqlite::Result<Option<(Digest, bool)>> {
-    let mut statement = connection.prepare_cached(PIN)?;
-    statement.query_row([name], |row| Ok((digest(row)?, row.get::<_, i64>(1)? != 0))).optional()
 }
 
 fn digest(row: &Row) -> rusqlite::Result<Digest> {

@@ -348,3 +348,37 @@ fn halve<T: Stored>(connection: &Connection, sid: i64, n: i64) -> rusqlite::Resu
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_found_by_halving_as_by_going_through_all() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("../../../migrations/V1__rows.sql")).unwrap();
+        let add = |sid: i64, ev: i64, n: i64| {
+            conn.execute(
+                "INSERT INTO hw_message (sid, ev, n, role, content, chars) VALUES (?1, ?2, ?3, 1, 1, 0)",
+                [sid, ev, n],
+            )
+            .unwrap();
+        };
+        // Gaps in events and, after inherited numbers, in numbers; neighbours that are not meant.
+        let rows: Vec<(i64, i64)> = (0..200).map(|at| (2 + at * 8 + at * at % 7 + at / 50 * 1_000, 11 + at)).collect();
+        for (ev, n) in &rows {
+            add(2, *ev, *n);
+        }
+        add(1, 5, 1);
+        add(3, 700, 12);
+        for n in -1..230 {
+            let first = rows.iter().find(|row| row.1 >= n).map(|row| row.0);
+            assert_eq!(super::first::<Message>(&conn, 2, n).unwrap(), first, "{n}");
+            for ev in [0, 2, 299, 300, 5_000, i64::MAX] {
+                let latest = rows.iter().find(|row| row.1 == n && row.0 <= ev).map(|row| row.0);
+                assert_eq!(super::latest::<Message>(&conn, 2, n, ev).unwrap(), latest, "{n} up to {ev}");
+            }
+        }
+        assert_eq!(super::first::<Message>(&conn, 4, 1).unwrap(), None);
+    }
+}

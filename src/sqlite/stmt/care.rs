@@ -121,7 +121,7 @@ pub(crate) const CALL_CHILD: &str =
 pub(crate) const ALIAS_TARGET: &str =
     "SELECT a.name FROM hw_alias a LEFT JOIN hw_session s USING (sid) WHERE s.sid IS NULL";
 pub(crate) const PIN_TARGET: &str = "SELECT p.name FROM hw_pin p LEFT JOIN hw_blob b USING (bid)
-     LEFT JOIN hw_head h ON h.hid = p.bid WHERE b.bid IS NULL OR (p.head = 1 AND h.hid IS NULL)";
+     LEFT JOIN hw_head h ON h.hid = p.bid WHERE p.bid <> 0 AND (b.bid IS NULL OR (p.head = 1 AND h.hid IS NULL))";
 pub(crate) const FACT_PAYLOAD: &str =
     "SELECT 'fact ' || f.n FROM hw_fact f LEFT JOIN hw_blob b ON b.bid = f.payload WHERE b.bid IS NULL";
 pub(crate) const PAYLOAD_PLACE: &str = "SELECT 'b3:' || lower(hex(b.hash)) FROM hw_blob b

@@ -9,6 +9,9 @@ pub(crate) const SCHEMA_VERSION: &str = "SELECT coalesce(max(version), 0) FROM r
 pub(crate) const CHECKPOINT_PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 pub(crate) const CHECKPOINT_TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
+/// Checkpoints nothing; says how many frames the WAL has, and how many of them the main file has.
+pub(crate) const CHECKPOINT_NOOP: &str = "PRAGMA wal_checkpoint(NOOP)";
+
 pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(crate) const BEGIN_READ: &str = "BEGIN";
 pub(crate) const COMMIT: &str = "COMMIT";

@@ -15,7 +15,7 @@ pub(crate) const DERIVATIONS: &str =
      JOIN hw_session t ON t.sid = d.target JOIN hw_blob b ON b.bid = d.source_head ORDER BY d.tx, d.target, d.target_ev";
 pub(crate) const ALIASES: &str = "SELECT a.name, s.id FROM hw_alias a JOIN hw_session s USING (sid) ORDER BY a.name";
 pub(crate) const PINS: &str =
-    "SELECT p.name, b.hash, p.head, p.version FROM hw_pin p JOIN hw_blob b USING (bid) ORDER BY p.name";
+    "SELECT p.name, b.hash, p.head, p.version FROM hw_pin p LEFT JOIN hw_blob b USING (bid) ORDER BY p.name";
 pub(crate) const FACTS: &str = "SELECT f.n, f.tag, b.hash FROM hw_fact f JOIN hw_blob b ON b.bid = f.payload WHERE f.n > ?1 AND f.n < ?2 ORDER BY f.n";
 pub(crate) const LAST_FACT: &str = "SELECT coalesce(max(n), 0) FROM hw_fact";
 pub(crate) const TITLES: &str =
