@@ -14,7 +14,7 @@ use super::{Context, Failure, stats, text};
 /// not be there yet. The copy is read again and checked before this says that it is done; it opens as a store at once.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  headwater backup /mnt/disk/headwater-backup
+  headwater backup backup-of-demo
   headwater backup monday.tar --json")]
 pub struct Args {
     /// A folder that is empty, missing or an earlier backup of this store; or a file that ends in .tar

@@ -12,8 +12,8 @@ use super::{Context, Failure, backup};
 /// place must not be there yet. What was restored is checked first.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  headwater restore-backup monday.tar .headwater
-  headwater restore-backup /mnt/disk/headwater-backup restored")]
+  headwater restore-backup monday.tar restored
+  headwater restore-backup backup-of-demo restored-2")]
 pub struct Args {
     /// The backup: a folder or a file
     source: PathBuf,

@@ -293,10 +293,10 @@ impl Writer {
                 holder: holder.unwrap_or_else(|| "nobody".to_owned()),
             });
         }
-        if let Some(key) = &work.lines.key {
-            if let Some(found) = KeyRow::find(&self.conn, row.sid, &key.key).map_err(sql_error)? {
-                return Err(found.refusal(key));
-            }
+        if let Some(key) = &work.lines.key
+            && let Some(found) = KeyRow::find(&self.conn, row.sid, &key.key).map_err(sql_error)?
+        {
+            return Err(found.refusal(key));
         }
         if row.last_event + 1 != guard.first_event.0 || row.digest != guard.before {
             return Err(CommitError::Behind { session: session.clone() });

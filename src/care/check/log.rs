@@ -109,7 +109,7 @@ impl Walk<'_> {
             return Ok(Some(meta.end.offset));
         }
         let Some(next) = next else { return Ok(None) };
-        let told = match SegmentReader::open(blobs, next) {
+        match SegmentReader::open(blobs, next) {
             Ok(reader) if reader.header().predecessor_end.segment == number => {
                 return Ok(Some(reader.header().predecessor_end.offset));
             }
@@ -120,9 +120,9 @@ impl Walk<'_> {
             // A gap is told when it is come to; this segment ends where its frames do.
             Err(SegmentError::Missing { .. }) => return Ok(None),
             Err(error) => self.found.issue(codes::SEGMENT_DAMAGED, chain(&error)),
-        };
+        }
         self.sound = false;
-        Err(told)
+        Err(())
     }
 
     fn segment(&mut self, blobs: &Path, number: u64, until: Option<u64>, may_be_torn: bool) {

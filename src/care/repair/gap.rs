@@ -42,13 +42,13 @@ pub(super) fn fill(mender: &mut Mender<'_>, at: usize, to: Tx, wanted: Option<Di
     if slots == 1 && erased.is_empty() {
         let head = TxHeader { tx: from, at: witness.at(from).unwrap_or(mender.at()), previous: mender.digest };
         let key = witness.key(from);
-        if let Some(lines) = wanted.and_then(|wanted| prove(&head, key.as_ref(), &payloads, &entries, &wanted)) {
-            if mender.apply(&head, lines.key.as_ref(), &lines.lines)? {
-                mender.report.commits.proven += 1;
-                let digest = lines.digest(&head);
-                mender.push(Step::Anew(head.clone(), lines), &head, digest);
-                return Ok(());
-            }
+        if let Some(lines) = wanted.and_then(|wanted| prove(&head, key.as_ref(), &payloads, &entries, &wanted))
+            && mender.apply(&head, lines.key.as_ref(), &lines.lines)?
+        {
+            mender.report.commits.proven += 1;
+            let digest = lines.digest(&head);
+            mender.push(Step::Anew(head.clone(), lines), &head, digest);
+            return Ok(());
         }
     }
     let (records, rest): (Vec<&[u8]>, Vec<&[u8]>) = (
@@ -75,7 +75,7 @@ pub(super) fn fill(mender: &mut Mender<'_>, at: usize, to: Tx, wanted: Option<Di
         mender.report.commits.from_rows += 1;
         for line in &lines.lines {
             if let Item::Event(event) = &line.item {
-                mender.report.from_rows(&event.session);
+                mender.report.took_from_rows(&event.session);
             }
         }
         mender.in_part(head, lines)?;

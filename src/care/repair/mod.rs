@@ -158,7 +158,7 @@ impl Report {
         &mut self.hurt[at]
     }
 
-    fn from_rows(&mut self, session: &SessionId) {
+    fn took_from_rows(&mut self, session: &SessionId) {
         match self.events_from_rows.iter_mut().find(|(id, _)| id == session) {
             Some((_, count)) => *count += 1,
             None => self.events_from_rows.push((session.clone(), 1)),
@@ -181,7 +181,7 @@ pub fn plan(root: &Path) -> Result<Report, RepairError> {
     }
     let trust = mark::settled(root, &database(root)).map_err(lock_error)?;
     match examine(root, &trust)? {
-        Examined::Sound(report) => Ok(report),
+        Examined::Sound(report) => Ok(*report),
         Examined::Mended(mended) => Ok(mended.report),
     }
 }
@@ -207,10 +207,10 @@ pub fn repair(root: &Path) -> Result<Report, RepairError> {
     // The mark's lock is held: nobody is in the middle of a WAL checkpoint.
     let trust = mark::trust(root, &database(root)).map_err(io("the database file cannot be looked at"))?;
     let mut report = match examine(root, &trust)? {
-        Examined::Sound(report) if !report.rows => return Ok(Report { applied: true, quarantine: before, ..report }),
+        Examined::Sound(report) if !report.rows => return Ok(Report { applied: true, quarantine: before, ..*report }),
         Examined::Sound(report) => {
             stage::rows(root, &root.join("blobs"))?;
-            report
+            *report
         }
         Examined::Mended(mended) => stage::log(root, *mended)?,
     };
@@ -241,7 +241,7 @@ fn drop_stage(root: &Path) -> std::io::Result<()> {
 /// What was found out.
 enum Examined {
     /// The log is whole; the rows may not be.
-    Sound(Report),
+    Sound(Box<Report>),
     /// The log must be written anew.
     Mended(Box<Mended>),
 }
@@ -279,7 +279,7 @@ fn examine(root: &Path, trust: &Trust) -> Result<Examined, RepairError> {
                 looked.is_err() || !found.issues.is_empty()
             }
         };
-        return Ok(Examined::Sound(report));
+        return Ok(Examined::Sound(Box::new(report)));
     }
     let sources = Sources::read(root, meta.map(|meta| meta.end))?;
     report = Report { log: true, rows: true, damaged: sources.damaged.clone(), ..report };
