@@ -28,6 +28,8 @@ impl Codec {
     pub const LINES: Self = Self(3);
     /// zstd with the first dictionary for roots.
     pub const ROOTS: Self = Self(4);
+    /// No bytes: a repair found the payload nowhere, and left this frame in its place. Only ever read as an error.
+    pub const LOST: Self = Self(255);
 
     /// The dictionary it needs, or `None` if this version does not know the number.
     fn dictionary(self) -> Option<Option<&'static Dictionary>> {
@@ -55,6 +57,9 @@ pub enum Class {
 /// Why stored bytes cannot be turned back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
+    /// The payload was lost: a repair found its bytes nowhere.
+    #[error("the bytes were lost: a repair found them nowhere")]
+    Lost,
     /// A newer version wrote this, or the header is damaged.
     #[error("codec {} is not known to this version", .0.0)]
     Unknown(Codec),
@@ -107,6 +112,9 @@ pub fn encode(bytes: &[u8], class: Class) -> (Codec, Cow<'_, [u8]>) {
 ///
 /// [`CodecError`]. Damage need not be noticed here: bytes are to be verified by their hash or checksum.
 pub fn decode(codec: Codec, stored: &[u8], max_len: usize) -> Result<Vec<u8>, CodecError> {
+    if codec == Codec::LOST {
+        return Err(CodecError::Lost);
+    }
     let dictionary = codec.dictionary().ok_or(CodecError::Unknown(codec))?;
     let too_long = |len: u64| CodecError::TooLong { len, max: max_len };
     if codec == Codec::RAW {
@@ -252,9 +260,10 @@ mod tests {
 
     #[test]
     fn an_unknown_codec_is_named() {
-        for number in 5..=255 {
+        for number in 5..255 {
             assert_eq!(decode(Codec(number), b"", 0), Err(CodecError::Unknown(Codec(number))));
         }
+        assert_eq!(decode(Codec::LOST, b"anything", 9), Err(CodecError::Lost));
         assert_eq!(CodecError::Unknown(Codec(9)).to_string(), "codec 9 is not known to this version");
     }
 

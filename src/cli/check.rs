@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use headwater::care::Mode;
+use headwater::care::{Anchor, Mode};
 use headwater::view::types::CheckReport;
 use serde::Serialize;
 
@@ -20,6 +21,7 @@ Examples:
   headwater check
   headwater check --quick
   headwater check --head demo@0
+  headwater check --anchor demo.anchor
   headwater check --json | jq -r '.issues[] | .where'")]
 pub struct Args {
     /// Leave out what takes long: reading every payload
@@ -28,6 +30,9 @@ pub struct Args {
     /// Prove one head by hash
     #[arg(long, value_name = "HEAD")]
     head: Option<String>,
+    /// Compare with an anchor, which `headwater head --export` wrote
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "head"])]
+    anchor: Option<PathBuf>,
 }
 
 /// What the exit code says of damage.
@@ -89,7 +94,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
 }
 
 fn mode(args: &Args) -> &'static str {
-    if args.head.is_some() {
+    if args.anchor.is_some() {
+        "anchor"
+    } else if args.head.is_some() {
         "head"
     } else if args.quick {
         "quick"
@@ -100,6 +107,10 @@ fn mode(args: &Args) -> &'static str {
 
 fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
     // Never through an opening that could mend: an untrusted database would be rebuilt before it was looked at.
+    let root = context.root(false)?;
+    if let Some(file) = &args.anchor {
+        return Ok(headwater::care::check(&root, Mode::Anchor(Box::new(read_anchor(file)?)))?);
+    }
     let mode = match &args.head {
         Some(head) => match head.parse() {
             Ok(head) => Mode::Head(head),
@@ -109,7 +120,16 @@ fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
         None => Mode::Deep,
     };
     let line = progress::Line::new(context);
-    Ok(headwater::care::check_observed(&context.root(false)?, mode, &line.observer())?)
+    Ok(headwater::care::check_observed(&root, mode, &line.observer())?)
+}
+
+fn read_anchor(file: &Path) -> Result<Anchor, Failure> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new("io", format!("the anchor {name} cannot be read: {error}")))?;
+    Anchor::from_lines(&text).map_err(|error| {
+        Failure::caused("bad-anchor", &error).hint("an anchor is what `headwater head HEAD --export FILE` wrote")
+    })
 }
 
 fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {

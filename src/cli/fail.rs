@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use headwater::care::CheckError;
+use headwater::care::{BackupError, CheckError, RepairError};
 use headwater::model::id::BadId;
 use headwater::store::error::{CommitError, OpenError, ReadError, SessionOpenError};
 use serde::Serialize;
@@ -94,7 +94,7 @@ impl Failure {
         serde_json::to_string(&Envelope { ok: false, error }).unwrap_or_default()
     }
 
-    fn caused(kind: &'static str, error: &dyn Error) -> Failure {
+    pub fn caused(kind: &'static str, error: &dyn Error) -> Failure {
         let causes = causes(error);
         let mut message = error.to_string();
         if let Some(first) = causes.first() {
@@ -163,6 +163,9 @@ impl From<OpenError> for Failure {
             OpenError::Network { path: at, kind } => Failure::new("network-file-system", message)
                 .hint("keep the store on a local disk")
                 .details(json!({ "path": at.display().to_string(), "file-system": kind })),
+            OpenError::Unsafe { path: at, advice, .. } => {
+                Failure::new("unsafe", message).hint(advice.clone()).details(path(at))
+            }
             OpenError::InUse { path: at, .. } => Failure::new("in-use", message)
                 .hint("close the other programs that use this store, then do the same again")
                 .details(path(at)),
@@ -250,9 +253,46 @@ impl From<CheckError> for Failure {
     fn from(error: CheckError) -> Failure {
         match &error {
             CheckError::NotFound(root) => no_store("at", root),
+            CheckError::Newer(_) => {
+                Failure::new("newer-format", error.to_string()).hint("install a newer headwater; nothing was changed")
+            }
             CheckError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
             CheckError::NoHead(_) => {
                 Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads")
+            }
+            _ => Failure::caused("io", &error),
+        }
+    }
+}
+
+impl From<RepairError> for Failure {
+    fn from(error: RepairError) -> Failure {
+        match &error {
+            RepairError::NotFound(root) => no_store("at", root),
+            RepairError::InUse => Failure::new("in-use", error.to_string())
+                .hint("close the other programs that use this store, then do the same again"),
+            RepairError::Newer(_) => {
+                Failure::new("newer-format", error.to_string()).hint("install a newer headwater; nothing was changed")
+            }
+            RepairError::Inside(_) | RepairError::Rows(_) => {
+                Failure::caused("damaged", &error).hint("the store is as it was: copy its folder, and restore a backup")
+            }
+            _ => Failure::caused("io", &error),
+        }
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Failure {
+        match &error {
+            BackupError::NotFound { what, path } => Failure::new("not-found", error.to_string())
+                .details(json!({ "what": what, "name": path.display().to_string() })),
+            BackupError::Exists { path, .. } => Failure::new("exists", error.to_string())
+                .hint("choose another place")
+                .details(json!({ "path": path.display().to_string() })),
+            BackupError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
+            BackupError::Damaged(_) | BackupError::Unverified(_) => {
+                Failure::new("damaged", error.to_string()).hint("headwater check says what is damaged, and where")
             }
             _ => Failure::caused("io", &error),
         }

@@ -16,8 +16,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Looking",
         &[
-            "ls", "show", "tree", "prime", "cost", "leaves", "step", "events", "stream", "inspect", "diff", "cat",
-            "search", "query", "stats",
+            "ls", "show", "tree", "prime", "cost", "leaves", "step", "events", "stream", "inspect", "diff", "head",
+            "cat", "search", "query", "stats",
         ],
     ),
     ("Going on", &["resume", "fork", "alias", "pin"]),

@@ -3,6 +3,7 @@
 
 mod alias;
 mod at;
+mod backup;
 mod cat;
 mod check;
 mod completions;
@@ -16,6 +17,7 @@ mod export;
 mod facts;
 mod fail;
 mod fork;
+mod head;
 mod help;
 mod import;
 mod inspect;
@@ -28,10 +30,13 @@ mod paint;
 mod pin;
 mod prime;
 mod progress;
+mod repair;
+mod restore_backup;
 mod resume;
 mod rows;
 mod run;
 mod show;
+mod stats;
 mod step;
 mod stream;
 mod table;
@@ -103,8 +108,13 @@ enum Verb {
     Resume(resume::Args),
     Fork(fork::Args),
     Diff(diff::Args),
+    Head(head::Args),
     Cat(cat::Args),
     Check(check::Args),
+    Repair(repair::Args),
+    Backup(backup::Args),
+    RestoreBackup(restore_backup::Args),
+    Stats(stats::Args),
     Alias(alias::Args),
     Pin(pin::Args),
     Completions(completions::Args),
@@ -130,8 +140,13 @@ impl Verb {
             Verb::Resume(args) => resume::run(&args, context),
             Verb::Fork(args) => fork::run(&args, context),
             Verb::Diff(args) => diff::run(&args, context),
+            Verb::Head(args) => head::run(&args, context),
             Verb::Cat(args) => cat::run(&args, context),
             Verb::Check(args) => check::run(&args, context),
+            Verb::Repair(args) => repair::run(&args, context),
+            Verb::Backup(args) => backup::run(&args, context),
+            Verb::RestoreBackup(args) => restore_backup::run(&args, context),
+            Verb::Stats(args) => stats::run(&args, context),
             Verb::Alias(args) => alias::run(&args, context),
             Verb::Pin(args) => pin::run(&args, context),
             Verb::Completions(args) => completions::run(&args, context),

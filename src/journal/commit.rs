@@ -96,6 +96,19 @@ impl Lines {
         self.lines.push(Line { item: Item::Record(record), digest });
     }
 
+    /// Adds a line as it stands; returns its digest.
+    pub fn push_text(&mut self, text: &[u8]) -> Result<Digest, BadCommit> {
+        let item = line::decode(text).map_err(BadCommit::Line)?;
+        let digest = self.write(text);
+        self.lines.push(Line { item, digest });
+        Ok(digest)
+    }
+
+    /// The text of each line but the key's, before [`Lines::pack`].
+    pub fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        texts(&self.text)
+    }
+
     /// Adds the lines of `more` behind these. The key is this one's.
     pub fn append(&mut self, more: Lines) {
         if self.lines.is_empty() {
@@ -169,8 +182,19 @@ fn key_line(key: &BatchKey) -> Vec<u8> {
     serde_json::to_vec(key).unwrap_or_default()
 }
 
-/// BLAKE3 over tx, time, previous digest, the key line with its length, and the digest of each line.
+impl TxHeader {
+    /// The digest of the commit that puts lines with these digests here.
+    pub fn digest_of<'a>(&self, key: Option<&BatchKey>, lines: impl Iterator<Item = &'a Digest>) -> Digest {
+        digest_of(self, key, lines)
+    }
+}
+
 fn digest(head: &TxHeader, key: Option<&BatchKey>, lines: &[Line]) -> Digest {
+    digest_of(head, key, lines.iter().map(|line| &line.digest))
+}
+
+/// BLAKE3 over tx, time, previous digest, the key line with its length, and the digest of each line.
+fn digest_of<'a>(head: &TxHeader, key: Option<&BatchKey>, lines: impl Iterator<Item = &'a Digest>) -> Digest {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&head.tx.0.to_le_bytes());
     hasher.update(&head.at.micros().to_le_bytes());
@@ -179,7 +203,7 @@ fn digest(head: &TxHeader, key: Option<&BatchKey>, lines: &[Line]) -> Digest {
     hasher.update(&(key.len() as u64).to_le_bytes());
     hasher.update(&key);
     for line in lines {
-        hasher.update(&line.digest.0);
+        hasher.update(&line.0);
     }
     Digest(*hasher.finalize().as_bytes())
 }
@@ -209,39 +233,22 @@ pub struct Commit {
 impl Commit {
     /// Reads the body of a commit frame.
     pub fn decode(body: &[u8]) -> Result<Commit, BadCommit> {
-        let head: &[u8; HEAD] = body.first_chunk().ok_or(BadCommit::Short)?;
-        let version = u16::from_le_bytes([head[0], head[1]]);
-        if version > VERSION {
-            return Err(BadCommit::Newer(version));
-        }
-        let (codec, has_key) = (Codec(head[2]), head[3]);
-        let raw = usize::try_from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])).unwrap_or(usize::MAX);
-        let eight = |at: usize| <[u8; 8]>::try_from(&head[at..at + 8]).unwrap_or_default();
-        if version == 0 || has_key > 1 || raw > LINE_LIMIT {
-            return Err(BadCommit::Head);
-        }
-        let head = TxHeader {
-            tx: Tx(u64::from_le_bytes(eight(8))),
-            at: Timestamp::from_micros(i64::from_le_bytes(eight(16))).ok_or(BadCommit::Time)?,
-            previous: Digest::from_slice(&head[24..]).ok_or(BadCommit::Short)?,
-        };
-        let text = codec::decode(codec, &body[HEAD..], raw).map_err(BadCommit::Codec)?;
-        if text.len() != raw {
-            return Err(BadCommit::Head);
-        }
-        let mut texts = text.split(|byte: &u8| *byte == b'\n');
-        let key = match has_key {
-            1 => {
-                let first = texts.next().unwrap_or_default();
-                Some(serde_json::from_slice(first).map_err(|error| BadCommit::Line(BadLine::from(error)))?)
-            }
-            _ => None,
-        };
-        let lines = texts
-            .filter(|line| !line.is_empty())
+        let opened = open(body)?;
+        let lines = texts(&opened.text)
             .map(|bytes| Ok(Line { item: line::decode(bytes).map_err(BadCommit::Line)?, digest: Digest::of(bytes) }))
             .collect::<Result<Vec<Line>, BadCommit>>()?;
-        Ok(Commit { head, key, lines })
+        Ok(Commit { head: opened.head, key: opened.key, lines })
+    }
+
+    /// The lines of a commit frame's body as they stand, ready to be put at another place in the journal.
+    pub fn lines(body: &[u8]) -> Result<Lines, BadCommit> {
+        let opened = open(body)?;
+        let mut lines = Lines::default();
+        for text in texts(&opened.text) {
+            lines.push_text(text)?;
+        }
+        lines.key = opened.key;
+        Ok(lines)
     }
 
     /// The digest of this commit: the next one's `previous`.
@@ -258,6 +265,48 @@ impl Commit {
 /// Whether a line's payload is the next payload frame of the group.
 pub fn takes_frame(item: &Item) -> bool {
     matches!(item, Item::Record(Record::PayloadAdded { parts: None, .. }) | Item::Record(Record::PayloadPart { .. }))
+}
+
+/// A body, decompressed.
+struct Opened {
+    head: TxHeader,
+    key: Option<BatchKey>,
+    /// The lines but the key's.
+    text: Vec<u8>,
+}
+
+fn texts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
+fn open(body: &[u8]) -> Result<Opened, BadCommit> {
+    let head: &[u8; HEAD] = body.first_chunk().ok_or(BadCommit::Short)?;
+    let version = u16::from_le_bytes([head[0], head[1]]);
+    if version > VERSION {
+        return Err(BadCommit::Newer(version));
+    }
+    let (codec, has_key) = (Codec(head[2]), head[3]);
+    let raw = usize::try_from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])).unwrap_or(usize::MAX);
+    let eight = |at: usize| <[u8; 8]>::try_from(&head[at..at + 8]).unwrap_or_default();
+    if version == 0 || has_key > 1 || raw > LINE_LIMIT {
+        return Err(BadCommit::Head);
+    }
+    let head = TxHeader {
+        tx: Tx(u64::from_le_bytes(eight(8))),
+        at: Timestamp::from_micros(i64::from_le_bytes(eight(16))).ok_or(BadCommit::Time)?,
+        previous: Digest::from_slice(&head[24..]).ok_or(BadCommit::Short)?,
+    };
+    let mut text = codec::decode(codec, &body[HEAD..], raw).map_err(BadCommit::Codec)?;
+    if text.len() != raw {
+        return Err(BadCommit::Head);
+    }
+    let mut key = None;
+    if has_key == 1 {
+        let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+        key = Some(serde_json::from_slice(&text[..end]).map_err(|error| BadCommit::Line(BadLine::from(error)))?);
+        text.drain(..text.len().min(end + 1));
+    }
+    Ok(Opened { head, key, text })
 }
 
 #[cfg(test)]

@@ -7,5 +7,5 @@
 mod commit;
 mod replay;
 
-pub use commit::{BadCommit, BatchKey, Commit, LINE_LIMIT, Line, Lines, TxHeader, VERSION};
+pub use commit::{BadCommit, BatchKey, Commit, LINE_LIMIT, Line, Lines, TxHeader, VERSION, takes_frame};
 pub use replay::{Ended, Placed, ReplayError, Replayed, replay, settle};

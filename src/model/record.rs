@@ -93,10 +93,20 @@ pub enum Record {
         /// How many.
         payloads: u64,
     },
+    /// The log was mended: what of it could not be.
+    #[serde(rename = "repair/done")]
+    RepairDone {
+        /// Commits of which nothing was found.
+        commits: u64,
+        /// Events that were set aside or not found.
+        events: u64,
+        /// Payloads whose bytes were not found.
+        payloads: u64,
+    },
 }
 
 /// The kinds of record this version knows.
-pub const KINDS: [&str; 10] = [
+pub const KINDS: [&str; 11] = [
     "payload/added",
     "payload/part",
     "alias/set",
@@ -107,4 +117,5 @@ pub const KINDS: [&str; 10] = [
     "session/removed",
     "payload/erased",
     "gc/done",
+    "repair/done",
 ];

@@ -47,6 +47,19 @@ impl Seed {
         Seed(crc32fast::hash(id))
     }
 
+    /// The seed from which `bytes` have the checksum `crc`: the checksum's steps undone, from the last byte to the first.
+    pub(super) fn before(bytes: &[u8], crc: u32) -> Seed {
+        const TABLE: [u32; 256] = table();
+        let mut register = !crc;
+        for byte in bytes.iter().rev() {
+            let top = register >> 24;
+            // The highest bytes of the table's entries are all different.
+            let index = TABLE.iter().position(|entry| entry >> 24 == top).unwrap_or_default();
+            register = ((register ^ TABLE[index]) << 8) | (index as u32 ^ u32::from(*byte));
+        }
+        Seed(!register)
+    }
+
     /// A checksum that bytes can be added to piece by piece.
     pub(super) fn hasher(self) -> crc32fast::Hasher {
         crc32fast::Hasher::new_with_initial(self.0)
@@ -57,6 +70,23 @@ impl Seed {
         hasher.update(bytes);
         hasher.finalize()
     }
+}
+
+/// What one byte does to a CRC-32 (IEEE).
+const fn table() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut register = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            register = if register & 1 == 1 { register >> 1 ^ 0xedb8_8320 } else { register >> 1 };
+            bit += 1;
+        }
+        table[byte] = register;
+        byte += 1;
+    }
+    table
 }
 
 /// A frame to be written.
@@ -91,6 +121,15 @@ pub struct Frame {
     pub header: FrameHeader,
     /// The bytes it carries.
     pub body: Vec<u8>,
+}
+
+impl Frame {
+    /// A frame that is still to be written: its checksum is computed where it is.
+    pub fn new(kind: Kind, codec: u8, group: u64, body: Vec<u8>) -> Frame {
+        // A body is shorter than GROUP_LIMIT, or the log refuses it.
+        let body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        Frame { header: FrameHeader { kind, codec, body_len, group, body_crc: 0 }, body }
+    }
 }
 
 impl FrameHeader {

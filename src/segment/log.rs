@@ -180,6 +180,14 @@ impl Log {
         Ok(appended)
     }
 
+    /// Takes back a segment that [`adopt`](Log::adopt) made and nothing refers to. One that cannot be removed stays, and is
+    /// found beyond the end like any other.
+    pub fn forsake(&mut self, segment: u64) {
+        (self.current, self.seen) = (None, None);
+        let removed = std::fs::remove_file(super::names::segment_path(&self.dir, segment));
+        let _ = removed.and_then(|()| super::sync::sync_dir(&self.dir));
+    }
+
     /// Looks whether the log ends at `end`: `None` if it does, else what is there. This costs a few
     /// system calls, so it can be asked before each append; an append or [`make_room`](Log::make_room) at `end` that
     /// follows, under the same lock, does not look again.

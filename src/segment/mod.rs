@@ -23,6 +23,7 @@ mod reader;
 mod readers;
 mod reading;
 pub(crate) mod sabotage;
+mod salvage;
 mod scan;
 mod search;
 mod sync;
@@ -36,14 +37,15 @@ pub use frame::{FRAME_HEADER_LEN, Frame, FrameHeader, FrameRef, GROUP_LIMIT, Kin
 pub use header::{FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentHeader};
 pub use locks::{LockFile, LockGuard};
 pub use log::{Appended, Log, LogOptions};
-pub use names::{list, remove_temporaries, segment_path};
+pub use names::{list, remove_temporaries, segment_path, strangers};
 pub use position::Position;
 pub use reader::SegmentReader;
 pub use readers::Readers;
 pub(crate) use reading::Reading;
+pub use salvage::{Piece, Salvage};
 pub use scan::{End, Frames};
 pub use sync::{
-    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, is_memory_with_room,
-    sync_dir,
+    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, has_room,
+    is_memory_with_room, sync_dir,
 };
 pub use turnstile::Turnstile;

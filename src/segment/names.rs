@@ -32,6 +32,30 @@ pub fn list(dir: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
+/// What lies in a log's folder and is neither a segment nor one being built, in order.
+///
+/// # Errors
+///
+/// The system's, but for a folder that is not there: nothing lies in it.
+pub fn strangers(dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+            return Ok(Vec::new());
+        }
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let known = name.to_str().is_some_and(|name| number_of(name).is_some() || name.starts_with(TEMPORARY_PREFIX));
+        if !known {
+            found.push(name);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Removes what writers that died left under temporary names, and says how many there were. Only for one
 /// who holds the write lock: no other writer is at work then.
 ///

@@ -36,6 +36,11 @@ impl SegmentReader {
         Ok(SegmentReader { file, header, path, seed: header.seed(), known_len: AtomicU64::new(0) })
     }
 
+    /// A file whose checksums start from `seed`, whatever its header says.
+    pub(super) fn of(file: File, header: SegmentHeader, path: &Path, seed: Seed) -> SegmentReader {
+        SegmentReader { file, header, path: path.to_owned(), seed, known_len: AtomicU64::new(0) }
+    }
+
     /// The segment's number.
     pub fn number(&self) -> u64 {
         self.header.number

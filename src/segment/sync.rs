@@ -53,6 +53,24 @@ pub(super) fn has_room_to_fill(file: &File, length: u64) -> bool {
     rustix::fs::fstatvfs(file).map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / 8 >= length)
 }
 
+/// Bytes that must be free before a disk counts as one with room.
+const ROOM: u64 = 1 << 20;
+
+/// Whether more could be written in the folder `dir`: what SQLite does not say of a write that failed. A limit on the size
+/// of files counts as no room, since it cannot be told which file would meet it.
+pub fn has_room(dir: &Path) -> bool {
+    use std::io::Write;
+    if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some() {
+        return false;
+    }
+    if rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM) {
+        return false;
+    }
+    // A quota shows in no number: only in a write.
+    let probe = tempfile::tempfile_in(dir).and_then(|mut file| file.write_all(&[0; 64 << 10]));
+    !probe.is_err_and(|error| super::error::is_full(&error))
+}
+
 /// Whether `path` lies in memory, with room for that many bytes. Where the system does not say, it does not.
 pub fn is_memory_with_room(path: &Path, room: u64) -> bool {
     filesystem_magic(path).is_ok_and(|magic| magic == TMPFS_MAGIC)

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::session_row::SessionRow;
 use super::{spans, stmt};
+use crate::blob::codec::Codec;
 use crate::journal::{BatchKey, Line, TxHeader};
 use crate::model::line::Item;
 use crate::model::{Body, Digest, Event, HeadId, Record, SessionId, session::SessionStarted};
@@ -50,8 +51,21 @@ pub(crate) struct BlobPlace {
     pub(crate) size: u64,
     pub(crate) at: Option<Position>,
     pub(crate) stored: u64,
+    pub(crate) codec: u8,
     pub(crate) state: i64,
 }
+
+impl BlobPlace {
+    /// Whether the bytes can be read: neither erased nor lost.
+    pub(crate) fn holds_bytes(&self) -> bool {
+        self.state != ERASED && self.codec != Codec::LOST.0
+    }
+}
+
+/// `hw_blob.state`: in one frame, in the frames of its parts, nowhere any more.
+pub(crate) const PRESENT: i64 = 0;
+pub(crate) const IN_PARTS: i64 = 1;
+pub(crate) const ERASED: i64 = 2;
 
 /// Reads the payloads that rows are made from: roots, and display text up to 1 KB.
 pub(crate) trait Fetch {
@@ -162,9 +176,26 @@ pub(crate) fn find_blob(conn: &Connection, digest: &Digest) -> rusqlite::Result<
                 (Some(segment), Some(offset)) => Some(Position::new(segment, offset)),
                 _ => None,
             };
-            Ok(BlobPlace { bid: row.get(0)?, size: row.get(1)?, at, stored: row.get(4)?, state: row.get(5)? })
+            Ok(BlobPlace {
+                bid: row.get(0)?,
+                size: row.get(1)?,
+                at,
+                stored: row.get(4)?,
+                state: row.get(5)?,
+                codec: row.get(6)?,
+            })
         })
         .optional()
+}
+
+/// The parts of payload `bid`, in order.
+pub(crate) fn parts(conn: &Connection, bid: i64) -> rusqlite::Result<Vec<Digest>> {
+    let mut statement = conn.prepare_cached(stmt::blob::PARTS)?;
+    let rows = statement.query_map([bid], |row| {
+        let hash: Vec<u8> = row.get(0)?;
+        Digest::from_slice(&hash).ok_or(rusqlite::Error::InvalidQuery)
+    })?;
+    rows.collect()
 }
 
 fn missing(what: &str, name: impl std::fmt::Display) -> ApplyError {
@@ -277,10 +308,25 @@ impl Step<'_> {
     fn display(&mut self, digest: &Option<Digest>) -> Result<Option<String>, ApplyError> {
         let Some(digest) = digest else { return Ok(None) };
         let place = self.find(digest)?;
-        if place.size > DISPLAY || place.state == 2 {
+        if place.size > DISPLAY || !place.holds_bytes() {
             return Ok(None);
         }
-        let bytes = self.fetch.fetch(digest, &place).map_err(ApplyError::Payload)?;
-        Ok(String::from_utf8(bytes).ok())
+        Ok(String::from_utf8(self.bytes(digest, &place)?).ok())
+    }
+
+    /// A payload's bytes, whether it is kept in one frame or in parts.
+    fn bytes(&mut self, digest: &Digest, place: &BlobPlace) -> Result<Vec<u8>, ApplyError> {
+        if place.state != IN_PARTS {
+            return self.fetch.fetch(digest, place).map_err(ApplyError::Payload);
+        }
+        let mut bytes = Vec::new();
+        for part in parts(self.conn, place.bid)? {
+            let place = self.find(&part)?;
+            bytes.extend(self.fetch.fetch(&part, &place).map_err(ApplyError::Payload)?);
+        }
+        if Digest::of(&bytes) == *digest {
+            return Ok(bytes);
+        }
+        Err(ApplyError::Contradicts(format!("the parts of payload {digest} are not those it was made of")))
     }
 }

@@ -6,11 +6,17 @@ use rusqlite::ErrorCode;
 pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::SqliteFailure(code, _) => {
-            // 778 is a write, 4874 the growth of the shared-memory file: both fail so on a full disk.
-            code.code == ErrorCode::DiskFull || matches!(code.extended_code, 778 | 4874)
+            // 4874 is the growth of the shared-memory file, which fails so on a full disk.
+            code.code == ErrorCode::DiskFull || code.extended_code == 4874 || is_ambiguous(error)
         }
         _ => false,
     }
+}
+
+/// Whether the error is a write that failed, which SQLite says of a quota and a limit on file size as it does of a broken
+/// disk. [`is_full`] takes it for the former; who knows the folder asks whether there is room.
+pub(crate) fn is_ambiguous(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE)
 }
 
 /// Whether the error means that the file is no whole database.

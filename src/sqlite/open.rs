@@ -1,6 +1,6 @@
 //! Opening the database, in one fixed order; every pragma with its reason.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -70,13 +70,35 @@ pub(crate) fn writer(path: &Path, journal: Journal) -> rusqlite::Result<Connecti
 
 /// A reader's connection.
 pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
-    // Read-write at the level of the file, for the WAL's shared memory; read-only at the level of statements.
-    let conn = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
-    )?;
+    let (name, flags) = reading(path);
+    let conn = Connection::open_with_flags(name, flags)?;
     prepare_reader(&conn)?;
     Ok(conn)
+}
+
+/// Whether the file system of `path` lets nobody write.
+pub(crate) fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// By what name and how a reader opens the database.
+pub(crate) fn reading(path: &Path) -> (PathBuf, OpenFlags) {
+    let both = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    if !is_read_only(path) {
+        // Read-write at the level of the file, for the WAL's shared memory; read-only at the level of statements.
+        return (path.to_owned(), OpenFlags::SQLITE_OPEN_READ_WRITE | both);
+    }
+    // Without shared memory there is no WAL: the main file is, by itself, a state that the rows once had, and nobody can
+    // change it.
+    let mut name = "file:".to_owned();
+    for letter in path.to_string_lossy().chars() {
+        match letter {
+            '%' | '?' | '#' => name.push_str(&format!("%{:02x}", u32::from(letter))),
+            letter => name.push(letter),
+        }
+    }
+    name.push_str("?immutable=1");
+    (PathBuf::from(name), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | both)
 }
 
 /// Settings of a reader's connection.

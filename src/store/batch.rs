@@ -84,7 +84,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Gives the batch a key, unique in its session and kept for ever: a retry of the same content is recognised
-    /// ([`CommitError::Repeated`]), other content under it is refused ([`CommitError::KeyConflict`]).
+    /// ([`CommitError::Repeated`]), other content under it is refused ([`CommitError::KeyConflict`]). A batch that adds
+    /// nothing is kept under its key too, and is a repeat of whatever is there under it.
     pub fn key(&mut self, key: &str) {
         self.key = Some(key.to_owned());
     }
@@ -229,7 +230,7 @@ impl<'a> Batch<'a> {
         let text_len = self.lines.text_len() + self.payloads.text_len();
         let (mut lines, payloads) = self.payloads.into_parts();
         lines.append(self.lines);
-        if lines.is_empty() {
+        if lines.is_empty() && self.key.is_none() {
             return Ok((self.state, None));
         }
         if text_len > crate::journal::LINE_LIMIT - 4_096 {

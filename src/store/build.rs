@@ -8,9 +8,11 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::checkpoint::database;
 use super::error::OpenError;
+use super::level::{self, Meta, Rebuilt};
 use super::mark::{self, Trust};
 use super::open::{io, levelled, lock, make_folder, migration, sql};
-use super::{OpenReport, Options, level};
+use super::{OpenReport, Options, swap};
+use crate::progress::Observer;
 use crate::segment;
 use crate::sqlite::migrate;
 use crate::sqlite::open as sqlite;
@@ -20,6 +22,12 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     let (path, blobs) = (database(root), root.join("blobs"));
     let mut mark_file = mark::lock(root).map_err(lock)?;
     let noting = mark_file.exclusive_blocking().map_err(lock)?;
+    if let Some(folder) =
+        swap::finish(root, options.journal, &noting).map_err(io("a repair cannot be brought to its end"))?
+    {
+        report.notes.push(format!("a repair was brought to its end; what it replaced is in {}", folder.display()));
+        return Ok(());
+    }
     segment::remove_temporaries(&blobs).map_err(io("left-over files cannot be removed"))?;
     let trusted = mark::trust(root, &path).map_err(io("the database file cannot be looked at"))?;
     if trusted == Trust::Trusted {
@@ -31,27 +39,7 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     }
     let empty = segment::list(&blobs).map_err(io("the folder of segments cannot be read"))?.is_empty();
     let fresh = root.join("store.sqlite.new");
-    remove(&fresh)?;
-    // Made private before SQLite opens it: its WAL takes over the mode of the file.
-    segment::create_file_private(&fresh).map_err(io("the new database cannot be made"))?;
-    let done = {
-        let mut conn = Connection::open_with_flags(
-            &fresh,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )
-        .map_err(sql(root))?;
-        // Nobody sees this file before it is whole and synced: no journal, no sync on the way.
-        for (name, value) in
-            [("page_size", "4096"), ("journal_mode", "off"), ("synchronous", "off"), ("temp_store", "memory")]
-        {
-            conn.pragma_update(None, name, value).map_err(sql(root))?;
-        }
-        conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;
-        conn.set_prepared_statement_cache_capacity(256);
-        migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
-        let reading = (&options.observer, "rebuilding the rows from the log");
-        level::rebuild(&conn, &blobs, None, reading).map_err(|error| levelled(root, error))?
-    };
+    let done = make_rows(root, &fresh, &blobs, &options.observer)?;
     if !done.1.beyond_gap.is_empty() {
         let folder = aside_folder(root)?;
         for number in &done.1.beyond_gap {
@@ -67,9 +55,6 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
             folder.display()
         ));
     }
-    let file = fs::File::open(&fresh).map_err(io("the new database cannot be synced"))?;
-    file.sync_all().map_err(io("the new database cannot be synced"))?;
-    drop(file);
     // Only now that there is another: a rebuild that fails leaves everything as it was.
     if let Some(aside) = set_aside(root, &path)? {
         report.notes.push(format!("{why}; the file was set aside as {}", aside.display()));
@@ -84,6 +69,39 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
         report.rebuilt = Some((why.to_owned(), done.1.commits));
     }
     mark::note(root, &path, &noting).map_err(io("the database cannot be noted as whole"))
+}
+
+/// Makes all rows from the segments in `blobs`, in the new file `fresh`, which is synced and not yet a database in use.
+pub(crate) fn make_rows(
+    root: &Path,
+    fresh: &Path,
+    blobs: &Path,
+    observer: &Observer,
+) -> Result<(Meta, Rebuilt), OpenError> {
+    remove(fresh)?;
+    // Made private before SQLite opens it: its WAL takes over the mode of the file.
+    segment::create_file_private(fresh).map_err(io("the new database cannot be made"))?;
+    let done = {
+        let mut conn = Connection::open_with_flags(
+            fresh,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(sql(root))?;
+        // Nobody sees this file before it is whole and synced: no journal, no sync on the way.
+        for (name, value) in
+            [("page_size", "4096"), ("journal_mode", "off"), ("synchronous", "off"), ("temp_store", "memory")]
+        {
+            conn.pragma_update(None, name, value).map_err(sql(root))?;
+        }
+        conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;
+        conn.set_prepared_statement_cache_capacity(256);
+        migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
+        let reading = (observer, "rebuilding the rows from the log");
+        level::rebuild(&conn, blobs, None, reading).map_err(|error| levelled(root, error))?
+    };
+    let file = fs::File::open(fresh).map_err(io("the new database cannot be synced"))?;
+    file.sync_all().map_err(io("the new database cannot be synced"))?;
+    Ok(done)
 }
 
 /// Moves an untrusted database, with its WAL, out of the way; never deletes it.

@@ -5,7 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::commit::locked;
 use super::error::{Cause, chain};
-use super::mark;
+use super::lease;
+use super::mark::{self, Trust};
 use super::writer::Writer;
 use crate::segment::LockGuard;
 use crate::sqlite::open::{self, Journal};
@@ -179,6 +180,22 @@ pub(super) fn run(root: &Path, conn: &rusqlite::Connection, truncate: bool) -> R
 fn move_frames(root: &Path, conn: &rusqlite::Connection, truncate: bool, held: &LockGuard) -> Result<(), Cause> {
     open::checkpoint(conn, truncate)?;
     mark::note(root, &database(root), held)?;
+    Ok(())
+}
+
+/// Completes a WAL checkpoint whose process died before it was noted, where others have the store open: they use the
+/// file as it is, and cannot let it go for a rebuild. Does nothing where the file may be another one than theirs, or nobody
+/// is left to vouch for it. The caller holds `lock`, shared.
+pub(super) fn complete(root: &Path, journal: Journal) -> Result<(), Cause> {
+    let database = database(root);
+    let cut_off = matches!(mark::settled(root, &database)?, Trust::Untrusted(_));
+    if journal != Journal::Wal || !cut_off || !mark::is_noted_file(root, &database) || !lease::anyone_is_alive(root)? {
+        return Ok(());
+    }
+    let conn = open::reader(&database)?;
+    conn.pragma_update(None, "query_only", false)?;
+    run(root, &conn, false)?;
+    tracing::warn!("a WAL checkpoint that was cut off was completed beside open stores");
     Ok(())
 }
 

@@ -49,7 +49,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`SessionOpenError::Exists`] if the id is taken; nothing is changed by any error.
+    /// [`SessionOpenError::Exists`] if the id is taken. Nothing is changed by an error that says so or comes before the
+    /// commit; after one in reading what was committed, the session is there.
     pub fn create_session(&self, new: NewSession) -> Result<Session, SessionOpenError> {
         self.make(new, None, |_| Ok(())).map(|(session, ())| session)
     }
@@ -58,7 +59,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As for [`Store::create_session`], and those of `first`.
+    /// As for [`Store::create_session`], and those of `first`. A batch that `first` gave a key and that is there already is
+    /// [`CommitError::Repeated`], with the same content, or [`CommitError::KeyConflict`], in place of `Exists`: to tell, `first`
+    /// is run even where the id is taken.
     pub fn create_session_with<T>(
         &self,
         new: NewSession,
@@ -158,10 +161,12 @@ impl Store {
     ) -> Result<(Session, T), SessionOpenError> {
         let inner = &self.inner;
         let id = new.id.clone().unwrap_or_else(|| inner.clock.fresh_session());
-        if self.exists(id.as_str())? {
-            return Err(SessionOpenError::Exists { session: id });
-        }
-        let entered = self.enter(&id)?;
+        let taken = self.exists(id.as_str())?;
+        let entered = match self.enter(&id) {
+            Ok(entered) => Some(entered),
+            Err(_) if taken => None,
+            Err(error) => return Err(error),
+        };
         let at = new.at.unwrap_or_else(|| inner.clock.now());
         let counters = source.as_ref().map(|(_, _, root)| root.counters).unwrap_or_default();
         let inherited = Counters { event: 0, ..counters };
@@ -203,6 +208,8 @@ impl Store {
         }
         let value = first(&mut batch)?;
         let (state, work) = batch.finish(Claim::New)?;
+        let key = work.as_ref().and_then(|work| work.lines.key.clone());
+        let (Some(entered), false) = (entered, taken) else { return Err(inner.taken(&id, key.as_ref())) };
         if let Some(work) = work {
             let pending = Pending::new(work);
             if inner.desk.queue.push(std::sync::Arc::clone(&pending)) {
@@ -212,13 +219,15 @@ impl Store {
                 Ok(_) => {}
                 Err(error) => {
                     if matches!(error, CommitError::Conflict(_)) && self.exists(id.as_str())? {
-                        return Err(SessionOpenError::Exists { session: id });
+                        return Err(inner.taken(&id, key.as_ref()));
                     }
                     return Err(error.into());
                 }
             }
         }
-        let sid = inner.sid(&id)?;
+        let sid = inner.sid(&id).inspect_err(|_| {
+            let _ = inner.give_new_lease_back(&id);
+        })?;
         // The lease of a session that the commit made has the first fencing number.
         entered.stay(1);
         Ok((Session::new(self.clone(), sid, 1, state), value))
@@ -232,7 +241,11 @@ impl Store {
             Err(error) => return Err(error),
         };
         let (sid, fence) = self.inner.take_lease(session, steal)?;
-        let state = self.inner.load_state(session)?;
+        let state = self.inner.load_state(session).inspect_err(|_| {
+            // No handle will: and nobody is to be told that this one writes. What cannot be given back is free
+            // when the store closes.
+            let _ = self.inner.give_lease_back(sid, fence);
+        })?;
         let unsealed = state.dirty;
         entered.stay(fence);
         let handle = Session::new(self.clone(), sid, fence, state);

@@ -33,6 +33,16 @@ pub enum OpenError {
         /// The file system.
         kind: String,
     },
+    /// A file or folder of the store is one that cannot be trusted: a link, another user's, or open to everybody.
+    #[error("{path} {what}")]
+    Unsafe {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
     /// The database must be rebuilt or migrated, and another process has the store open.
     #[error("the store at {path} is open elsewhere, and {why}")]
     InUse {
@@ -268,6 +278,36 @@ pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     })
 }
 
+/// Whether SQLite's failed write, which may mean a full disk as well as a broken one, happened where there is room.
+pub(crate) fn is_no_lack_of_room(error: &(dyn std::error::Error + 'static), dir: &std::path::Path) -> bool {
+    causes(error).any(|error| error.downcast_ref().is_some_and(crate::sqlite::fault::is_ambiguous))
+        && crate::segment::has_room(dir)
+}
+
+impl OpenError {
+    /// Says what the disk says: a failed write of SQLite's is no full disk where there is room.
+    pub(super) fn told_by(self, dir: &std::path::Path) -> OpenError {
+        match self {
+            OpenError::Full(source) if is_no_lack_of_room(source.as_ref(), dir) => {
+                OpenError::Io { what: "the database could not be written".to_owned(), source }
+            }
+            other => other,
+        }
+    }
+}
+
+impl CommitError {
+    /// Says what the disk says: a failed write of SQLite's is no full disk where there is room.
+    pub(super) fn told_by(self, dir: &std::path::Path) -> CommitError {
+        match self {
+            CommitError::Full(source) if is_no_lack_of_room(source.as_ref(), dir) => {
+                CommitError::Failed { what: "the database could not be written".to_owned(), source }
+            }
+            other => other,
+        }
+    }
+}
+
 /// Whether the system refused something, as opposed to bytes that are not what they should be.
 pub(crate) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
     causes(error).any(|error| error.downcast_ref::<std::io::Error>().is_some_and(|e| e.raw_os_error().is_some()))
@@ -283,4 +323,27 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sqlite(code: i32) -> Cause {
+        Box::new(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))
+    }
+
+    /// SQLite says the same of a broken disk as of a quota: what the disk says decides. On one that is full SQLite says so.
+    #[test]
+    fn a_failed_write_is_a_full_disk_only_where_there_is_no_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |code| OpenError::Full(sqlite(code)).told_by(folder.path());
+        assert!(matches!(told(rusqlite::ffi::SQLITE_IOERR_WRITE), OpenError::Io { .. }));
+        assert!(matches!(told(rusqlite::ffi::SQLITE_FULL), OpenError::Full(_)));
+        let commit = CommitError::Full(std::sync::Arc::new(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_WRITE),
+            None,
+        )));
+        assert!(matches!(commit.told_by(folder.path()), CommitError::Failed { .. }));
+    }
 }

@@ -45,6 +45,11 @@ impl Holder {
         Ok(Holder { id, who: format!("process {} on {host}", std::process::id()), folder, _alive: Some(alive) })
     }
 
+    /// A store that is open where nothing can be written: it holds no lease.
+    pub(super) fn nobody(root: &Path) -> Holder {
+        Holder { id: String::new(), who: String::new(), folder: root.join("open"), _alive: None }
+    }
+
     pub(super) fn id(&self) -> &str {
         &self.id
     }
@@ -99,8 +104,36 @@ impl Holder {
     }
 }
 
+/// Whether the open store that `holder` names lives; one that cannot be asked counts as alive.
+pub(crate) fn lives(root: &Path, holder: &str) -> bool {
+    if uuid::Uuid::parse_str(holder).is_err() {
+        return false;
+    }
+    match LockFile::open_existing(&root.join("open").join(holder)) {
+        Ok(None) => false,
+        Ok(Some(mut lock)) => !matches!(lock.try_exclusive(), Ok(Some(_))),
+        Err(_) => true,
+    }
+}
+
+/// Whether any store in the folder `root` is open.
+pub(super) fn anyone_is_alive(root: &Path) -> Result<bool, LockError> {
+    let Ok(names) = std::fs::read_dir(root.join("open")) else { return Ok(false) };
+    for path in names.flatten().map(|entry| entry.path()) {
+        if let Some(mut lock) = LockFile::open_existing(&path)?
+            && lock.try_exclusive()?.is_none()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 impl Drop for Holder {
     fn drop(&mut self) {
+        if self.id.is_empty() {
+            return;
+        }
         // The name first, then the lock: a name without a lock is swept by anyone.
         let _ = std::fs::remove_file(self.folder.join(&self.id));
     }

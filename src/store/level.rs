@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 
 use crate::blob::{self, codec::CodecError};
-use crate::journal::{self, BadCommit, Ended, ReplayError, Replayed, TxHeader};
+use crate::journal::{self, BadCommit, Ended, Placed, ReplayError, Replayed, TxHeader};
 use crate::model::{Digest, Tx};
 use crate::progress::Observer;
 use crate::segment::sabotage::{self, Sabotage};
@@ -128,7 +128,7 @@ impl Fetch for FromLog<'_> {
 }
 
 /// Adds the row of a commit that was applied.
-pub(super) fn add_tx(conn: &Connection, head: &TxHeader) -> rusqlite::Result<()> {
+pub(crate) fn add_tx(conn: &Connection, head: &TxHeader) -> rusqlite::Result<()> {
     conn.prepare_cached(stmt::meta::ADD_TX)?.execute(params![head.tx.0, head.at.micros()])?;
     Ok(())
 }
@@ -218,8 +218,9 @@ fn pass_to(
             return Err(LevelError::Damaged(format!("segment {} is damaged: {end:?}", takes_over.segment)));
         }
     }
+    let copied = copied_until(readers, takes_over, next, meta.tx)?;
     meta.end = Position::first_of(next);
-    Ok(())
+    if copied > meta.end { apply_copy(conn, applier, readers, meta, copied) } else { Ok(()) }
 }
 
 /// Copies the whole commits beyond the rows' end in the last segment into a new one, and applies them. Bytes that only
@@ -233,16 +234,7 @@ fn adopt(
 ) -> Result<(), LevelError> {
     let end = meta.end;
     let reader = SegmentReader::open(readers.dir(), end.segment)?;
-    // Payload frames of a group stand before its commits, also those of a commit that is not whole: only what whole
-    // commits name is copied.
-    let (mut frames, mut commits, mut last) = (Vec::new(), 0, meta.tx);
-    let ended = journal::replay(&reader, end.offset, None, |found| {
-        commits += 1;
-        last = found.commit.head.tx;
-        frames.extend(found.payloads);
-        frames.push(found.frame);
-        Ok::<(), LevelError>(())
-    })?;
+    let (mut frames, ended, last) = whole_commits(&reader, end.offset, meta.tx)?;
     refuse_damage(&reader, ended, last)?;
     if sabotage::is(Sabotage::Adoption) {
         frames.clear();
@@ -252,13 +244,63 @@ fn adopt(
         let file = std::fs::OpenOptions::new().write(true).open(segment::segment_path(readers.dir(), end.segment));
         return Ok(file.and_then(|file| file.set_len(meta.end.offset)).map_err(ReplayError::List)?);
     }
-    frames.sort_by_key(|placed| placed.at);
     let appended = log.adopt(end, frames.iter().map(|placed| reader.read_frame(placed.at.offset)))?;
-    let copy = SegmentReader::open(readers.dir(), appended.end.segment)?;
-    journal::replay(&copy, 0, Some(appended.end.offset), |found| apply(conn, applier, readers, meta, &found))?;
-    tracing::warn!(commits, segment = end.segment, "a dead writer's frames were left for a new segment");
-    meta.end = appended.end;
+    // The rows are rolled back when this fails, and then the copy is of no use: left there, each further attempt would
+    // add another.
+    apply_copy(conn, applier, readers, meta, appended.end).inspect_err(|_| log.forsake(appended.end.segment))?;
+    tracing::warn!(frames = frames.len(), segment = end.segment, "a dead writer's frames were left for a new segment");
     Ok(())
+}
+
+/// Applies a segment of adopted commits, which ends at `end`.
+fn apply_copy(
+    conn: &Connection,
+    applier: &mut Applier,
+    readers: &Readers,
+    meta: &mut Meta,
+    end: Position,
+) -> Result<(), LevelError> {
+    let copy = SegmentReader::open(readers.dir(), end.segment)?;
+    journal::replay(&copy, 0, Some(end.offset), |found| apply(conn, applier, readers, meta, &found))?;
+    meta.end = end;
+    Ok(())
+}
+
+/// The frames from `from` on that an adoption copies, in their order: those of whole commits. Payload frames of a group
+/// stand before its commits, also those of a commit that is not whole: only what whole commits name is copied.
+fn whole_commits(reader: &SegmentReader, from: u64, mut last: Tx) -> Result<(Vec<Placed>, Ended, Tx), LevelError> {
+    let mut frames = Vec::new();
+    let ended = journal::replay(reader, from, None, |found| {
+        last = found.commit.head.tx;
+        frames.extend(found.payloads);
+        frames.push(found.frame);
+        Ok::<(), LevelError>(())
+    })?;
+    frames.sort_by_key(|placed| placed.at);
+    Ok((frames, ended, last))
+}
+
+/// Where in segment `next` the copy ends that a dead writer made of what lies beyond `end`: that much was synced before the
+/// segment had its name. Where it is no such copy, nothing of it counts as synced.
+fn copied_until(readers: &Readers, end: Position, next: u64, last: Tx) -> Result<Position, LevelError> {
+    let nothing = Position::first_of(next);
+    if end.segment == 0 {
+        return Ok(nothing);
+    }
+    let old = SegmentReader::open(readers.dir(), end.segment)?;
+    let new = SegmentReader::open(readers.dir(), next)?;
+    let mut copy = new.frames(nothing.offset, None);
+    // What is superseded may be in any state: nobody reads it but for this comparison.
+    let Ok((frames, ..)) = whole_commits(&old, end.offset, last) else { return Ok(nothing) };
+    for placed in frames {
+        let frame = old.read_frame(placed.at.offset)?;
+        let said = |frame: &segment::Frame| (frame.header.kind, frame.header.codec, frame.header.group);
+        match copy.next() {
+            Some(Ok((_, found))) if said(&found) == said(&frame) && found.body == frame.body => {}
+            _ => return Ok(nothing),
+        }
+    }
+    Ok(Position::new(next, copy.offset()))
 }
 
 /// A bad frame is a tear only if no valid frame of a later group follows: a writer waits for one group's sync before

@@ -2,7 +2,7 @@
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::Inner;
 use super::commit::{Work, locked};
@@ -10,7 +10,7 @@ use super::error::{CommitError, ReadError, SessionOpenError};
 use super::state::State;
 use super::writer::{lock_error, sql_error};
 use crate::blob::{self, Prepared, codec::Class};
-use crate::journal::Lines;
+use crate::journal::{BatchKey, Lines};
 use crate::model::{
     Call, CallNumber, Counters, Digest, Entry, EventNumber, HeadId, Invocation, InvocationNumber, Message, Record,
     Role, Root, SessionId, Span, Turn, TurnNumber,
@@ -22,6 +22,35 @@ use crate::sqlite::session_row::SessionRow;
 use crate::sqlite::stmt;
 use crate::view;
 use crate::view::heads::Run;
+
+/// A batch that was committed under a key.
+pub(super) struct KeyRow {
+    first_event: u64,
+    events: u64,
+    content: Vec<u8>,
+}
+
+impl KeyRow {
+    /// The batch of session `sid` under that key.
+    pub(super) fn find(conn: &Connection, sid: i64, key: &str) -> rusqlite::Result<Option<KeyRow>> {
+        conn.prepare_cached(stmt::meta::KEY)?
+            .query_row(rusqlite::params![sid, key], |row| {
+                Ok(KeyRow { first_event: row.get(0)?, events: row.get(1)?, content: row.get(2)? })
+            })
+            .optional()
+    }
+
+    /// What the caller of another batch under the same key is told. A batch that adds nothing contradicts none: what it
+    /// was to do is done.
+    pub(super) fn refusal(self, key: &BatchKey) -> CommitError {
+        let KeyRow { first_event, events, content } = self;
+        let (session, text) = (key.session.clone(), key.key.clone());
+        if content == key.content.0 || key.events == 0 {
+            return CommitError::Repeated { session, key: text, first_event, events };
+        }
+        CommitError::KeyConflict { session, key: text }
+    }
+}
 
 /// The event of a message, as a span.
 fn place(entry: Entry<Message>) -> Span {
@@ -57,7 +86,7 @@ impl Inner {
         self.read(|conn| view::sessions::sid(conn, session))
     }
 
-    /// Whether the payload is in the store.
+    /// Whether the payload's bytes are in the store: one that was erased or lost can be put again.
     pub(super) fn has_payload(&self, digest: &Digest) -> Result<bool, CommitError> {
         let find = |conn: &Connection| find_blob(conn, digest).map_err(|error| ReadError::Database(Box::new(error)));
         // A reader's connection drops its pages after each commit, the writer's keeps them: better if it is free.
@@ -65,9 +94,9 @@ impl Inner {
             && writer.poison.is_none()
             && writer.conn.is_autocommit()
         {
-            return Ok(find(&writer.conn)?.is_some());
+            return Ok(find(&writer.conn)?.is_some_and(|place| place.holds_bytes()));
         }
-        Ok(self.read_once(find)?.is_some())
+        Ok(self.read_once(find)?.is_some_and(|place| place.holds_bytes()))
     }
 
     /// Which of the payloads are in the store, at one read point.
@@ -76,7 +105,8 @@ impl Inner {
             [] => Ok(Vec::new()),
             [one] => Ok(vec![self.has_payload(one)?]),
             several => Ok(self.read(|conn| {
-                let found = several.iter().map(|digest| Ok(find_blob(conn, digest)?.is_some()));
+                let found =
+                    several.iter().map(|digest| Ok(find_blob(conn, digest)?.is_some_and(|place| place.holds_bytes())));
                 found.collect::<rusqlite::Result<_>>().map_err(|error| ReadError::Database(Box::new(error)))
             })?),
         }
@@ -223,6 +253,30 @@ impl Inner {
             }
             (Err(error), None) => Err(error.into()),
         }
+    }
+
+    /// Why a session cannot be made whose id is taken: it may be the same batch once more, told by its key.
+    pub(super) fn taken(&self, session: &SessionId, key: Option<&BatchKey>) -> SessionOpenError {
+        let exists = || SessionOpenError::Exists { session: session.clone() };
+        let Some(key) = key else { return exists() };
+        let found = self.read(|conn| {
+            let database = |error: rusqlite::Error| ReadError::Database(Box::new(error));
+            let row = SessionRow::find(conn, session).map_err(database)?;
+            row.map_or(Ok(None), |row| KeyRow::find(conn, row.sid, &key.key)).map_err(database)
+        });
+        match found {
+            Ok(Some(found)) => found.refusal(key).into(),
+            Ok(None) => exists(),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Gives the first lease of a new session back, whose local number could not be read.
+    pub(super) fn give_new_lease_back(&self, session: &SessionId) -> Result<(), CommitError> {
+        let found = locked(&self.desk.writer).alone(None, |writer| {
+            Ok(writer.applier.session(&writer.conn, session).map_err(sql_error)?.map(|row| row.sid))
+        })?;
+        found.map_or(Ok(()), |sid| self.give_lease_back(sid, 1))
     }
 
     /// Gives a lease back, if it is still ours.

@@ -24,7 +24,7 @@ fn path(root: &Path) -> PathBuf {
 }
 
 /// Held while the main file may be changing: by a WAL checkpoint until it is noted, by an opening that looks.
-pub(super) fn lock(root: &Path) -> Result<LockFile, LockError> {
+pub(crate) fn lock(root: &Path) -> Result<LockFile, LockError> {
     LockFile::open(&path(root))
 }
 
@@ -39,7 +39,7 @@ fn describe(database: &Path) -> io::Result<String> {
 
 /// Notes that the main file, as it is now, holds everything that was in the WAL. The caller holds [`lock`]
 /// exclusively since before the WAL checkpoint began.
-pub(super) fn note(root: &Path, database: &Path, _held: &LockGuard) -> io::Result<()> {
+pub(crate) fn note(root: &Path, database: &Path, _held: &LockGuard) -> io::Result<()> {
     let text = describe(database)?;
     let file = open(root)?;
     // One write of less than a sector: old or new, or torn and then not trusted.
@@ -68,6 +68,30 @@ pub(crate) fn trust(root: &Path, database: &Path) -> io::Result<Trust> {
         noted if noted == describe(database)? => Trust::Trusted,
         _ => Trust::Untrusted("it is not the file noted after the last complete WAL checkpoint"),
     })
+}
+
+/// The same, after a WAL checkpoint under way: who runs one holds [`lock`] until it is noted. Makes no file.
+pub(crate) fn settled(root: &Path, database: &Path) -> Result<Trust, LockError> {
+    let look = || trust(root, database).map_err(|source| LockError::Io { path: database.to_owned(), source });
+    let found = look()?;
+    if matches!(found, Trust::Untrusted(_))
+        && let Some(mut file) = LockFile::open_existing(&path(root))?
+    {
+        let _quiet = file.shared_blocking()?;
+        return look();
+    }
+    Ok(found)
+}
+
+/// Whether the database is the file that was noted, by its inode, whatever was written to it since.
+pub(super) fn is_noted_file(root: &Path, database: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(path(root)) else { return false };
+    let whole = text
+        .trim_end()
+        .rsplit_once(" crc ")
+        .filter(|(note, crc)| u32::from_str_radix(crc, 16).is_ok_and(|crc| crc == crc32fast::hash(note.as_bytes())));
+    let noted = whole.and_then(|(note, _)| note.strip_prefix("headwater 1 inode ")?.split(' ').next()?.parse().ok());
+    noted.is_some_and(|inode: u64| fs::symlink_metadata(database).is_ok_and(|meta| meta.ino() == inode))
 }
 
 fn open(root: &Path) -> io::Result<File> {

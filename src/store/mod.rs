@@ -7,7 +7,7 @@ mod answers;
 mod batch;
 mod blobs;
 mod branch;
-mod build;
+pub(crate) mod build;
 mod checkpoint;
 mod commit;
 mod derive;
@@ -18,7 +18,7 @@ mod hub;
 mod invocation;
 mod late;
 mod lead;
-mod lease;
+pub(crate) mod lease;
 pub(crate) mod level;
 mod lookup;
 pub(crate) mod mark;
@@ -36,6 +36,7 @@ mod seal;
 mod session;
 mod state;
 mod subscribe;
+pub(crate) mod swap;
 mod tail;
 mod writer;
 
@@ -116,7 +117,7 @@ impl Store {
     ///
     /// As for [`Store::open`].
     pub fn open_with(root: impl AsRef<Path>, options: Options) -> Result<Store, OpenError> {
-        open::open(open::Home::Lasting(root.as_ref()), options)
+        open::open(open::Home::Lasting(root.as_ref()), options).map_err(|error| error.told_by(root.as_ref()))
     }
 
     /// The nearest `.headwater` at or above `start`, found as git finds its folder.

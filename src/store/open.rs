@@ -1,13 +1,13 @@
 //! Opening and closing, each in one fixed order.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::OpenFlags;
 use tempfile::TempDir;
 
 use super::build::build;
@@ -20,6 +20,7 @@ use super::lead::Desk;
 use super::lease::Holder;
 use super::level::{self, LevelError, Meta};
 use super::mark::{self, Trust};
+use super::swap;
 use super::writer::Writer;
 use super::{Inner, OpenReport, Options, Store};
 use crate::segment::{
@@ -109,8 +110,11 @@ pub(super) fn open(home: Home<'_>, options: Options) -> Result<Store, OpenError>
     };
     tracing::debug!(root = %root.display(), ready, "the store is ready");
     let path = database(&root);
-    let conn = sqlite::writer(&path, options.journal).map_err(sql(&root))?;
-    let holder = Holder::enter(&root).map_err(lock)?;
+    let read_only = sqlite::is_read_only(&path);
+    let (conn, holder) = match read_only {
+        true => (sqlite::reader(&path).map_err(sql(&root))?, Holder::nobody(&root)),
+        false => (sqlite::writer(&path, options.journal).map_err(sql(&root))?, Holder::enter(&root).map_err(lock)?),
+    };
     let blobs = root.join("blobs");
     let readers = Arc::new(Readers::new(&blobs));
     let log_options = LogOptions { segment_size: options.segment_size, zero_fill: options.zero_fill, sync };
@@ -123,9 +127,14 @@ pub(super) fn open(home: Home<'_>, options: Options) -> Result<Store, OpenError>
         readers: Arc::clone(&readers),
         holder,
         clock: options.clock.clone(),
-        poison: None,
+        poison: read_only.then(|| "it lies on a read-only file system".to_owned()),
     };
-    adopt(&root, &mut writer, &mut report)?;
+    if read_only {
+        let tx = writer.meta.tx;
+        report.notes.push(format!("the file system is read-only: nothing is written, and reading ends at commit {tx}"));
+    } else {
+        adopt(&root, &mut writer, &mut report)?;
+    }
     let hub = Hub::new(&root, writer.meta.tx);
     let desk = Desk::new(writer, Checkpointer::new(&root, options.wal_size, options.journal), hub);
     let inner = Arc::new(Inner {
@@ -177,11 +186,38 @@ fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<Pat
     {
         return Err(OpenError::Network { path: root, kind: kind.to_owned() });
     }
+    safe(&root)?;
     for name in ["blobs", "open", "index"] {
         make_folder(&root.join(name))?;
     }
     segment::sync_dir(&root).map_err(io("the store's folder cannot be synced"))?;
     Ok(root)
+}
+
+/// Refuses what others could have put in place of the store, or could change under us.
+fn safe(root: &Path) -> Result<(), OpenError> {
+    let refuse =
+        |path: &Path, what: String, advice: String| Err(OpenError::Unsafe { path: path.to_owned(), what, advice });
+    let meta = fs::metadata(root).map_err(io("the store's folder cannot be read"))?;
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me {
+        let what = format!("belongs to user {}, and this process is user {me}", meta.uid());
+        let advice = "use it as its owner (sudo -u), or give it away: chown -R USER DIR".to_owned();
+        return refuse(root, what, advice);
+    }
+    if meta.mode() & 0o002 != 0 {
+        let what = format!("may be written by everybody (mode {:o})", meta.mode() & 0o7777);
+        return refuse(root, what, "chmod -R go= DIR".to_owned());
+    }
+    for name in ["blobs", "open", "index", "store.sqlite", "mark", "lock", "turn", "write"] {
+        let path = root.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+            let advice =
+                "put the file or folder itself in the link's place; only the store's folder may be a link".to_owned();
+            return refuse(&path, "is a symbolic link".to_owned(), advice);
+        }
+    }
+    Ok(())
 }
 
 /// Makes the folders that are missing above a new store, each name durable: a power loss must not take the store with
@@ -230,14 +266,10 @@ fn shared_lock(file: &mut LockFile, patience: Duration, root: &Path) -> Result<L
 /// Why the store must be made, rebuilt or migrated before it can be used; none if it is ready.
 fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
     let path = database(root);
-    let look = || mark::trust(root, &path).map_err(io("the database file cannot be looked at"));
-    let mut trust = look()?;
-    if matches!(trust, Trust::Untrusted(_)) {
-        // A WAL checkpoint of another process may be changing the file: it holds this lock until it has noted it.
-        let mut file = mark::lock(root).map_err(lock)?;
-        let _quiet = file.shared_blocking().map_err(lock)?;
-        trust = look()?;
+    if swap::is_ready(root) {
+        return Ok(Some("a repair was cut off before its end".to_owned()));
     }
+    let trust = mark::settled(root, &path).map_err(lock)?;
     match trust {
         Trust::Missing => return Ok(Some("there is no database".to_owned())),
         Trust::Untrusted(why) => return Ok(Some(format!("the database is not trusted: {why}"))),
@@ -287,6 +319,10 @@ fn make_ready(
         }
         let shared = shared_lock(file, options.patience, root)?;
         let Some(why) = is_ready(root)? else { return Ok(shared) };
+        checkpoint::complete(root, options.journal).map_err(|source| OpenError::Io {
+            what: "a WAL checkpoint that was cut off cannot be completed".to_owned(),
+            source,
+        })?;
         if start.elapsed() > brief {
             return Err(OpenError::InUse { path: root.to_owned(), why });
         }
@@ -338,11 +374,8 @@ fn moved(root: &Path, writer: &mut Writer) -> Result<bool, OpenError> {
 
 /// Readers' connections, opened when first needed.
 fn pool(path: &Path, most: u32) -> Pool<SqliteConnectionManager> {
-    let manager = SqliteConnectionManager::file(path)
-        .with_flags(
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
-        )
-        .with_init(|conn| sqlite::prepare_reader(conn));
+    let (name, flags) = sqlite::reading(path);
+    let manager = SqliteConnectionManager::file(name).with_flags(flags).with_init(|conn| sqlite::prepare_reader(conn));
     Pool::builder()
         .max_size(most.max(1))
         .min_idle(Some(0))
@@ -406,13 +439,13 @@ impl Writer {
             self.conn.execute_batch(stmt::meta::COMMIT).map_err(super::writer::sql_error)?;
             Ok(value)
         });
-        if result.is_err() {
+        result.map_err(|error| {
             self.undo();
             if let Ok(meta) = Meta::read(&self.conn) {
                 self.meta = meta;
             }
-        }
-        result
+            error.told_by(self.readers.dir())
+        })
     }
 
     fn level_now(&mut self) -> Result<(), CommitError> {

@@ -4,12 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
 use super::commit::{Claim, Guard, Pending, Work};
 use super::error::CommitError;
 use super::lease::Holder;
 use super::level::{self, FromLog, LevelError, Meta};
+use super::lookup::KeyRow;
 use crate::clock::Clock;
 use crate::journal::{Lines, TxHeader};
 use crate::model::{Digest, Tx};
@@ -58,7 +59,13 @@ impl Writer {
     pub(super) fn group(&mut self, queue: &mut VecDeque<Arc<Pending>>) -> Answers {
         let mut members = Vec::new();
         let mut refused = Vec::new();
-        let outcome = self.try_group(queue, &mut members, &mut refused);
+        let outcome = self.try_group(queue, &mut members, &mut refused).map_err(|fault| match fault {
+            Fault::Plain(error) => Fault::Plain(error.told_by(self.readers.dir())),
+            unknown => unknown,
+        });
+        for (_, error) in &mut refused {
+            *error = error.clone().told_by(self.readers.dir());
+        }
         let mut answers: Answers = Vec::with_capacity(members.len() + refused.len());
         if let Err(fault) = outcome {
             if members.is_empty() && refused.is_empty() {
@@ -286,22 +293,10 @@ impl Writer {
                 holder: holder.unwrap_or_else(|| "nobody".to_owned()),
             });
         }
-        if let Some(key) = &work.lines.key {
-            let found: Option<(u64, u64, Vec<u8>)> = self
-                .conn
-                .prepare_cached(stmt::meta::KEY)
-                .and_then(|mut s| {
-                    s.query_row(params![row.sid, key.key], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()
-                })
-                .map_err(sql_error)?;
-            if let Some((first, events, content)) = found {
-                let (session, key_text) = (session.clone(), key.key.clone());
-                return Err(if content == key.content.0 {
-                    CommitError::Repeated { session, key: key_text, first_event: first, events }
-                } else {
-                    CommitError::KeyConflict { session, key: key_text }
-                });
-            }
+        if let Some(key) = &work.lines.key
+            && let Some(found) = KeyRow::find(&self.conn, row.sid, &key.key).map_err(sql_error)?
+        {
+            return Err(found.refusal(key));
         }
         if row.last_event + 1 != guard.first_event.0 || row.digest != guard.before {
             return Err(CommitError::Behind { session: session.clone() });

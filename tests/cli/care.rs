@@ -43,3 +43,162 @@ fn damage_is_found_and_exits_with_4() {
     assert_eq!(text.code, 4);
     assert!(text.out.starts_with("check deep - "), "{}", text.out);
 }
+
+fn segment(home: &Home) -> std::path::PathBuf {
+    home.path().join(".headwater/blobs/0000000001.seg")
+}
+
+/// Changes a byte in the middle of the log, and of the events nothing is lost: the rows know them.
+#[test]
+fn a_repair_is_planned_then_done() {
+    let home = Home::demo();
+    let events = home.ok(&["stream", "demo"]);
+    let plan = home.json(&["repair"]);
+    assert_eq!((&plan["repair/mode"], &plan["status"]), (&"plan".into(), &"sound".into()));
+    assert_eq!(
+        keys(&plan),
+        [
+            "commits",
+            "damaged",
+            "events-from-rows",
+            "hurt",
+            "log",
+            "payloads",
+            "quarantine",
+            "records-lost",
+            "repair/mode",
+            "rows",
+            "segments",
+            "status"
+        ]
+    );
+    let mut bytes = std::fs::read(segment(&home)).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[used / 2] ^= 0x10;
+    std::fs::write(segment(&home), &bytes).unwrap();
+    let plan = home.json(&["repair"]);
+    assert_ne!(plan["status"], "sound");
+    assert!(!items(&plan["damaged"]).is_empty() && plan["quarantine"].is_null());
+    assert_eq!(std::fs::read(segment(&home)).unwrap(), bytes, "a plan changes nothing");
+    assert_eq!(home.run(&["check"]).code, 4);
+    let text = home.ok(&["repair"]);
+    assert!(text.starts_with("repair plan - ") && text.contains("headwater repair --yes"), "{text}");
+
+    let done = home.json(&["repair", "--yes"]);
+    assert_eq!(
+        (&done["repair/mode"], &done["commits"], &done["hurt"]),
+        (&"applied".into(), &plan["commits"], &plan["hurt"])
+    );
+    let quarantine = std::path::PathBuf::from(done["quarantine"].as_str().unwrap());
+    assert!(quarantine.join("manifest.json").is_file());
+    assert_eq!(std::fs::read(quarantine.join("blobs/0000000001.seg")).unwrap(), bytes, "nothing is deleted");
+    assert_eq!(home.ok(&["stream", "demo"]), events);
+    let check = home.run(&["check", "--json"]);
+    let check: serde_json::Value = serde_json::from_str(&check.out).unwrap();
+    assert!(items(&check["issues"]).iter().all(|issue| issue["code"] == "payload-lost"), "{check}");
+    assert!(home.ok(&["repair"]).contains("nothing to repair"));
+}
+
+/// A repair is killed at each call by which it changes a name or a file: whatever is left opens, or can be repaired again, and
+/// holds every event.
+#[test]
+fn a_repair_killed_anywhere_is_brought_to_its_end_or_begun_again() {
+    let traced = std::process::Command::new("strace").arg("-V").output().is_ok_and(|ran| ran.status.success());
+    if !traced {
+        println!("skipped: a_repair_killed_anywhere_is_brought_to_its_end_or_begun_again: no strace");
+        return;
+    }
+    let whole = Home::demo();
+    let events = whole.ok(&["stream", "demo"]);
+    let mut bytes = std::fs::read(segment(&whole)).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[used / 2] ^= 0x10;
+    std::fs::write(segment(&whole), &bytes).unwrap();
+    let mut killed = 0;
+    for call in ["rename", "renameat2", "unlink,unlinkat", "fsync,fdatasync", "mkdir"] {
+        for nth in 1..40 {
+            let home = Home::new();
+            let from = whole.path().join(".headwater");
+            assert!(std::process::Command::new("cp").arg("-r").arg(from).arg(home.path()).status().unwrap().success());
+            let ran = std::process::Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+                .args(["-e", &format!("inject={call}:signal=KILL:when={nth}")])
+                .arg(assert_cmd::cargo::cargo_bin!("headwater"))
+                .args(["repair", "--yes"])
+                .current_dir(home.path())
+                .output()
+                .unwrap();
+            let place = format!("killed at {call} {nth}");
+            if ran.status.success() {
+                assert!(nth > 1 || call == "renameat2" || call == "mkdir", "{call} was never met");
+                break;
+            }
+            killed += 1;
+            // As if nothing had happened, or brought to its end by this.
+            let again = home.run(&["repair", "--yes", "--json"]);
+            assert_eq!(again.code, 0, "{place}: {}", again.err);
+            let stream = home.run(&["stream", "demo"]);
+            assert_eq!((stream.code, &stream.out), (0, &events), "{place}: {}", stream.err);
+            let check: serde_json::Value = serde_json::from_str(&home.run(&["check", "--json"]).out).unwrap();
+            let bad = items(&check["issues"]).iter().any(|issue| issue["code"] != "payload-lost");
+            assert!(!bad, "{place}: {check}");
+        }
+    }
+    assert!(killed > 10, "{killed}");
+}
+
+#[test]
+fn a_backup_is_made_and_restored() {
+    let home = Home::demo();
+    let events = home.ok(&["stream", "demo"]);
+    for dest in ["copy", "copy.tar"] {
+        let backup = home.json(&["backup", dest]);
+        assert_eq!(keys(&backup), ["bytes", "commits", "copied", "segments", "to", "verified"]);
+        let target = format!("{dest}.restored");
+        let restored = home.json(&["restore-backup", dest, &target]);
+        assert_eq!((&restored["commits"], &restored["to"]), (&backup["commits"], &target.as_str().into()));
+        assert_eq!(home.ok(&["stream", "demo", "--store", &target]), events);
+        assert_eq!(home.error(&["restore-backup", dest, &target])["kind"], "exists");
+    }
+    assert_eq!(home.error(&["backup", "copy.tar"])["kind"], "exists");
+    assert_eq!(home.error(&["restore-backup", "nothing", "new"])["kind"], "not-found");
+    assert!(home.ok(&["backup", "copy"]).contains("verified"));
+}
+
+#[test]
+fn stats_tell_what_sessions_cost() {
+    let home = Home::demo();
+    home.ok(&["fork", "demo", "add three numbers", "--script", "simple", "--name", "demo-2"]);
+    let stats = home.json(&["stats"]);
+    assert_eq!(keys(&stats), ["commits", "database", "leases", "log", "payloads", "segments", "sessions", "wal"]);
+    let sessions = items(&stats["sessions"]);
+    assert_eq!(sessions.len(), 2);
+    let of = |name: &str| sessions.iter().find(|session| session["session"] == name).unwrap();
+    assert!(of("demo")["own"].as_u64() > Some(0) && of("demo-2")["shared"].as_u64() > Some(0), "{stats}");
+    let sum: u64 = sessions.iter().map(|session| session["own"].as_u64().unwrap()).sum();
+    assert!(sum < stats["payloads"]["stored"].as_u64().unwrap(), "what both name is nobody's own");
+    assert!(stats["payloads"]["dedupe"].as_f64() > Some(1.0) && stats["log"].as_u64() > Some(0));
+    assert!(home.ok(&["stats"]).contains("demo-2"));
+}
+
+#[test]
+fn an_anchor_tells_a_store_that_was_rolled_back() {
+    let home = Home::demo();
+    home.ok(&["backup", "old"]);
+    home.ok(&["resume", "demo", "add three numbers", "--script", "simple"]);
+    let head = home.json(&["head", "demo"]);
+    assert_eq!(head["current"], true);
+    let exported = home.json(&["head", "demo", "--export", "demo.anchor"]);
+    assert_eq!(keys(&exported), ["digest", "file", "head", "heads", "tx"]);
+    assert_eq!(exported["head"], head["head"]);
+    assert_eq!(home.error(&["head", "demo", "--export", "demo.anchor"])["kind"], "exists");
+    let check = home.json(&["check", "--anchor", "demo.anchor"]);
+    assert_eq!((&check["check/mode"], &check["status"]), (&"anchor".into(), &"ok".into()));
+    let ran = home.run(&["check", "--anchor", "demo.anchor", "--json", "--store", "old"]);
+    assert_eq!(ran.code, 4);
+    let check: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let codes: Vec<_> = items(&check["issues"]).iter().map(|issue| issue["code"].as_str().unwrap()).collect();
+    assert!(codes.contains(&"anchor-behind") && codes.contains(&"anchor-head"), "{codes:?}");
+    std::fs::write(home.path().join("no.anchor"), "hello\n").unwrap();
+    assert_eq!(home.error(&["check", "--anchor", "no.anchor"])["kind"], "bad-anchor");
+}

@@ -116,7 +116,10 @@ fn manual_pages_say_what_help_says() {
             let heading = if section.contains(' ') { format!(".SH \"{section}\"") } else { format!(".SH {section}") };
             assert!(page.contains(&heading), "{verb}: {section}: {page}");
         }
-        assert!(read("pages/man1/headwater.1").contains(&format!("headwater\\-{verb}(1)")), "{verb}");
+        assert!(
+            read("pages/man1/headwater.1").contains(&format!("headwater\\-{}(1)", verb.replace('-', "\\-"))),
+            "{verb}"
+        );
     }
     // As a reader sees it.
     if !is_there("groff") {

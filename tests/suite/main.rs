@@ -1,6 +1,8 @@
 //! What the library promises, one small module for each behaviour.
 
 mod answers;
+mod backup;
+mod checks;
 mod contract;
 mod copies;
 mod exchange;
@@ -8,13 +10,17 @@ mod facts;
 mod files;
 mod format;
 mod fractal;
+mod leases;
 mod life;
 mod model;
 mod observed;
+mod opening;
 mod payloads;
 mod pins;
 mod pixir;
 mod references;
+mod refusals;
+mod repair;
 mod shell;
 mod subscriptions;
 mod tools;

@@ -230,7 +230,7 @@ impl Step<'_> {
     /// Makes the rows of a head from its root, which must fit the log it is in.
     fn add_head(&mut self, event: &Event, head: &HeadId, row: &mut SessionRow) -> Result<i64, ApplyError> {
         let place = self.find(&head.0)?;
-        let bytes = self.fetch.fetch(&head.0, &place).map_err(ApplyError::Payload)?;
+        let bytes = self.bytes(&head.0, &place)?;
         let root: Root = serde_json::from_slice(&bytes)
             .map_err(|error| ApplyError::Contradicts(format!("the root of {head} cannot be read: {error}")))?;
         if root.version > Root::VERSION {

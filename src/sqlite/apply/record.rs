@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{ApplyError, BlobPlace, FramePlace, Step, find_blob, missing};
+use super::{ApplyError, BlobPlace, FramePlace, IN_PARTS, PRESENT, Step, find_blob, missing};
+use crate::blob::codec::Codec;
 use crate::model::{Digest, HeadId, Record};
 use crate::sqlite::stmt;
 
@@ -89,13 +90,15 @@ impl Step<'_> {
             Record::PayloadErased { hash } => {
                 let bid = self.blob(hash)?;
                 self.conn.prepare_cached(stmt::blob::ERASE)?.execute([bid])?;
+                self.fresh.remove(hash);
             }
-            Record::GcDone { .. } => {}
+            Record::GcDone { .. } | Record::RepairDone { .. } => {}
         }
         Ok(())
     }
 
-    /// Adds a payload's row; none is made when the payload is there already.
+    /// Adds a payload's row; none is made when the payload is there already. One that was erased or lost is given its
+    /// new place, and gives its row's number as a new one does.
     fn add_blob(
         &mut self,
         hash: &Digest,
@@ -104,27 +107,40 @@ impl Step<'_> {
         place: Option<FramePlace>,
         parts: Option<&[i64]>,
     ) -> Result<(), ApplyError> {
-        if find_blob(self.conn, hash)?.is_some() {
+        let found = find_blob(self.conn, hash)?;
+        // The frame of a payload that is lost may stand where it was; what takes its place must be more than that.
+        let lost_again = place.is_some_and(|place| place.codec == Codec::LOST.0);
+        if found.is_some_and(|found| found.holds_bytes() || lost_again) {
             return Ok(());
         }
-        let state = i64::from(parts.is_some());
+        let state = if parts.is_some() { IN_PARTS } else { PRESENT };
         if parts.is_none() && place.is_none() {
             return Err(missing("the frame of payload", hash));
+        }
+        let (segment, offset) = (place.map(|p| p.at.segment), place.map(|p| p.at.offset));
+        let (stored, codec) = (place.map_or(0, |p| p.stored), place.map_or(0, |p| p.codec));
+        let at = place.map(|p| p.at);
+        let parts = parts.map(|bids| serde_json::json!(bids).to_string());
+        if let Some(found) = found {
+            self.conn
+                .prepare_cached(stmt::blob::PLACE_AGAIN)?
+                .execute(params![found.bid, segment, offset, stored, codec, state, parts])?;
+            self.fresh.insert(*hash, BlobPlace { at, stored, codec, state, ..found });
+            return Ok(());
         }
         self.conn.prepare_cached(stmt::blob::ADD)?.execute(params![
             hash.0.as_slice(),
             size,
-            place.map(|p| p.at.segment),
-            place.map(|p| p.at.offset),
-            place.map_or(0, |p| p.stored),
-            place.map_or(0, |p| p.codec),
+            segment,
+            offset,
+            stored,
+            codec,
             media,
             state,
-            parts.map(|bids| serde_json::json!(bids).to_string())
+            parts
         ])?;
         let bid = self.conn.last_insert_rowid();
-        let place = BlobPlace { bid, size, at: place.map(|p| p.at), stored: place.map_or(0, |p| p.stored), state };
-        self.fresh.insert(*hash, place);
+        self.fresh.insert(*hash, BlobPlace { bid, size, at, stored, codec, state });
         Ok(())
     }
 }

@@ -35,6 +35,7 @@ pub(crate) const ADD_KEY: &str =
 pub(crate) const LEASE: &str = "SELECT holder, fence, who FROM hw_lease WHERE sid = ?1";
 pub(crate) const TAKE_LEASE: &str = "INSERT INTO hw_lease (sid, holder, fence, who, at) VALUES (?1, ?2, ?3, ?4, ?5)
      ON CONFLICT (sid) DO UPDATE SET holder = ?2, fence = ?3, who = ?4, at = ?5";
+pub(crate) const FORGET_LEASES: &str = "DELETE FROM hw_lease";
 /// A lease that is given back keeps its fence: the next one must be greater.
 pub(crate) const GIVE_LEASE_BACK: &str =
     "UPDATE hw_lease SET holder = '', who = '' WHERE sid = ?1 AND holder = ?2 AND fence = ?3";

@@ -1,23 +1,33 @@
 //! `check`: quick looks at structure, deep reads every frame and compares every row with what the log says.
 
+pub mod codes;
+pub(super) mod compare;
+mod files;
+pub(super) mod head;
+pub(super) mod log;
+mod roots;
+pub(super) mod structure;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::{compare, log};
+use super::anchor::{self, Anchor};
 use crate::model::HeadId;
 use crate::progress::{Observer, Progress, Unit};
 use crate::segment::{LockError, LockFile};
-use crate::sqlite::open as sqlite;
+use crate::sqlite::{open as sqlite, stmt};
+use crate::store::error::chain;
 use crate::store::level::Meta;
 use crate::store::mark::{self, Trust};
 use crate::store::open::database;
 use crate::view::types::{CheckReport, Issue};
+use codes::Code;
 
 /// How much is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
     /// Structure: what rows refer to exists, and the log is as long as they say.
     Quick,
@@ -25,6 +35,8 @@ pub enum Mode {
     Deep,
     /// One head: its root, the chain of its sessions' events, its payloads.
     Head(HeadId),
+    /// Whether the store is still the one that an anchor was taken of: see [`super::Anchor`].
+    Anchor(Box<Anchor>),
 }
 
 /// Why nothing could be checked.
@@ -33,13 +45,16 @@ pub enum Mode {
 pub enum CheckError {
     /// There is no store there.
     #[error("there is no store at {0}")]
-    NotFound(std::path::PathBuf),
+    NotFound(PathBuf),
     /// The store is being rebuilt, migrated or repaired.
     #[error("the store is being rebuilt, migrated or repaired")]
     InUse,
     /// There is no such head.
     #[error("no head {0}")]
     NoHead(HeadId),
+    /// A newer version wrote the store.
+    #[error("the store has a newer format: {0}")]
+    Newer(String),
     /// A file could not be read, for a reason that is no damage.
     #[error("{what}")]
     Io {
@@ -53,30 +68,30 @@ pub enum CheckError {
 
 /// What is found on the way.
 #[derive(Default)]
-pub(super) struct Findings {
-    pub(super) counts: BTreeMap<&'static str, u64>,
-    pub(super) issues: Vec<Issue>,
+pub(in crate::care) struct Findings {
+    pub(in crate::care) counts: BTreeMap<&'static str, u64>,
+    pub(in crate::care) issues: Vec<Issue>,
+    shown: BTreeMap<&'static str, usize>,
 }
 
 /// Issues of one code before the rest is only counted: a lost page can make a million.
 const SHOWN: usize = 100;
 
 impl Findings {
-    pub(super) fn issue(&mut self, code: &'static str, place: impl Into<String>, advice: &str) {
-        if self.issues.iter().filter(|issue| issue.code == code).count() < SHOWN {
-            self.issues.push(Issue { code, place: place.into(), advice: advice.to_owned() });
+    pub(in crate::care) fn issue(&mut self, code: Code, place: impl Into<String>) {
+        let shown = self.shown.entry(code.name).or_default();
+        *shown += 1;
+        if *shown <= SHOWN {
+            self.issues.push(Issue { code: code.name, place: place.into(), advice: code.advice.to_owned() });
         } else {
             self.count("issues-not-shown", 1);
         }
     }
 
-    pub(super) fn count(&mut self, what: &'static str, by: u64) {
+    pub(in crate::care) fn count(&mut self, what: &'static str, by: u64) {
         *self.counts.entry(what).or_default() += by;
     }
 }
-
-pub(super) const FROM_LOG: &str = "the log has it: close every process that uses the store, remove store.sqlite with its -wal and -shm, and open the store to rebuild the rows";
-pub(super) const FROM_BACKUP: &str = "bring this segment back from a backup; the rows still show what it held";
 
 /// Checks the store at `root`, open elsewhere or not, and changes nothing in it.
 ///
@@ -93,33 +108,38 @@ pub fn check(root: &Path, mode: Mode) -> Result<CheckReport, CheckError> {
 ///
 /// Those of [`check`].
 pub fn check_observed(root: &Path, mode: Mode, observer: &Observer) -> Result<CheckReport, CheckError> {
-    let io = |what: &str| {
-        let what = what.to_owned();
-        move |source: std::io::Error| CheckError::Io { what, source: Box::new(source) }
-    };
     let path = database(root);
     if !root.join("blobs").is_dir() && !path.exists() {
         return Err(CheckError::NotFound(root.to_owned()));
     }
-    let mut lock = LockFile::open(&root.join("lock")).map_err(lock_error)?;
-    let _open = lock.shared(Duration::from_secs(10)).map_err(lock_error)?;
-    let trust = mark::trust(root, &path).map_err(io("the database file cannot be looked at"))?;
+    // Whoever opens a store makes this file first: without it there is nobody to wait for.
+    let mut lock = LockFile::open_existing(&root.join("lock")).map_err(lock_error)?;
+    let _open = lock.as_mut().map(|lock| lock.shared(Duration::from_secs(10))).transpose().map_err(lock_error)?;
+    unlocked(root, &mode, observer)
+}
+
+/// The same, for one who holds the store's lock.
+pub(in crate::care) fn unlocked(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, CheckError> {
+    let path = database(root);
+    let trust = mark::settled(root, &path).map_err(lock_error)?;
     let mut found = Findings::default();
+    files::look(root, &mut found).map_err(|source| CheckError::Io {
+        what: "the store's folder cannot be read".to_owned(),
+        source: Box::new(source),
+    })?;
+    if crate::store::swap::is_ready(root) {
+        found.issue(codes::REPAIR_CUT_OFF, "repair");
+    }
     if trust == Trust::Missing {
-        found.issue(
-            "database-missing",
-            path.display().to_string(),
-            "open the store: the rows are rebuilt from the log",
-        );
+        found.issue(codes::DATABASE_MISSING, path.display().to_string());
         log::go_through(&root.join("blobs"), None, observer, &mut found);
     } else {
         match look(&path, root, mode, observer, &mut found) {
             Ok(()) => {}
             Err(Looked::Check(error)) => return Err(error),
             Err(Looked::Database(error)) => {
-                let why = crate::store::error::chain(&error);
-                found.issue("database-unreadable", format!("store.sqlite: {why}"), FROM_LOG);
-                if mode == Mode::Deep {
+                found.issue(codes::DATABASE_UNREADABLE, format!("store.sqlite: {}", chain(&error)));
+                if *mode == Mode::Deep {
                     log::go_through(&root.join("blobs"), None, observer, &mut found);
                 }
             }
@@ -129,11 +149,12 @@ pub fn check_observed(root: &Path, mode: Mode, observer: &Observer) -> Result<Ch
         Mode::Quick => "quick",
         Mode::Deep => "deep",
         Mode::Head(_) => "head",
+        Mode::Anchor(_) => "anchor",
     };
     Ok(CheckReport { mode, counts: found.counts, issues: found.issues, trusted: trust == Trust::Trusted })
 }
 
-pub(super) enum Looked {
+pub(in crate::care) enum Looked {
     Check(CheckError),
     Database(rusqlite::Error),
 }
@@ -144,40 +165,48 @@ impl From<rusqlite::Error> for Looked {
     }
 }
 
-fn look(path: &Path, root: &Path, mode: Mode, observer: &Observer, found: &mut Findings) -> Result<(), Looked> {
+fn look(path: &Path, root: &Path, mode: &Mode, observer: &Observer, found: &mut Findings) -> Result<(), Looked> {
     let conn = sqlite::reader(path)?;
+    if let Ok(version) = crate::sqlite::migrate::version(&conn)
+        && version > crate::sqlite::migrate::KNOWN
+    {
+        let known = crate::sqlite::migrate::KNOWN;
+        let what = format!("its schema has version {version}, this version knows {known}");
+        return Err(Looked::Check(CheckError::Newer(what)));
+    }
     // One point of the rows, whoever writes meanwhile.
-    conn.execute_batch("BEGIN")?;
+    conn.execute_batch(stmt::meta::BEGIN_READ)?;
     let meta = Meta::read(&conn)?;
     let blobs = root.join("blobs");
     match mode {
         Mode::Quick => {
             log::ends(&blobs, &meta, found);
-            compare::structure(&conn, found)?;
+            structure::look(&conn, found)?;
         }
         Mode::Deep => {
             observer.tell(Progress { stage: "checking the database's pages", done: 0, total: 0, unit: Unit::Items });
             integrity(&conn, found)?;
-            compare::structure(&conn, found)?;
+            structure::look(&conn, found)?;
             let sound = log::go_through(&blobs, Some(&meta), observer, found);
             if sound {
                 compare::rows(&conn, &blobs, &meta, observer, found)?;
             }
         }
-        Mode::Head(head) => log::head(&conn, &blobs, &meta, &head, found)?,
+        Mode::Head(head) => head::prove(&conn, &blobs, &meta, head, found)?,
+        Mode::Anchor(anchor) => anchor::compare(&conn, &blobs, &meta, anchor, found)?,
     }
-    conn.execute_batch("COMMIT")?;
+    conn.execute_batch(stmt::meta::COMMIT)?;
     Ok(())
 }
 
 /// SQLite's own check: of pages, indexes, and the order of keys.
-fn integrity(conn: &Connection, found: &mut Findings) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare("PRAGMA integrity_check(20)")?;
+pub(super) fn integrity(conn: &Connection, found: &mut Findings) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare(stmt::care::INTEGRITY)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let text: String = row.get(0)?;
         if text != "ok" {
-            found.issue("database-corrupt", format!("store.sqlite: {text}"), FROM_LOG);
+            found.issue(codes::DATABASE_CORRUPT, format!("store.sqlite: {text}"));
         }
     }
     Ok(())

@@ -1,0 +1,278 @@
+//! All that is whole in the segments, those set aside included: commits by number, payloads by hash.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::RepairError;
+use crate::blob::{self, codec::Codec};
+use crate::journal::{Commit, TxHeader};
+use crate::model::line::Item;
+use crate::model::{Digest, Record, SessionId};
+use crate::segment::{self, Frame, Kind, Piece, Position, ReadError, Salvage, SegmentError};
+
+/// A frame in one of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: usize,
+    pub(super) offset: u64,
+}
+
+/// A commit found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) place: Place,
+    pub(super) end: u64,
+    pub(super) head: TxHeader,
+    pub(super) digest: Digest,
+    /// In the part of its segment that counts.
+    pub(super) live: bool,
+    /// Sessions of its events, with their first and last.
+    pub(super) sessions: Vec<(SessionId, u64, u64)>,
+}
+
+struct File {
+    path: PathBuf,
+    /// Of a segment in the log's own folder; none for one set aside.
+    number: Option<u64>,
+}
+
+/// What is left.
+pub(super) struct Sources {
+    files: Vec<File>,
+    open: RefCell<VecDeque<(usize, Rc<Salvage>)>>,
+    pub(super) commits: BTreeMap<u64, Vec<Found>>,
+    payloads: HashMap<Digest, Place>,
+    /// Segments of the log that are not whole in the part that counts.
+    pub(super) dirty: Vec<u64>,
+    /// Places that are damaged, for people.
+    pub(super) damaged: Vec<String>,
+}
+
+/// Files held open at once.
+const OPEN: usize = 32;
+
+impl Sources {
+    /// Reads every segment of the store: those of the log, then those set aside or in quarantine. `end` is where the rows say
+    /// that the log ends.
+    pub(super) fn read(root: &Path, end: Option<Position>) -> Result<Sources, RepairError> {
+        let blobs = root.join("blobs");
+        let io = |source| RepairError::Io { what: "the segments cannot be read".to_owned(), source: Box::new(source) };
+        let numbers = segment::list(&blobs).map_err(io)?;
+        let mut sources = Sources {
+            files: Vec::new(),
+            open: RefCell::default(),
+            commits: BTreeMap::new(),
+            payloads: HashMap::new(),
+            dirty: Vec::new(),
+            damaged: Vec::new(),
+        };
+        let last = numbers.last().copied().unwrap_or(0).max(end.map_or(0, |end| end.segment));
+        for number in 1..=last {
+            if numbers.binary_search(&number).is_err() {
+                sources.hurt(number, format!("segment {number} is missing"));
+                continue;
+            }
+            let until = live_until(&blobs, number);
+            let known = end.filter(|end| end.segment == number).map(|end| end.offset);
+            let path = segment::segment_path(&blobs, number);
+            sources.file(File { path, number: Some(number) }, until, known.or(until), number == last)?;
+        }
+        for path in set_aside(root) {
+            sources.file(File { path, number: None }, Some(0), None, false)?;
+        }
+        sources.dirty.dedup();
+        Ok(sources)
+    }
+
+    fn hurt(&mut self, number: u64, what: String) {
+        self.dirty.push(number);
+        self.damaged.push(what);
+    }
+
+    /// Reads one file: `until` is where what counts of it ends, if that is known, `at_least` how far it must reach.
+    fn file(&mut self, file: File, until: Option<u64>, at_least: Option<u64>, last: bool) -> Result<(), RepairError> {
+        let (index, number) = (self.files.len(), file.number);
+        let salvage = match Salvage::open(&file.path) {
+            Ok(salvage) => salvage,
+            Err(error @ SegmentError::Newer { .. }) => return Err(RepairError::Newer(error.to_string())),
+            Err(error @ SegmentError::Io { .. }) => {
+                return Err(RepairError::Io { what: "a segment cannot be read".to_owned(), source: Box::new(error) });
+            }
+            Err(error) => {
+                if let Some(number) = number {
+                    self.hurt(number, error.to_string());
+                }
+                return Ok(());
+            }
+        };
+        self.files.push(file);
+        if let Some(number) = number {
+            match salvage.header() {
+                Some(header) if header.number == number => {}
+                Some(header) => self.hurt(number, format!("the file of segment {number} is segment {}", header.number)),
+                None => self.hurt(number, format!("the header of segment {number}")),
+            }
+        }
+        let mut group = Group::default();
+        let whole = salvage.pieces(|piece| {
+            match piece {
+                Piece::Frame(offset, frame) => {
+                    let place = Place { file: index, offset };
+                    let live = number.is_some() && until.is_none_or(|until| offset < until);
+                    self.frame(place, &frame, live, number, &mut group);
+                }
+                Piece::Damaged(from, to) => {
+                    group = Group { broken: true, end: to, ..Group::default() };
+                    // Bytes at the end of the last segment that nothing follows are a tear, as a dead writer leaves it.
+                    let counts = until.is_none_or(|until| from < until);
+                    let beyond = at_least.is_none_or(|known| from >= known);
+                    let torn = last && beyond && until.is_none() && to >= length(&salvage);
+                    if let Some(number) = number.filter(|_| counts && !torn) {
+                        self.hurt(number, format!("bytes {from} to {to} of segment {number}"));
+                    }
+                }
+            }
+            Ok::<(), ReadError>(())
+        });
+        whole.map_err(|error| RepairError::Io {
+            what: "a segment cannot be read".to_owned(),
+            source: Box::new(error),
+        })?;
+        // Live frames that are not there at all: cut off, or zeros in their place.
+        if let (Some(number), Some(known)) = (number, at_least)
+            && group.end < known
+            && known > segment::SEGMENT_HEADER_LEN
+            && !self.dirty.contains(&number)
+        {
+            self.hurt(number, format!("segment {number} ends before {known}"));
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, place: Place, frame: &Frame, live: bool, number: Option<u64>, group: &mut Group) {
+        if frame.header.group != group.group {
+            let broken = group.broken && group.group == 0;
+            *group = Group { group: frame.header.group, broken, ..Group::default() };
+        }
+        group.end = place.offset + frame.header.frame_len();
+        match frame.header.kind {
+            Kind::Payload => {
+                let bytes = blob::codec::decode(Codec(frame.header.codec), &frame.body, blob::PART).ok();
+                let hash = bytes.map(|bytes| Digest::of(&bytes));
+                if let Some(hash) = hash {
+                    self.payloads.entry(hash).or_insert(place);
+                }
+                group.payloads.push_back((hash, frame.header.codec == Codec::LOST.0));
+            }
+            Kind::Commit => match Commit::decode(&frame.body) {
+                Ok(commit) => {
+                    let mut sessions: Vec<(SessionId, u64, u64)> = Vec::new();
+                    let mut in_order = true;
+                    for line in &commit.lines {
+                        match &line.item {
+                            Item::Event(event) => match sessions.iter_mut().find(|(id, ..)| *id == event.session) {
+                                Some(run) => run.2 = event.number.0,
+                                None => sessions.push((event.session.clone(), event.number.0, event.number.0)),
+                            },
+                            Item::Record(
+                                Record::PayloadAdded { hash, parts: None, .. } | Record::PayloadPart { hash, .. },
+                            ) => {
+                                in_order &= match group.payloads.pop_front() {
+                                    Some((found, lost)) => found == Some(*hash) || lost,
+                                    None => false,
+                                };
+                            }
+                            _ => {}
+                        }
+                    }
+                    if let Some(number) = number.filter(|_| live && !in_order && !group.broken) {
+                        self.hurt(number, format!("the payloads of commit {} in segment {number}", commit.head.tx));
+                    }
+                    let (head, digest, end) = (commit.head.clone(), commit.digest(), group.end);
+                    let tx = head.tx.0;
+                    self.commits.entry(tx).or_default().push(Found { place, end, head, digest, live, sessions });
+                }
+                Err(error) => {
+                    if let Some(number) = number.filter(|_| live) {
+                        let why = crate::store::error::chain(&error);
+                        self.hurt(number, format!("the commit at {number}:{}: {why}", place.offset));
+                    }
+                }
+            },
+        }
+    }
+
+    /// The segment of the log that a file is; none for one set aside.
+    pub(super) fn number(&self, place: Place) -> Option<u64> {
+        self.files.get(place.file).and_then(|file| file.number)
+    }
+
+    /// The frame at a place that was found before.
+    pub(super) fn read_frame(&self, place: Place) -> Result<Frame, RepairError> {
+        let io = |source: Box<dyn std::error::Error + Send + Sync>| RepairError::Io {
+            what: "a frame that was just found cannot be read again".to_owned(),
+            source,
+        };
+        let mut open = self.open.borrow_mut();
+        let salvage = match open.iter().find(|(file, _)| *file == place.file) {
+            Some((_, salvage)) => Rc::clone(salvage),
+            None => {
+                let file = self.files.get(place.file).ok_or_else(|| io("no such file".into()))?;
+                let salvage = Rc::new(Salvage::open(&file.path).map_err(|error| io(Box::new(error)))?);
+                open.truncate(OPEN - 1);
+                open.push_front((place.file, Rc::clone(&salvage)));
+                salvage
+            }
+        };
+        salvage.read_frame(place.offset).map_err(|error| io(Box::new(error)))
+    }
+
+    /// Whether a payload's bytes are somewhere.
+    pub(super) fn holds(&self, digest: &Digest) -> bool {
+        self.payloads.contains_key(digest)
+    }
+
+    /// The frame of a payload, whole.
+    pub(super) fn payload_frame(&self, digest: &Digest) -> Result<Option<Frame>, RepairError> {
+        self.payloads.get(digest).map(|place| self.read_frame(*place)).transpose()
+    }
+}
+
+/// The group of frames being read: payloads that no commit took yet.
+#[derive(Default)]
+struct Group {
+    group: u64,
+    payloads: VecDeque<(Option<Digest>, bool)>,
+    /// Something before is missing: what belongs to whom cannot be told by order.
+    broken: bool,
+    end: u64,
+}
+
+fn length(salvage: &Salvage) -> u64 {
+    salvage.file_len().unwrap_or(u64::MAX)
+}
+
+/// Where the live frames of a segment end, as far as the next segment's header tells.
+fn live_until(blobs: &Path, number: u64) -> Option<u64> {
+    let next = Salvage::open(&segment::segment_path(blobs, number + 1)).ok()?;
+    next.header().map(|header| header.predecessor_end).filter(|end| end.segment == number).map(|end| end.offset)
+}
+
+/// Segments that openings and repairs moved out of the way, in the order of their names.
+fn set_aside(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in ["set-aside", "quarantine"] {
+        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
+        for entry in entries.flatten() {
+            for below in [entry.path(), entry.path().join("blobs")] {
+                let numbers = segment::list(&below).unwrap_or_default();
+                found.extend(numbers.into_iter().map(|number| segment::segment_path(&below, number)));
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,120 @@
+//! Backups while others write, brought further, restored, refused.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use headwater::care::{self, BackupError, Mode};
+use headwater::model::{EventNumber, Role};
+use headwater::store::{Options, Store};
+
+use super::repair::{Sample, events};
+use super::tools::named;
+
+fn opens_at_once(root: &Path) -> Store {
+    let store = Store::open_with(root, Options { create: false, ..Options::default() }).unwrap();
+    assert_eq!((store.report().rebuilt.clone(), store.report().notes.clone()), (None, Vec::new()));
+    store
+}
+
+/// While one thread writes, backups go to one folder, each further than the last, and to files: each holds at least what was
+/// acknowledged before it began, opens at once, and passes a deep check.
+#[test]
+fn a_live_backup_holds_what_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { segment_size: 128 << 10, wal_size: 64 << 10, ..Options::default() };
+    let store = Store::open_with(folder.path().join("store"), options).unwrap();
+    let session = named(&store, "demo");
+    let (stop, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut n = 0_usize;
+            while !stop.load(Ordering::Relaxed) {
+                session.add_message(Role::User, format!("message {n} {}", "x".repeat(n % 700))).commit().unwrap();
+                acknowledged.store(session.counters().event, Ordering::SeqCst);
+                n += 1;
+            }
+        });
+        let to = folder.path().join("backup");
+        for round in 0..6 {
+            let before = acknowledged.load(Ordering::SeqCst);
+            let (to, target) = match round % 3 {
+                2 => {
+                    let file = folder.path().join(format!("backup-{round}.tar"));
+                    care::backup(store.root(), &file).unwrap();
+                    (file, folder.path().join(format!("restored-{round}")))
+                }
+                _ => {
+                    let report = care::backup(store.root(), &to).unwrap();
+                    assert!(round == 0 || report.copied < report.bytes, "only what grew: {report:?}");
+                    (to.clone(), folder.path().join(format!("restored-{round}")))
+                }
+            };
+            care::restore(&to, &target).unwrap();
+            let copy = opens_at_once(&target);
+            let events = copy.events(session.id()).unwrap();
+            assert!(events.len() as u64 >= before, "{} of {before}", events.len());
+            assert!(events.iter().zip(1..).all(|(event, n)| event.number == EventNumber(n)));
+            copy.close().unwrap();
+            assert_eq!(care::check(&target, Mode::Deep).unwrap().issues, []);
+        }
+        stop.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_backup_is_a_store_and_leaves_no_lease_behind() {
+    let sample = Sample::new();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&sample.root).unwrap();
+    let held = store.open_session(&"demo".parse().unwrap()).unwrap();
+    let to = folder.path().join("backup");
+    care::backup(&sample.root, &to).unwrap();
+    let again = care::backup(&sample.root, &to).unwrap();
+    assert_eq!(again.copied, 0);
+    let copy = opens_at_once(&to);
+    copy.open_session(&"demo".parse().unwrap()).unwrap();
+    copy.close().unwrap();
+    drop(held);
+    store.close().unwrap();
+    let target = folder.path().join("restored");
+    care::restore(&to, &target).unwrap();
+    assert_eq!(events(&target), sample.events);
+}
+
+/// What is in the way is never overwritten, what is damaged is not passed on as good, and what fails leaves nothing.
+#[test]
+fn what_cannot_be_done_is_refused_and_leaves_nothing() {
+    let sample = Sample::new();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("mine")).unwrap();
+    fs::write(at("mine/letter"), "dear").unwrap();
+    assert!(matches!(care::backup(&sample.root, &at("mine")), Err(BackupError::Exists { .. })));
+    assert!(matches!(care::backup(&at("none"), &at("b")), Err(BackupError::NotFound { .. })));
+    assert!(matches!(care::restore(&at("none"), &at("b")), Err(BackupError::NotFound { .. })));
+    care::backup(&sample.root, &at("backup")).unwrap();
+    care::backup(&sample.root, &at("b.tar")).unwrap();
+    assert!(matches!(care::backup(&sample.root, &at("b.tar")), Err(BackupError::Exists { .. })));
+    assert!(matches!(care::restore(&at("backup"), &at("mine")), Err(BackupError::Exists { .. })));
+    // Of another store.
+    let other = Sample::new();
+    assert!(care::backup(&other.root, &at("backup")).is_err());
+    // A byte of the archive, of the store.
+    let mut bytes = fs::read(at("b.tar")).unwrap();
+    let segment = bytes.windows(6).position(|window| window == b"\x89HWSEG").unwrap();
+    bytes[segment + 100] ^= 1;
+    fs::write(at("bad.tar"), bytes).unwrap();
+    assert!(care::restore(&at("bad.tar"), &at("restored")).is_err());
+    let mut bytes = fs::read(sample.segment(1)).unwrap();
+    bytes[600] ^= 1;
+    fs::write(sample.segment(1), bytes).unwrap();
+    assert!(care::backup(&sample.root, &at("later")).is_err());
+    let mut left: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    left.retain(|name| name != "later");
+    left.sort();
+    assert_eq!(left, ["b.tar", "backup", "bad.tar", "mine"]);
+    assert_eq!(fs::read(at("mine/letter")).unwrap(), b"dear");
+}

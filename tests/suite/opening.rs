@@ -1,0 +1,120 @@
+//! Openings that meet what a process left which died at a bad moment.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use headwater::care::{self, Mode};
+use headwater::journal::{Lines, TxHeader};
+use headwater::model::{Body, Digest, Event, EventNumber, Role, SessionStatus, Status, Timestamp, Tx};
+use headwater::segment::{self, FrameRef, Kind, Log, LogOptions, Position, SegmentReader};
+use headwater::store::{OpenError, Options, Store};
+
+use super::tools::{fresh, named, note, turn};
+
+fn segments(root: &Path) -> Vec<u64> {
+    segment::list(&root.join("blobs")).unwrap()
+}
+
+/// Where the rows of a closed store say that the log ends.
+fn end_of(root: &Path) -> (Tx, Digest, Position) {
+    let conn = rusqlite::Connection::open(root.join("store.sqlite")).unwrap();
+    conn.query_row("SELECT tx, digest, segment, offset FROM hw_tx ORDER BY tx DESC LIMIT 1", [], |row| {
+        let digest: Vec<u8> = row.get(1)?;
+        Ok((Tx(row.get(0)?), Digest::from_slice(&digest).unwrap(), Position::new(row.get(2)?, row.get(3)?)))
+    })
+    .unwrap()
+}
+
+/// A process died in the middle of a WAL checkpoint: the main file is no longer the one noted, and there is nobody to note
+/// it. While another process goes on with the store, a new one can open it all the same. A file put in the place of
+/// the one noted is still refused.
+#[test]
+fn a_checkpoint_that_was_cut_off_keeps_nobody_out() {
+    let home = fresh();
+    let root = home.store.root().to_owned();
+    let session = named(&home.store, "demo");
+    turn(&session, "what is 2 + 2?", "4").unwrap();
+    let database = root.join("store.sqlite");
+    // Its change time is what a page written to it would change.
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o600)).unwrap();
+    let second = Store::open(&root).unwrap();
+    assert_eq!(second.report().rebuilt, None);
+    assert_eq!(second.view(session.id()).unwrap(), home.store.view(session.id()).unwrap());
+    turn(&session, "and 3 + 3?", "6").unwrap();
+    assert_eq!(second.session(session.id()).unwrap().turns, 2);
+    second.close().unwrap();
+
+    let copy = root.join("copy");
+    fs::copy(&database, &copy).unwrap();
+    fs::rename(&database, root.join("theirs")).unwrap();
+    fs::rename(&copy, &database).unwrap();
+    let options = || Options { patience: std::time::Duration::from_millis(50), ..Options::default() };
+    assert!(matches!(Store::open_with(&root, options()), Err(OpenError::InUse { .. })));
+    fs::rename(root.join("theirs"), &database).unwrap();
+}
+
+/// Frames beyond the rows that make no rows: each attempt to open says so, and leaves the folder as it was.
+#[test]
+fn an_adoption_that_fails_leaves_no_segment_behind() {
+    let home = fresh();
+    let root = home.store.root().to_owned();
+    turn(&named(&home.store, "demo"), "what is 2 + 2?", "4").unwrap();
+    let super::tools::Fresh { folder: _kept, store } = home;
+    store.close().unwrap();
+    let (tx, previous, end) = end_of(&root);
+    let mut lines = Lines::default();
+    lines.push_event(&Event {
+        session: "nobody".parse().unwrap(),
+        number: EventNumber(2),
+        at: Timestamp::default(),
+        body: Body::SessionStatus(SessionStatus { status: Status::RUNNING, ended_at: None, payload: None }),
+    });
+    lines.pack();
+    let body = lines.body(&TxHeader { tx: tx.next(), at: Timestamp::default(), previous });
+    let mut log = Log::open(&root.join("blobs"), LogOptions::default()).unwrap();
+    log.append(end, tx.next().0, &[FrameRef { kind: Kind::Commit, codec: 0, body: &body }]).unwrap();
+    note(&root);
+    for _ in 0..3 {
+        assert!(matches!(Store::open(&root), Err(OpenError::Damaged { .. })));
+        assert_eq!(segments(&root), [1]);
+    }
+}
+
+/// A process died after it had copied a dead writer's commits into a segment of their own, synced and named it, and before
+/// their rows were committed. The copy is as durable as it gets: it is applied, not copied again.
+#[test]
+fn a_copy_that_was_made_durable_is_not_copied_again() {
+    let home = fresh();
+    let root = home.store.root().to_owned();
+    let super::tools::Fresh { folder, store } = home;
+    let session = named(&store, "demo");
+    turn(&session, "what is 2 + 2?", "4").unwrap();
+    drop(session);
+    store.close().unwrap();
+    // The rows as they are now, and a log that goes on.
+    let old = folder.path().join("old.sqlite");
+    fs::copy(root.join("store.sqlite"), &old).unwrap();
+    let (_, _, end) = end_of(&root);
+    let store = Store::open(&root).unwrap();
+    let session = store.open_session(&"demo".parse().unwrap()).unwrap();
+    session.add_message(Role::User, "is this still there?").commit().unwrap();
+    let events = store.events(session.id()).unwrap();
+    drop(session);
+    store.close().unwrap();
+    fs::copy(&old, root.join("store.sqlite")).unwrap();
+
+    let blobs = root.join("blobs");
+    let reader = SegmentReader::open(&blobs, end.segment).unwrap();
+    let frames: Vec<_> = reader.frames(end.offset, None).map(|frame| frame.map(|(_, frame)| frame)).collect();
+    assert!(frames.len() >= 2);
+    Log::open(&blobs, LogOptions::default()).unwrap().adopt(end, frames).unwrap();
+    note(&root);
+    assert_eq!(segments(&root), [1, 2]);
+    let store = Store::open(&root).unwrap();
+    assert_eq!((store.report().rebuilt.clone(), segments(&root)), (None, vec![1, 2]));
+    assert_eq!(store.events(&"demo".parse().unwrap()).unwrap(), events);
+    turn(&store.open_session(&"demo".parse().unwrap()).unwrap(), "and 3 + 3?", "6").unwrap();
+    store.close().unwrap();
+    assert_eq!(care::check(&root, Mode::Deep).unwrap().issues, []);
+}
