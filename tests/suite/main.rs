@@ -3,6 +3,7 @@
 mod copies;
 mod exchange;
 mod format;
+mod hostile;
 mod life;
 mod model;
 mod shell;
