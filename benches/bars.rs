@@ -87,7 +87,7 @@ fn commit() {
     BareRows::create(&path);
     let mut rows = BareRows::open(&path, 1);
     let mut texts = (0..).map(|at| prose(at + (1 << 40), 1024));
-    let mut used = Duration::ZERO;
+    let [mut used, mut zero_used, mut rows_used] = [Duration::ZERO; 3];
     let rounds = 1500;
     let [store_time, zero_time, rows_time] = in_turns(
         rounds,
@@ -99,10 +99,18 @@ fn commit() {
                 used += cpu() - before;
                 time
             },
-            &mut || zeros.write(&bytes),
+            &mut || {
+                let before = cpu();
+                let time = zeros.write(&bytes);
+                zero_used += cpu() - before;
+                time
+            },
             &mut || {
                 seed += 1;
-                rows.commit(seed)
+                let before = cpu();
+                let time = rows.commit(seed);
+                rows_used += cpu() - before;
+                time
             },
         ],
     );
@@ -119,7 +127,13 @@ fn commit() {
         &format!("{:.0} us, {:.0} us", us(store_time), us(rows_time)),
         &format!("{:.2}", us(store_time) / us(rows_time)),
     );
-    row("the same: CPU", "<= 40 us", &format!("{:.0} us", us(used) / rounds as f64), "");
+    let each = |used: Duration| us(used) / rounds as f64;
+    row(
+        "the same: CPU; of the bare write and sync; of the bare rows",
+        "<= 40 us",
+        &format!("{:.0} us, {:.0} us, {:.0} us", each(used), each(zero_used), each(rows_used)),
+        "",
+    );
     row("the same: data syncs of the log a commit", "1.0", &format!("{:.3}", groups as f64 / commits as f64), "");
     drop(one);
     drop(store);

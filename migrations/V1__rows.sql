@@ -4,13 +4,17 @@
 -- A head's hid is the bid of its root payload. Times are microseconds since 1970, UTC.
 -- A column whose set of values is open but mostly small holds an integer code for the known ones and text for the rest.
 
-CREATE TABLE hw_meta (
-  id      INTEGER PRIMARY KEY CHECK (id = 1),
-  tx      INTEGER NOT NULL,           -- the last commit applied
-  digest  BLOB NOT NULL,              -- its digest: the chain of the journal
-  segment INTEGER NOT NULL,           -- where the log ends, as these rows know it
-  offset  INTEGER NOT NULL,
-  version INTEGER NOT NULL            -- of the batch form last applied
+-- A commit writes each page it touches, so the b-trees are few: a number is looked up along the events where it grows with them, and
+-- what has versions shares one table of them.
+
+-- The commits applied. The last row says where these rows stand too: on a page that every commit writes anyway.
+CREATE TABLE hw_tx (
+  tx      INTEGER PRIMARY KEY,        -- from 1, without gap; 0 where the rows know of a log without commits
+  at      INTEGER NOT NULL,
+  -- of the last row alone, null in all others
+  digest  BLOB,                       -- its digest: the chain of the journal
+  segment INTEGER,                    -- where the log ends, as these rows know it
+  offset  INTEGER
 );
 
 CREATE TABLE hw_session (
@@ -37,11 +41,9 @@ CREATE TABLE hw_session (
   i_eval INTEGER NOT NULL DEFAULT 0, i_snapshot INTEGER NOT NULL DEFAULT 0, i_head INTEGER NOT NULL DEFAULT 0,
   i_invocation INTEGER NOT NULL DEFAULT 0, i_child INTEGER NOT NULL DEFAULT 0
 );
-CREATE INDEX hw_session_deep ON hw_session (sid) WHERE deep = 1;
 
 CREATE TABLE hw_blob (
   bid     INTEGER PRIMARY KEY,
-  prefix  INTEGER NOT NULL,           -- the first eight bytes of hash, big-endian: a short key to search by
   hash    BLOB NOT NULL,              -- BLAKE3 of the uncompressed bytes
   size    INTEGER NOT NULL,           -- uncompressed
   segment INTEGER,                    -- where its frame begins; null for a payload kept in parts, or erased
@@ -49,12 +51,12 @@ CREATE TABLE hw_blob (
   stored  INTEGER NOT NULL,           -- bytes of the frame's body
   codec   INTEGER NOT NULL,
   media   TEXT,
-  state   INTEGER NOT NULL DEFAULT 0 CHECK (state IN (0, 1, 2)) -- present, in parts, erased
+  state   INTEGER NOT NULL DEFAULT 0 CHECK (state IN (0, 1, 2)), -- present, in parts, erased
+  parts   TEXT                        -- of one in parts: their bids, in order, a JSON array
 );
-CREATE INDEX hw_blob_prefix ON hw_blob (prefix);
-CREATE TABLE hw_part (bid INTEGER NOT NULL, ord INTEGER NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (bid, ord)) WITHOUT ROWID;
+-- Five bytes tell a million payloads apart, and the rest is compared in the row.
+CREATE INDEX hw_blob_prefix ON hw_blob (substr(hash, 1, 5));
 
-CREATE TABLE hw_tx (tx INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 CREATE TABLE hw_batch_key (
   sid INTEGER NOT NULL, key TEXT NOT NULL,
   tx INTEGER NOT NULL, first_event INTEGER NOT NULL, events INTEGER NOT NULL,
@@ -72,15 +74,27 @@ CREATE TABLE hw_event (
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
 
+-- Numbers of messages, evals and snapshots grow with the events: one is found by halving, without an index.
 CREATE TABLE hw_message (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
   role NOT NULL, content INTEGER NOT NULL, chars INTEGER NOT NULL,
   turn INTEGER, call INTEGER, extra INTEGER,
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX hw_message_n ON hw_message (sid, n);
 
 -- turn, call and invocation have versions: started, then put. inherited = 1: a version, written by a fork, of a row of its source.
+CREATE TABLE hw_version (
+  sid INTEGER NOT NULL,
+  kind INTEGER NOT NULL CHECK (kind IN (7, 9, 14)), -- the code of the event that starts one: turn, call, invocation
+  n INTEGER NOT NULL, ev INTEGER NOT NULL,
+  PRIMARY KEY (sid, kind, n, ev)
+) WITHOUT ROWID;
+-- The inherited ones, by number: who looks at a source's row asks whether a fork wrote it anew.
+CREATE TABLE hw_inherited (
+  kind INTEGER NOT NULL, n INTEGER NOT NULL, sid INTEGER NOT NULL, ev INTEGER NOT NULL,
+  PRIMARY KEY (kind, n, sid, ev)
+) WITHOUT ROWID;
+
 CREATE TABLE hw_turn (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
   status TEXT NOT NULL, head_before INTEGER, input INTEGER, final INTEGER, summary INTEGER, summary_text TEXT,
@@ -88,8 +102,6 @@ CREATE TABLE hw_turn (
   inherited INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
-CREATE INDEX hw_turn_n ON hw_turn (sid, n);
-CREATE INDEX hw_turn_inherited ON hw_turn (n, sid) WHERE inherited = 1;
 
 CREATE TABLE hw_call (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
@@ -103,9 +115,6 @@ CREATE TABLE hw_call (
   inherited INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
-CREATE INDEX hw_call_n ON hw_call (sid, n);
-CREATE INDEX hw_call_child ON hw_call (child) WHERE child IS NOT NULL;
-CREATE INDEX hw_call_inherited ON hw_call (n, sid) WHERE inherited = 1;
 
 CREATE TABLE hw_eval (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
@@ -114,7 +123,6 @@ CREATE TABLE hw_eval (
   started_at INTEGER, ended_at INTEGER, extra INTEGER,
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX hw_eval_n ON hw_eval (sid, n);
 
 CREATE TABLE hw_snapshot (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
@@ -122,7 +130,6 @@ CREATE TABLE hw_snapshot (
   turn INTEGER, eval INTEGER, extra INTEGER,
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX hw_snapshot_n ON hw_snapshot (sid, n);
 
 CREATE TABLE hw_invocation (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
@@ -135,10 +142,8 @@ CREATE TABLE hw_invocation (
   inherited INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
-CREATE INDEX hw_invocation_n ON hw_invocation (sid, n);
 CREATE INDEX hw_invocation_callee ON hw_invocation (callee) WHERE callee IS NOT NULL;
 CREATE INDEX hw_invocation_child ON hw_invocation (sid, child) WHERE child IS NOT NULL;
-CREATE INDEX hw_invocation_inherited ON hw_invocation (n, sid) WHERE inherited = 1;
 
 CREATE TABLE hw_head (
   hid INTEGER PRIMARY KEY,
@@ -149,37 +154,39 @@ CREATE TABLE hw_head (
   depth INTEGER NOT NULL,             -- number of spans, its own included
   compaction INTEGER,                 -- the nearest compaction head, itself included
   ordinal INTEGER NOT NULL,
-  turn INTEGER, final INTEGER, snapshot INTEGER, vars INTEGER
+  turn INTEGER, final INTEGER, snapshot INTEGER, vars INTEGER,
+  transcript TEXT                     -- of a compaction head: what a provider would see, in its order: [[sid, from, to], ...]
 );
-CREATE INDEX hw_head_ev ON hw_head (sid, ev);
 CREATE INDEX hw_head_turn ON hw_head (sid, turn);
 
-CREATE TABLE hw_ref (sid INTEGER NOT NULL, ev INTEGER NOT NULL, hid INTEGER NOT NULL, PRIMARY KEY (sid, ev)) WITHOUT ROWID;
+-- The events that name a head of their session: head/created (made = 1), and session/ref-updated, which makes it current.
+CREATE TABLE hw_ref (
+  sid INTEGER NOT NULL, made INTEGER NOT NULL, ev INTEGER NOT NULL, hid INTEGER NOT NULL,
+  PRIMARY KEY (sid, made, ev)
+) WITHOUT ROWID;
 
 -- The spans of current heads. Every column is NOT NULL: a nullable one makes SQLite 3.40 sort everything.
 CREATE TABLE hw_span (
   sid INTEGER NOT NULL, ord INTEGER NOT NULL, -- from 1; the last is the head's depth
   source INTEGER NOT NULL, span_from INTEGER NOT NULL, span_to INTEGER NOT NULL,
-  PRIMARY KEY (sid, ord)
-) WITHOUT ROWID;
-CREATE INDEX hw_span_source ON hw_span (sid, source, span_from, span_to);
-
--- What a provider would see at a compaction head, in its order: runs of events of one session.
-CREATE TABLE hw_transcript (
-  hid INTEGER NOT NULL, position INTEGER NOT NULL,
-  source INTEGER NOT NULL, span_from INTEGER NOT NULL, span_to INTEGER NOT NULL,
-  PRIMARY KEY (hid, position)
+  PRIMARY KEY (sid, source, span_from, ord) -- asked for by event; those of one session are 64 at most
 ) WITHOUT ROWID;
 
 CREATE TABLE hw_derivation (
-  did INTEGER PRIMARY KEY, hash BLOB NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('fork', 'attach', 'restore')),
-  source INTEGER NOT NULL, source_head INTEGER NOT NULL, target INTEGER NOT NULL, target_ev INTEGER NOT NULL, at INTEGER NOT NULL
-);
+  target INTEGER NOT NULL, target_ev INTEGER NOT NULL,
+  hash BLOB NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('fork', 'attach', 'restore')),
+  source INTEGER NOT NULL, source_head INTEGER NOT NULL, at INTEGER NOT NULL,
+  tx INTEGER NOT NULL,                -- whose commit recorded it: the order of first appearance
+  PRIMARY KEY (target, target_ev, hash)
+) WITHOUT ROWID;
 CREATE INDEX hw_derivation_source ON hw_derivation (source, source_head);
-CREATE INDEX hw_derivation_target ON hw_derivation (target, target_ev);
 
 CREATE TABLE hw_alias (name TEXT PRIMARY KEY, sid INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE hw_pin (name TEXT PRIMARY KEY, bid INTEGER NOT NULL, head INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE hw_pin (
+  name TEXT PRIMARY KEY,
+  bid  INTEGER NOT NULL,              -- 0 once it was taken away: its versions go on
+  head INTEGER NOT NULL, version INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE hw_fact (n INTEGER PRIMARY KEY, tag TEXT NOT NULL, payload INTEGER NOT NULL, at INTEGER NOT NULL);
 
 -- Not in the log: a lease means nothing once its holder is gone.

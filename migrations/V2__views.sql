@@ -156,7 +156,7 @@ CREATE VIEW head AS SELECT
     || printf('.%06dZ', ((s.started_at + e.at) % 1000000 + 1000000) % 1000000)
     FROM hw_event e WHERE e.sid = h.sid AND e.ev = h.ev) AS at,
   h.hid IS s.current AS current
-FROM hw_session s JOIN hw_head h ON h.sid = s.sid;
+FROM hw_session s CROSS JOIN hw_ref r ON r.sid = s.sid AND r.made = 1 CROSS JOIN hw_head h ON h.hid = r.hid;
 
 -- Rows of each session's own log, abandoned branches included, in their latest version there; `event` has every version.
 
@@ -197,7 +197,7 @@ CREATE VIEW turn AS SELECT
     || printf('.%06dZ', (r.ended_at % 1000000 + 1000000) % 1000000) AS ended_at,
   r.inherited AS inherited
 FROM hw_session s JOIN hw_turn r ON r.sid = s.sid
-  LEFT JOIN hw_turn l ON l.sid = r.sid AND l.n = r.n AND l.ev > r.ev
+  LEFT JOIN hw_version l ON l.sid = r.sid AND l.kind = 7 AND l.n = r.n AND l.ev > r.ev
 WHERE l.ev IS NULL;
 
 CREATE VIEW call AS SELECT
@@ -231,7 +231,7 @@ CREATE VIEW call AS SELECT
     || printf('.%06dZ', (r.ended_at % 1000000 + 1000000) % 1000000) AS ended_at,
   r.inherited AS inherited
 FROM hw_session s JOIN hw_call r ON r.sid = s.sid
-  LEFT JOIN hw_call l ON l.sid = r.sid AND l.n = r.n AND l.ev > r.ev
+  LEFT JOIN hw_version l ON l.sid = r.sid AND l.kind = 9 AND l.n = r.n AND l.ev > r.ev
 WHERE l.ev IS NULL;
 
 CREATE VIEW eval AS SELECT
@@ -296,7 +296,7 @@ CREATE VIEW invocation AS SELECT
     || printf('.%06dZ', (r.ended_at % 1000000 + 1000000) % 1000000) AS ended_at,
   r.inherited AS inherited
 FROM hw_session s JOIN hw_invocation r ON r.sid = s.sid
-  LEFT JOIN hw_invocation l ON l.sid = r.sid AND l.n = r.n AND l.ev > r.ev
+  LEFT JOIN hw_version l ON l.sid = r.sid AND l.kind = 14 AND l.n = r.n AND l.ev > r.ev
 WHERE l.ev IS NULL;
 
 -- Rows visible at session/current-head. `session` is whose head it is, `source_session` whose event wrote the row. Their order is
@@ -339,8 +339,8 @@ CREATE VIEW current_message AS SELECT
     || printf('.%06dZ', ((o.started_at + e.at) % 1000000 + 1000000) % 1000000)
     FROM hw_session o JOIN hw_event e ON e.sid = o.sid WHERE o.sid = r.sid AND e.ev = r.ev) AS at,
   coalesce((SELECT p.ord > k.depth OR (p.ord = k.depth AND r.ev > k.span_to)
-      OR EXISTS (SELECT 1 FROM hw_transcript x
-        WHERE x.hid = k.hid AND x.source = r.sid AND r.ev BETWEEN x.span_from AND x.span_to)
+      OR EXISTS (SELECT 1 FROM json_each(k.transcript) x WHERE json_extract(x.value, '$[0]') = r.sid
+        AND r.ev BETWEEN json_extract(x.value, '$[1]') AND json_extract(x.value, '$[2]'))
     FROM hw_head h CROSS JOIN hw_head k ON k.hid = h.compaction WHERE h.hid = p.current), 1) AS in_transcript
 FROM hw_current_span p CROSS JOIN hw_message r ON r.sid = p.source AND r.ev BETWEEN p.span_from AND p.span_to;
 
@@ -366,7 +366,7 @@ CREATE VIEW current_turn AS SELECT
     || printf('.%06dZ', (r.ended_at % 1000000 + 1000000) % 1000000) AS ended_at,
   r.inherited AS inherited
 FROM hw_current_span p CROSS JOIN hw_turn r ON r.sid = p.source AND r.ev BETWEEN p.span_from AND p.span_to
-  LEFT JOIN hw_turn l ON l.sid = r.sid AND l.n = r.n AND l.ev > r.ev AND (l.ev <= p.span_to OR
+  LEFT JOIN hw_version l ON l.sid = r.sid AND l.kind = 7 AND l.n = r.n AND l.ev > r.ev AND (l.ev <= p.span_to OR
     CASE p.deep
       WHEN 0 THEN EXISTS (SELECT 1 FROM hw_span q
         WHERE q.sid = p.viewer AND q.source = l.sid AND l.ev BETWEEN q.span_from AND q.span_to)
@@ -375,7 +375,7 @@ FROM hw_current_span p CROSS JOIN hw_turn r ON r.sid = p.source AND r.ev BETWEEN
           SELECT p.current UNION ALL SELECT h.up FROM up CROSS JOIN hw_head h ON h.hid = up.hid WHERE h.up IS NOT NULL)
         SELECT 1 FROM up CROSS JOIN hw_head q ON q.hid = up.hid
         WHERE q.sid = l.sid AND l.ev BETWEEN q.span_from AND q.span_to) END)
-  LEFT JOIN hw_turn f ON f.inherited = 1 AND f.n = CASE WHEN p.source <> p.viewer THEN r.n END AND f.sid <> r.sid AND
+  LEFT JOIN hw_inherited f ON f.kind = 7 AND f.n = CASE WHEN p.source <> p.viewer THEN r.n END AND f.sid <> r.sid AND
     CASE p.deep
       WHEN 0 THEN EXISTS (SELECT 1 FROM hw_span q
         WHERE q.sid = p.viewer AND q.source = f.sid AND f.ev BETWEEN q.span_from AND q.span_to AND q.ord > p.ord)
@@ -419,7 +419,7 @@ CREATE VIEW current_call AS SELECT
     || printf('.%06dZ', (r.ended_at % 1000000 + 1000000) % 1000000) AS ended_at,
   r.inherited AS inherited
 FROM hw_current_span p CROSS JOIN hw_call r ON r.sid = p.source AND r.ev BETWEEN p.span_from AND p.span_to
-  LEFT JOIN hw_call l ON l.sid = r.sid AND l.n = r.n AND l.ev > r.ev AND (l.ev <= p.span_to OR
+  LEFT JOIN hw_version l ON l.sid = r.sid AND l.kind = 9 AND l.n = r.n AND l.ev > r.ev AND (l.ev <= p.span_to OR
     CASE p.deep
       WHEN 0 THEN EXISTS (SELECT 1 FROM hw_span q
         WHERE q.sid = p.viewer AND q.source = l.sid AND l.ev BETWEEN q.span_from AND q.span_to)
@@ -428,7 +428,7 @@ FROM hw_current_span p CROSS JOIN hw_call r ON r.sid = p.source AND r.ev BETWEEN
           SELECT p.current UNION ALL SELECT h.up FROM up CROSS JOIN hw_head h ON h.hid = up.hid WHERE h.up IS NOT NULL)
         SELECT 1 FROM up CROSS JOIN hw_head q ON q.hid = up.hid
         WHERE q.sid = l.sid AND l.ev BETWEEN q.span_from AND q.span_to) END)
-  LEFT JOIN hw_call f ON f.inherited = 1 AND f.n = CASE WHEN p.source <> p.viewer THEN r.n END AND f.sid <> r.sid AND
+  LEFT JOIN hw_inherited f ON f.kind = 9 AND f.n = CASE WHEN p.source <> p.viewer THEN r.n END AND f.sid <> r.sid AND
     CASE p.deep
       WHEN 0 THEN EXISTS (SELECT 1 FROM hw_span q
         WHERE q.sid = p.viewer AND q.source = f.sid AND f.ev BETWEEN q.span_from AND q.span_to AND q.ord > p.ord)
@@ -507,7 +507,7 @@ CREATE VIEW current_invocation AS SELECT
     || printf('.%06dZ', (r.ended_at % 1000000 + 1000000) % 1000000) AS ended_at,
   r.inherited AS inherited
 FROM hw_current_span p CROSS JOIN hw_invocation r ON r.sid = p.source AND r.ev BETWEEN p.span_from AND p.span_to
-  LEFT JOIN hw_invocation l ON l.sid = r.sid AND l.n = r.n AND l.ev > r.ev AND (l.ev <= p.span_to OR
+  LEFT JOIN hw_version l ON l.sid = r.sid AND l.kind = 14 AND l.n = r.n AND l.ev > r.ev AND (l.ev <= p.span_to OR
     CASE p.deep
       WHEN 0 THEN EXISTS (SELECT 1 FROM hw_span q
         WHERE q.sid = p.viewer AND q.source = l.sid AND l.ev BETWEEN q.span_from AND q.span_to)
@@ -516,7 +516,7 @@ FROM hw_current_span p CROSS JOIN hw_invocation r ON r.sid = p.source AND r.ev B
           SELECT p.current UNION ALL SELECT h.up FROM up CROSS JOIN hw_head h ON h.hid = up.hid WHERE h.up IS NOT NULL)
         SELECT 1 FROM up CROSS JOIN hw_head q ON q.hid = up.hid
         WHERE q.sid = l.sid AND l.ev BETWEEN q.span_from AND q.span_to) END)
-  LEFT JOIN hw_invocation f ON f.inherited = 1 AND f.n = CASE WHEN p.source <> p.viewer THEN r.n END AND f.sid <> r.sid AND
+  LEFT JOIN hw_inherited f ON f.kind = 14 AND f.n = CASE WHEN p.source <> p.viewer THEN r.n END AND f.sid <> r.sid AND
     CASE p.deep
       WHEN 0 THEN EXISTS (SELECT 1 FROM hw_span q
         WHERE q.sid = p.viewer AND q.source = f.sid AND f.ev BETWEEN q.span_from AND q.span_to AND q.ord > p.ord)
@@ -549,10 +549,11 @@ CREATE VIEW current_transcript AS SELECT
 FROM (
   SELECT u.*, row_number() OVER (PARTITION BY u.session ORDER BY u.part, u.ord, u.ev) AS place
   FROM (
-    SELECT s.id AS session, 0 AS part, x.position AS ord, t.sid AS sid, t.ev AS ev,
+    SELECT s.id AS session, 0 AS part, x.key AS ord, t.sid AS sid, t.ev AS ev,
       t.n, t.role, t.content, t.chars, t.turn, t.call, t.extra
-    FROM hw_session s CROSS JOIN hw_head h ON h.hid = s.current CROSS JOIN hw_transcript x ON x.hid = h.compaction
-      CROSS JOIN hw_message t ON t.sid = x.source AND t.ev BETWEEN x.span_from AND x.span_to
+    FROM hw_session s CROSS JOIN hw_head h ON h.hid = s.current CROSS JOIN hw_head k ON k.hid = h.compaction
+      CROSS JOIN json_each(k.transcript) x CROSS JOIN hw_message t ON t.sid = json_extract(x.value, '$[0]')
+        AND t.ev BETWEEN json_extract(x.value, '$[1]') AND json_extract(x.value, '$[2]')
     UNION ALL
     SELECT p.session, 1, p.ord, t.sid, t.ev,
       t.n, t.role, t.content, t.chars, t.turn, t.call, t.extra
@@ -564,19 +565,20 @@ FROM (
 ) r;
 
 -- The greatest number of each kind that was ever given in a session, abandoned branches and inherited ones included.
--- Each is one seek. The child's relies on children being numbered in the order of their invocations.
+-- Each is one seek.
 CREATE VIEW high_water_counters AS SELECT
   s.id AS session,
-  max(s.i_message, coalesce((SELECT max(n) FROM hw_message WHERE sid = s.sid), 0)) AS message,
-  max(s.i_turn, coalesce((SELECT max(n) FROM hw_turn WHERE sid = s.sid), 0)) AS turn,
-  max(s.i_eval, coalesce((SELECT max(n) FROM hw_eval WHERE sid = s.sid), 0)) AS eval,
-  max(s.i_call, coalesce((SELECT max(n) FROM hw_call WHERE sid = s.sid), 0)) AS call,
+  max(s.i_message, coalesce((SELECT n FROM hw_message WHERE sid = s.sid ORDER BY ev DESC LIMIT 1), 0)) AS message,
+  max(s.i_turn, coalesce((SELECT max(n) FROM hw_version WHERE sid = s.sid AND kind = 7), 0)) AS turn,
+  max(s.i_eval, coalesce((SELECT n FROM hw_eval WHERE sid = s.sid ORDER BY ev DESC LIMIT 1), 0)) AS eval,
+  max(s.i_call, coalesce((SELECT max(n) FROM hw_version WHERE sid = s.sid AND kind = 9), 0)) AS call,
   s.last_event AS event,
-  max(s.i_snapshot, coalesce((SELECT max(n) FROM hw_snapshot WHERE sid = s.sid), 0)) AS snapshot,
-  max(s.i_head, coalesce((SELECT ordinal FROM hw_head WHERE sid = s.sid ORDER BY ev DESC LIMIT 1), 0)) AS head,
-  max(s.i_invocation, coalesce((SELECT max(n) FROM hw_invocation WHERE sid = s.sid), 0)) AS invocation,
+  max(s.i_snapshot, coalesce((SELECT n FROM hw_snapshot WHERE sid = s.sid ORDER BY ev DESC LIMIT 1), 0)) AS snapshot,
+  max(s.i_head, coalesce((SELECT h.ordinal FROM hw_ref r CROSS JOIN hw_head h ON h.hid = r.hid
+    WHERE r.sid = s.sid AND r.made = 1 ORDER BY r.ev DESC LIMIT 1), 0)) AS head,
+  max(s.i_invocation, coalesce((SELECT max(n) FROM hw_version WHERE sid = s.sid AND kind = 14), 0)) AS invocation,
   max(s.i_child, coalesce((SELECT child FROM hw_invocation
-    WHERE sid = s.sid AND child IS NOT NULL ORDER BY n DESC LIMIT 1), 0)) AS child
+    WHERE sid = s.sid AND child IS NOT NULL ORDER BY child DESC LIMIT 1), 0)) AS child
 FROM hw_session s;
 
 CREATE VIEW derivation AS SELECT
@@ -600,7 +602,7 @@ CREATE VIEW pin AS SELECT
   CASE WHEN p.head THEN (SELECT 'head-' || lower(hex(hash)) FROM hw_blob WHERE bid = p.bid) END AS head,
   CASE WHEN NOT p.head THEN (SELECT 'b3:' || lower(hex(hash)) FROM hw_blob WHERE bid = p.bid) END AS payload_ref,
   p.version AS version
-FROM hw_pin p;
+FROM hw_pin p WHERE p.bid <> 0;
 
 CREATE VIEW fact AS SELECT
   f.n AS id,
@@ -626,4 +628,4 @@ CREATE VIEW tx AS SELECT
   t.tx AS tx,
   strftime('%Y-%m-%dT%H:%M:%S', (t.at - (t.at % 1000000 + 1000000) % 1000000) / 1000000, 'unixepoch')
     || printf('.%06dZ', (t.at % 1000000 + 1000000) % 1000000) AS at
-FROM hw_tx t;
+FROM hw_tx t WHERE t.tx > 0;

@@ -49,7 +49,7 @@
 //!
 //! # The house
 //!
-//! [`store`] is where to begin: open, create, resume, fork, read. [`view`] is what reading gives, [`model`] the entities and
+//! [`store`] is where to begin: open, create, resume, fork, read, subscribe. [`view`] is what reading gives, [`model`] the entities and
 //! their one JSON form, [`care`] the proof that a store is whole, [`exchange`] the session logs of other programs. Below lie [`journal`]
 //! (commits), [`blob`] (payloads) and [`segment`] (frames in files): for tools that look at the log itself. Floors, the way of a commit
 //! and what a crash leaves are in `docs/ARCHITECTURE.md`, the disk in `docs/FORMAT.md`.
@@ -62,6 +62,7 @@ pub mod clock;
 pub mod exchange;
 pub mod journal;
 pub mod model;
+pub mod progress;
 pub mod segment;
 mod sqlite;
 pub mod store;

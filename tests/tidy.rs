@@ -9,7 +9,7 @@ use headwater::model::{event, record};
 
 /// The floors, the lowest first; folders on one floor may use each other. `sqlite` is private, `cli` the command's.
 const FLOORS: [&[&str]; 8] = [
-    &["model", "clock"],
+    &["model", "clock", "progress"],
     &["segment"],
     &["blob", "journal"],
     &["sqlite"],

@@ -316,11 +316,8 @@ impl BareRows {
         let conn = Connection::open(path).expect("a database");
         conn.pragma_update(None, "journal_mode", "wal").expect("WAL");
         conn.execute_batch(include_str!("../../migrations/V1__rows.sql")).expect("tables");
-        conn.execute(
-            "INSERT INTO hw_meta (id, tx, digest, segment, offset, version) VALUES (1, 0, zeroblob(32), 1, 0, 1)",
-            [],
-        )
-        .expect("a row");
+        conn.execute("INSERT INTO hw_tx (tx, at, digest, segment, offset) VALUES (0, 0, zeroblob(32), 1, 0)", [])
+            .expect("a row");
     }
 
     /// A connection that writes session `sid`.
@@ -340,17 +337,15 @@ impl BareRows {
     /// One transaction with the rows of one message.
     pub fn commit(&mut self, seed: u64) -> Duration {
         let hash = *blake3::hash(&seed.to_le_bytes()).as_bytes();
-        let prefix = i64::from_be_bytes(hash[..8].try_into().expect("eight bytes"));
         let start = Instant::now();
         self.n += 1;
         let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
             self.conn.prepare_cached(sql).expect("a statement").execute(values).expect("a row");
         };
         run("BEGIN IMMEDIATE", &[]);
-        run("INSERT INTO hw_tx (at) VALUES (?1)", &[&1_700_000_000_000_000_i64]);
         run(
-            "INSERT INTO hw_blob (prefix, hash, size, segment, offset, stored, codec) VALUES (?1, ?2, 1024, 1, ?3, 500, 2)",
-            &[&prefix, &hash.as_slice(), &self.n],
+            "INSERT INTO hw_blob (hash, size, segment, offset, stored, codec) VALUES (?1, 1024, 1, ?2, 500, 2)",
+            &[&hash.as_slice(), &self.n],
         );
         let bid = self.conn.last_insert_rowid();
         run(
@@ -362,7 +357,15 @@ impl BareRows {
             "UPDATE hw_session SET last_event = ?2, digest = ?3 WHERE sid = ?1",
             &[&self.sid, &self.n, &hash.as_slice()],
         );
-        run("UPDATE hw_meta SET tx = ?1, digest = ?2, offset = ?1 WHERE id = 1", &[&self.n, &hash.as_slice()]);
+        run(
+            "UPDATE hw_tx SET digest = NULL, segment = NULL, offset = NULL WHERE tx = (SELECT max(tx) FROM hw_tx)",
+            &[],
+        );
+        let at = 1_700_000_000_000_000_i64;
+        run(
+            "INSERT INTO hw_tx (at, digest, segment, offset) VALUES (?1, ?2, 1, ?3)",
+            &[&at, &hash.as_slice(), &self.n],
+        );
         run("COMMIT", &[]);
         start.elapsed()
     }

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 use super::{compare, log};
 use crate::model::HeadId;
+use crate::progress::{Observer, Progress, Unit};
 use crate::segment::{LockError, LockFile};
 use crate::sqlite::open as sqlite;
 use crate::store::level::Meta;
@@ -83,6 +84,15 @@ pub(super) const FROM_BACKUP: &str = "bring this segment back from a backup; the
 ///
 /// [`CheckError`] if nothing could be checked; damage is no error but what the report tells.
 pub fn check(root: &Path, mode: Mode) -> Result<CheckReport, CheckError> {
+    check_observed(root, mode, &Observer::default())
+}
+
+/// [`check`], with someone who is told how far it is.
+///
+/// # Errors
+///
+/// Those of [`check`].
+pub fn check_observed(root: &Path, mode: Mode, observer: &Observer) -> Result<CheckReport, CheckError> {
     let io = |what: &str| {
         let what = what.to_owned();
         move |source: std::io::Error| CheckError::Io { what, source: Box::new(source) }
@@ -101,16 +111,16 @@ pub fn check(root: &Path, mode: Mode) -> Result<CheckReport, CheckError> {
             path.display().to_string(),
             "open the store: the rows are rebuilt from the log",
         );
-        log::go_through(&root.join("blobs"), None, &mut found);
+        log::go_through(&root.join("blobs"), None, observer, &mut found);
     } else {
-        match look(&path, root, mode, &mut found) {
+        match look(&path, root, mode, observer, &mut found) {
             Ok(()) => {}
             Err(Looked::Check(error)) => return Err(error),
             Err(Looked::Database(error)) => {
                 let why = crate::store::error::chain(&error);
                 found.issue("database-unreadable", format!("store.sqlite: {why}"), FROM_LOG);
                 if mode == Mode::Deep {
-                    log::go_through(&root.join("blobs"), None, &mut found);
+                    log::go_through(&root.join("blobs"), None, observer, &mut found);
                 }
             }
         }
@@ -134,7 +144,7 @@ impl From<rusqlite::Error> for Looked {
     }
 }
 
-fn look(path: &Path, root: &Path, mode: Mode, found: &mut Findings) -> Result<(), Looked> {
+fn look(path: &Path, root: &Path, mode: Mode, observer: &Observer, found: &mut Findings) -> Result<(), Looked> {
     let conn = sqlite::reader(path)?;
     // One point of the rows, whoever writes meanwhile.
     conn.execute_batch("BEGIN")?;
@@ -146,11 +156,12 @@ fn look(path: &Path, root: &Path, mode: Mode, found: &mut Findings) -> Result<()
             compare::structure(&conn, found)?;
         }
         Mode::Deep => {
+            observer.tell(Progress { stage: "checking the database's pages", done: 0, total: 0, unit: Unit::Items });
             integrity(&conn, found)?;
             compare::structure(&conn, found)?;
-            let sound = log::go_through(&blobs, Some(&meta), found);
+            let sound = log::go_through(&blobs, Some(&meta), observer, found);
             if sound {
-                compare::rows(&conn, &blobs, &meta, found)?;
+                compare::rows(&conn, &blobs, &meta, observer, found)?;
             }
         }
         Mode::Head(head) => log::head(&conn, &blobs, &meta, &head, found)?,

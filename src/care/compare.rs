@@ -6,11 +6,18 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
 use super::check::{FROM_LOG, Findings};
+use crate::progress::{Observer, Progress, Unit};
 use crate::sqlite::migrate;
 use crate::store::level::{self, Meta};
 
 /// Compares every row of the store with those that the log makes up to `meta`.
-pub(super) fn rows(conn: &Connection, blobs: &Path, meta: &Meta, found: &mut Findings) -> rusqlite::Result<()> {
+pub(super) fn rows(
+    conn: &Connection,
+    blobs: &Path,
+    meta: &Meta,
+    observer: &Observer,
+    found: &mut Findings,
+) -> rusqlite::Result<()> {
     // An empty name is a temporary database of SQLite's own: it spills to disk when large, and vanishes.
     let mut fresh = Connection::open_with_flags("", OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     fresh.set_prepared_statement_cache_capacity(256);
@@ -21,7 +28,7 @@ pub(super) fn rows(conn: &Connection, blobs: &Path, meta: &Meta, found: &mut Fin
         found.issue("schema", format!("{error}"), "use the version of headwater that wrote the store");
         return Ok(());
     }
-    match level::rebuild(&fresh, blobs, Some(meta.end)) {
+    match level::rebuild(&fresh, blobs, Some(meta.end), (observer, "making the rows anew")) {
         Ok((made, _)) if made == *meta => {}
         Ok((made, _)) => {
             let (tx, end) = (made.tx, meta.end);
@@ -34,32 +41,32 @@ pub(super) fn rows(conn: &Connection, blobs: &Path, meta: &Meta, found: &mut Fin
         }
     }
     schema(conn, &fresh, found)?;
-    for (table, order) in TABLES {
+    for ((table, order), done) in TABLES.into_iter().zip(0..) {
+        observer.tell(Progress { stage: "comparing the rows", done, total: TABLES.len() as u64, unit: Unit::Items });
         compare(conn, &fresh, table, order, found)?;
     }
     Ok(())
 }
 
 /// Every table made from the log, with the columns that order it. Leases are not in the log; hw_ord holds numbers only.
-const TABLES: [(&str, &str); 23] = [
-    ("hw_meta", "id"),
+const TABLES: [(&str, &str); 22] = [
     ("hw_session", "sid"),
     ("hw_blob", "bid"),
-    ("hw_part", "bid, ord"),
     ("hw_tx", "tx"),
     ("hw_batch_key", "sid, key"),
     ("hw_event", "sid, ev"),
     ("hw_message", "sid, ev"),
     ("hw_turn", "sid, ev"),
     ("hw_call", "sid, ev"),
+    ("hw_version", "sid, kind, n, ev"),
+    ("hw_inherited", "kind, n, sid, ev"),
     ("hw_eval", "sid, ev"),
     ("hw_snapshot", "sid, ev"),
     ("hw_invocation", "sid, ev"),
     ("hw_head", "hid"),
-    ("hw_ref", "sid, ev"),
+    ("hw_ref", "sid, made, ev"),
     ("hw_span", "sid, ord"),
-    ("hw_transcript", "hid, position"),
-    ("hw_derivation", "did"),
+    ("hw_derivation", "target, target_ev, hash"),
     ("hw_alias", "name"),
     ("hw_pin", "name"),
     ("hw_fact", "n"),
@@ -151,7 +158,7 @@ const QUESTIONS: [(&str, &str, &str); 10] = [
     (
         "derivation-end",
         "derivation",
-        "SELECT d.did FROM hw_derivation d LEFT JOIN hw_session s ON s.sid = d.target LEFT JOIN hw_head h ON h.hid = d.source_head WHERE s.sid IS NULL OR h.hid IS NULL",
+        "SELECT d.target || ':' || d.target_ev FROM hw_derivation d LEFT JOIN hw_session s ON s.sid = d.target LEFT JOIN hw_head h ON h.hid = d.source_head WHERE s.sid IS NULL OR h.hid IS NULL",
     ),
     (
         "invocation-callee",

@@ -10,12 +10,13 @@ use crate::blob;
 use crate::journal::{self, ReplayError};
 use crate::model::line::Item;
 use crate::model::{Body, Digest, HeadId, Record, Root, SessionId, Tx};
-use crate::segment::{self, End, Position, Readers, SegmentReader};
+use crate::progress::Observer;
+use crate::segment::{self, End, Position, Readers, Reading, SegmentReader};
 use crate::store::level::Meta;
 
 /// Goes through all frames up to where the rows end (or the log, without rows). False if a commit could not be read:
 /// rows cannot be made from such a log.
-pub(super) fn go_through(blobs: &Path, meta: Option<&Meta>, found: &mut Findings) -> bool {
+pub(super) fn go_through(blobs: &Path, meta: Option<&Meta>, observer: &Observer, found: &mut Findings) -> bool {
     let before = found.issues.len();
     let numbers = match segment::list(blobs) {
         Ok(numbers) => numbers,
@@ -25,8 +26,16 @@ pub(super) fn go_through(blobs: &Path, meta: Option<&Meta>, found: &mut Findings
         }
     };
     let readers = Readers::new(blobs);
-    let mut walk =
-        Walk { readers: &readers, found, last: Tx(0), digest: Digest::ZERO, sessions: HashMap::new(), sound: true };
+    let reading = Reading::new(observer, "reading the log", blobs, &numbers, meta.map(|meta| meta.end));
+    let mut walk = Walk {
+        readers: &readers,
+        reading,
+        found,
+        last: Tx(0),
+        digest: Digest::ZERO,
+        sessions: HashMap::new(),
+        sound: true,
+    };
     for (at, number) in numbers.iter().copied().enumerate() {
         if meta.is_some_and(|meta| number > meta.end.segment) {
             // Beyond the rows' end: a live writer's, or a dead one's that the next opening adopts.
@@ -68,6 +77,7 @@ pub(super) fn go_through(blobs: &Path, meta: Option<&Meta>, found: &mut Findings
 
 struct Walk<'a> {
     readers: &'a Readers,
+    reading: Reading<'a>,
     found: &'a mut Findings,
     last: Tx,
     digest: Digest,
@@ -86,6 +96,7 @@ impl Walk<'_> {
         };
         let ended = journal::replay(&reader, 0, until, |commit| {
             self.commit(&commit);
+            self.reading.reached(commit.end);
             Ok::<(), ReplayError>(())
         });
         match ended {

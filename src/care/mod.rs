@@ -7,4 +7,4 @@ mod check;
 mod compare;
 mod log;
 
-pub use check::{CheckError, Mode, check};
+pub use check::{CheckError, Mode, check, check_observed};

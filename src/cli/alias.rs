@@ -4,11 +4,14 @@ use std::io::Write;
 
 use headwater::model::SessionId;
 
-use super::{Context, Failure};
+use super::{Context, Failure, at};
 
 /// Give a session a name
+///
+/// It may be used wherever the id may. A name that is taken, by a session or an alias, is refused.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater alias 0193 release-notes")]
+#[command(after_help = "Examples:
+  headwater alias demo release-notes")]
 pub struct Args {
     /// Id, unique prefix or alias
     session: String,
@@ -19,6 +22,9 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
     let session = store.resolve_session(&args.session)?;
+    if args.name != session {
+        at::refuse_taken(&store, &args.name)?;
+    }
     store.set_alias(&args.name, &session)?;
     if context.json {
         context.print_json(&serde_json::json!({ "alias": args.name, "session": session }))?;

@@ -8,11 +8,16 @@ use headwater::store::Store;
 use headwater::store::error::ReadError;
 use serde::Serialize;
 
-use super::{Context, Failure};
+use super::{Context, Failure, content, terminal};
 
 /// Print a payload, or the root of a head
+///
+/// The bytes as they were recorded: message texts, code, requests, responses, final values. Only on a terminal are
+/// control codes left out.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater cat b3:4a7d1e | less\n          headwater cat demo@0 | jq .counters")]
+#[command(after_help = "Examples:
+  headwater cat demo@0 | jq .counters
+  headwater show demo --json | jq -r '.turns[0].input' | xargs headwater cat")]
 pub struct Args {
     /// `b3:…` or a unique prefix of it, a head, or SESSION@N
     #[arg(value_name = "REF")]
@@ -33,8 +38,8 @@ struct Payload<'a> {
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
     let digest = resolve(&store, &args.reference)?;
-    let bytes = store.blobs().get(&digest)?;
     if context.json {
+        let bytes = store.blobs().get(&digest)?;
         let text = std::str::from_utf8(&bytes).ok();
         let hex = || {
             bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
@@ -47,7 +52,10 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         context.print_json(&Payload { digest, size, text, bytes: text.is_none().then(hex) })?;
     } else {
         let mut out = context.bytes();
-        out.write_all(&bytes)?;
+        let last = content::copy(&store, digest, &mut out)?;
+        if terminal::is_one() && last != Some(b'\n') {
+            out.write_all(b"\n")?;
+        }
         out.flush()?;
     }
     Ok(0)

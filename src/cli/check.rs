@@ -7,13 +7,20 @@ use headwater::care::Mode;
 use headwater::view::types::CheckReport;
 use serde::Serialize;
 
-use super::{Context, Failure};
+use super::paint::Role;
+use super::{Context, Failure, progress, width};
 
 /// Compare the rows with the log, and every payload with its hash
+///
+/// Changes nothing. Reads the whole store unless told to be quick.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Exits with 4 when it finds something.\n\nExample:  headwater check --json | jq -r '.issues[] | .where'"
-)]
+#[command(after_help = "Exits with 0 when it finds nothing, 4 when it finds something, 1 when it could not look.
+
+Examples:
+  headwater check
+  headwater check --quick
+  headwater check --head demo@0
+  headwater check --json | jq -r '.issues[] | .where'")]
 pub struct Args {
     /// Leave out what takes long: reading every payload
     #[arg(long, conflicts_with = "head")]
@@ -101,18 +108,18 @@ fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
         None if args.quick => Mode::Quick,
         None => Mode::Deep,
     };
-    Ok(headwater::care::check(&context.root(false)?, mode)?)
+    let line = progress::Line::new(context);
+    Ok(headwater::care::check_observed(&context.root(false)?, mode, &line.observer())?)
 }
 
 fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {
     let mut out = context.text();
-    let (colour, verdict) = match report.issues.len() {
-        0 => (anstyle::AnsiColor::Green, "ok".to_owned()),
-        1 => (anstyle::AnsiColor::Red, "1 issue".to_owned()),
-        many => (anstyle::AnsiColor::Red, format!("{many} issues")),
+    let (role, verdict) = match report.issues.len() {
+        0 => (Role::Good, "ok".to_owned()),
+        1 => (Role::Bad, "1 issue".to_owned()),
+        many => (Role::Bad, format!("{many} issues")),
     };
-    let style = colour.on_default().bold();
-    writeln!(out, "check {} - {style}{verdict}{style:#}", report.mode)?;
+    writeln!(out, "check {} - {}", report.mode, role.paint(verdict))?;
     if !report.counts.is_empty() {
         let counts = report.counts.iter().map(|(kind, count)| {
             let kind = kind.replace('-', " ");
@@ -128,7 +135,7 @@ fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {
         )?;
     }
     for issue in &report.issues {
-        writeln!(out, "\n  {}  {}", issue.code, issue.place)?;
+        writeln!(out, "\n  {}  {}", Role::Bad.paint(issue.code), width::harmless(&issue.place))?;
         writeln!(out, "    {}", issue.advice)?;
     }
     out.flush()?;

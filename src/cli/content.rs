@@ -1,5 +1,7 @@
 //! Payloads as output shows them: whole up to a limit, else by ref; and a preview for people.
 
+use std::io::{Read, Write};
+
 use headwater::model::Digest;
 use headwater::store::error::ReadError;
 use headwater::store::{Blobs, Store};
@@ -7,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Failure;
+pub use super::width::one_line;
 
 /// The greatest payload that JSON output holds whole.
 pub const WHOLE: u64 = 64 * 1024;
@@ -47,6 +50,23 @@ pub fn text(blobs: &Blobs, digest: Digest) -> Result<Content, Failure> {
     }
 }
 
+/// Writes the payload's bytes to `out`, in memory that does not grow with it; returns the last of them.
+pub fn copy(store: &Store, digest: Digest, out: &mut impl Write) -> Result<Option<u8>, Failure> {
+    let mut reader = store.blobs().reader(&digest)?;
+    let (mut buffer, mut last) = (vec![0; 64 << 10], None);
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(last),
+            Ok(count) => count,
+            // What the store says of itself is no failure of the output.
+            Err(error) => return Err(error.downcast::<ReadError>().map_or_else(Failure::from, Failure::from)),
+        };
+        let bytes = buffer.get(..count).unwrap_or_default();
+        last = bytes.last().copied();
+        out.write_all(bytes)?;
+    }
+}
+
 /// The payload as a value: parsed where it is JSON, else as [`text`].
 pub fn value(store: &Store, digest: Digest) -> Result<Content, Failure> {
     Ok(match text(&store.blobs(), digest)? {
@@ -78,49 +98,4 @@ impl Content {
 /// `b3:` and 12 digits: enough for people.
 pub fn short(digest: Digest) -> String {
     digest.to_string().chars().take(15).collect()
-}
-
-/// `text` on one line of at most `width` characters, and harmless on a terminal: what models write may hold escape
-/// codes.
-pub fn one_line(text: &str, width: usize) -> String {
-    let mut out = String::new();
-    let mut count = 0;
-    let mut gap = false;
-    for c in text.trim().chars() {
-        if c.is_whitespace() {
-            gap = true;
-            continue;
-        }
-        if count + usize::from(gap) + 1 > width {
-            out.pop();
-            out.push('…');
-            break;
-        }
-        if std::mem::take(&mut gap) {
-            out.push(' ');
-            count += 1;
-        }
-        out.push(if unseen(c) { '\u{fffd}' } else { c });
-        count += 1;
-    }
-    out
-}
-
-/// Control codes, and the codes that turn the direction of writing.
-fn unseen(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_preview_is_short_and_harmless() {
-        assert_eq!(one_line("  a\n\n b\tc ", 10), "a b c");
-        assert_eq!(one_line("\u{1b}[31mred", 10), "\u{fffd}[31mred");
-        assert_eq!(one_line("abcdef", 6), "abcdef");
-        assert_eq!(one_line("abcdefg", 6), "abcde…");
-        assert_eq!(one_line("", 6), "");
-    }
 }

@@ -12,8 +12,12 @@ use super::text::{self, Align};
 use super::{Context, Failure};
 
 /// Compare two heads
+///
+/// What both see, and what only one of them does: events by number, rows by kind.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater diff demo@1 demo@0")]
+#[command(after_help = "Examples:
+  headwater diff demo@1 demo
+  headwater diff demo@1 demo@0 --json | jq .right.counts")]
 pub struct Args {
     /// Id, unique prefix or SESSION@N (N turns back); a session means its current head
     left: String,

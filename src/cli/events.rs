@@ -10,12 +10,19 @@ use headwater::store::error::ReadError;
 use headwater::view::types::History;
 use serde::Serialize;
 
-use super::facts::{self, Because, Rows};
-use super::{Context, Failure, json, text};
+use super::facts::{self, Because, Rows, Shape};
+use super::paint::Role;
+use super::{Context, Failure, json, text, width};
 
 /// Show what happened in a session, in what order, and why
+///
+/// The audit panel and the timeline of the session's own log, each fact with the one that caused it. With --event, the
+/// whole chain of causes of one fact.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater events demo --event 31")]
+#[command(after_help = "Examples:
+  headwater events demo
+  headwater events demo --limit 5
+  headwater events demo --event 31")]
 pub struct Args {
     /// Id, unique prefix or alias
     session: String,
@@ -167,7 +174,7 @@ fn audit(store: &Store, session: &SessionId, args: &Args, context: &Context) -> 
         Ok(Because::latest(&store.causes(session, event)?, session))
     };
     if context.json {
-        let mut object = json::Object::begin(context.bytes())?;
+        let mut object = json::Object::begin(context.json())?;
         object.put("session", session)?;
         object.put("counts", &panel.counts)?;
         object.put("current-head", &panel.current.map(|(head, _)| head))?;
@@ -184,13 +191,14 @@ fn audit(store: &Store, session: &SessionId, args: &Args, context: &Context) -> 
     }
     let mut out = context.text();
     print_panel(&mut out, &panel)?;
-    writeln!(out, "\ntimeline")?;
+    writeln!(out, "\n{}", Role::Title.paint("timeline"))?;
+    let shape = Shape::new(panel.last, panel.rows.detail_width());
     if panel.left_out > 0 {
         writeln!(out, "  …      {} earlier, see --all", panel.left_out)?;
     }
     timeline(&mut |event| {
         let because = Because::text(because(event.id)?.as_ref());
-        Ok(writeln!(out, "{}", facts::line(event.id, &panel.rows.fact(&event), &because))?)
+        Ok(writeln!(out, "{}", shape.line(&event, &panel.rows.fact(&event), &because))?)
     })?;
     let name = &panel.name;
     let asked = panel.current.map_or(panel.last, |(_, event)| event);
@@ -216,7 +224,7 @@ fn print_panel(out: &mut impl Write, panel: &Panel) -> Result<(), Failure> {
     if counts.errors > 0 {
         words.push(text::count(counts.errors, "error", "errors"));
     }
-    writeln!(out, "audit - {}", panel.name)?;
+    writeln!(out, "audit - {}", Role::Title.paint(&panel.name))?;
     writeln!(out, "  {}", words.join(" - "))?;
     match panel.current {
         Some((head, event)) => writeln!(out, "  current checkpoint {} via event #{event}", head.short())?,
@@ -240,7 +248,7 @@ fn chain(store: &Store, session: &SessionId, event: EventNumber, all: bool, cont
     let title = links.last().and_then(|link| fact(&link.event)).map(|fact| fact.title).unwrap_or_default();
     let linked = links.len();
     if context.json {
-        let mut object = json::Object::begin(context.bytes())?;
+        let mut object = json::Object::begin(context.json())?;
         object.put("session", session)?;
         object.put("event", &event)?;
         object.put("title", &title)?;
@@ -261,7 +269,10 @@ fn chain(store: &Store, session: &SessionId, event: EventNumber, all: bool, cont
         return object.end();
     }
     let mut out = context.text();
-    writeln!(out, "why event #{event} - {title}")?;
+    let details = links.iter().filter_map(|link| fact(&link.event)).map(|fact| width::columns(&fact.detail));
+    let last = links.iter().map(|link| link.event.id).max().unwrap_or_default();
+    let shape = Shape::new(last, details.max().unwrap_or_default());
+    writeln!(out, "why event #{event} - {}", Role::Title.paint(title))?;
     writeln!(out, "  {}\n", text::count(len(linked), "linked fact", "linked facts"))?;
     for link in &links {
         let Some(fact) = fact(&link.event) else { continue };
@@ -269,7 +280,7 @@ fn chain(store: &Store, session: &SessionId, event: EventNumber, all: bool, cont
         if link.event.session != *session {
             because = format!("{because} in {}", link.event.session);
         }
-        writeln!(out, "{}", facts::line(link.event.id, &fact, because.trim_start()))?;
+        writeln!(out, "{}", shape.line(&link.event, &fact, because.trim_start()))?;
     }
     let name = text::name(&store.session(session)?).clone();
     let mut commands = vec![(format!("events {name}"), "the whole timeline")];

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use headwater::model::fold::Entry;
 use headwater::model::line::Compact;
@@ -12,7 +13,8 @@ use headwater::store::Store;
 use headwater::view::types::HeadInfo;
 use serde::Serialize;
 
-use super::Failure;
+use super::paint;
+use super::{Failure, width};
 
 /// What rows say about the facts of one session.
 pub struct Rows {
@@ -58,10 +60,57 @@ impl Because {
     }
 }
 
-/// One aligned line about a fact.
-pub fn line(event: EventNumber, fact: &Fact, because: &str) -> String {
-    let number = format!("#{:04}", event.0);
-    format!("  {number}  {:<18}  {:<24}  {because}", fact.title, fact.detail).trim_end().to_owned()
+/// A head as people see it: `head-` and 12 digits.
+const HEAD: usize = 17;
+
+/// How lines about facts are aligned.
+pub struct Shape {
+    digits: usize,
+    detail: usize,
+}
+
+/// The narrowest and the widest column for what a fact concerns.
+const DETAIL: RangeInclusive<usize> = 24..=48;
+
+/// The column of titles.
+const TITLE: usize = 18;
+
+/// What a cause takes: `because #1234`.
+const CAUSE: usize = 13;
+
+impl Shape {
+    /// For events up to `last`, whose details take up to `detail` columns.
+    pub fn new(last: EventNumber, detail: usize) -> Shape {
+        let digits = last.0.to_string().len().max(4);
+        let others = 2 + 1 + digits + 2 + TITLE + 2 + 2 + CAUSE;
+        let room = super::text::line_width(usize::MAX).saturating_sub(others);
+        Shape { digits, detail: detail.clamp(*DETAIL.start(), *DETAIL.end()).min(room.max(10)) }
+    }
+
+    /// One aligned line about a fact.
+    pub fn line(&self, event: &Compact, fact: &Fact, because: &str) -> String {
+        let role = match event.status.as_deref() {
+            _ if is_error(event) => paint::Role::Bad,
+            Some("aborted" | "orphaned") => paint::Role::Open,
+            _ => paint::Role::Plain,
+        };
+        let number = paint::Role::Faint.paint(format!("#{:0>width$}", event.id.0, width = self.digits));
+        let detail = width::clip(&fact.detail, self.detail);
+        let mut line = format!("  {number}  {}", role.paint(&fact.title));
+        // Nothing is left at the end of the line by what is not shown.
+        if !detail.is_empty() || !because.is_empty() {
+            line = format!("{line}{}  {detail}", gap(&fact.title, TITLE));
+        }
+        if !because.is_empty() {
+            line = format!("{line}{}  {}", gap(&detail, self.detail), paint::Role::Faint.paint(because));
+        }
+        line
+    }
+}
+
+/// The spaces that are missing after `text` in a column.
+fn gap(text: &str, column: usize) -> String {
+    " ".repeat(column.saturating_sub(width::columns(text)))
 }
 
 /// Whether the timeline shows it: of a turn's versions only the first and the last.
@@ -97,6 +146,19 @@ impl Rows {
     pub fn read(store: &Store, session: &SessionId) -> Result<Rows, Failure> {
         let view = store.event_view(session)?.rows;
         Ok(Rows::new(view, &store.heads(session)?))
+    }
+
+    /// How wide the widest detail may be that these rows give a fact.
+    pub fn detail_width(&self) -> usize {
+        let children = self.view.invocations.iter().filter_map(|entry| entry.row.callee.as_ref());
+        let children = children.map(|callee| width::columns(callee.as_str()));
+        let models = self.view.calls.iter().filter_map(|entry| entry.row.model.as_deref());
+        let models = models.map(|model| width::columns(model) + ", orphaned".len());
+        let heads = self.kinds.values().map(|kind| match kind {
+            HeadKind::Compaction | HeadKind::TurnAborted => HEAD + 1 + kind.as_str().len(),
+            HeadKind::Genesis | HeadKind::TurnFinal => HEAD,
+        });
+        children.chain(models).chain(heads).max().unwrap_or_default()
     }
 
     fn call(&self, event: &Compact) -> Option<&Call> {

@@ -67,8 +67,17 @@ impl Failure {
 
     /// A file outside the store could not be read.
     pub fn file(path: &Path, error: &io::Error) -> Failure {
-        let kind = if error.kind() == io::ErrorKind::NotFound { "not-found" } else { "io" };
-        Failure::new(kind, format!("cannot read {}: {error}", path.display()))
+        Failure::cannot("read", path, error)
+    }
+
+    /// A file or folder outside the store could not be read, made or written: `what`.
+    pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => "not-found",
+            io::ErrorKind::StorageFull => "disk-full",
+            _ => "io",
+        };
+        Failure::new(kind, format!("cannot {what} {}: {error}", path.display()))
             .details(json!({ "path": path.display().to_string() }))
     }
 
@@ -170,7 +179,9 @@ impl From<OpenError> for Failure {
 pub fn no_store(place: &str, looked: &Path) -> Failure {
     let looked = looked.display().to_string();
     Failure::new("not-found", format!("there is no store {place} {looked}"))
-        .hint("headwater run TASK --script simple --name NAME makes one here; --store DIR names another")
+        .hint(
+            "headwater run TASK --script simple --name NAME makes one here, as import does; --store DIR names another",
+        )
         .details(json!({ "what": "store", "name": looked }))
 }
 
@@ -198,7 +209,7 @@ impl From<CommitError> for Failure {
     fn from(error: CommitError) -> Failure {
         let message = error.to_string();
         match &error {
-            CommitError::Invalid(_) => Failure::new("invalid", message),
+            CommitError::Invalid(_) | CommitError::Nested { .. } => Failure::new("invalid", message),
             CommitError::BadId(bad) => bad.clone().into(),
             CommitError::Missing { what } => {
                 Failure::new("not-found", message).details(json!({ "what": "reference", "name": what }))
@@ -213,6 +224,12 @@ impl From<CommitError> for Failure {
             CommitError::Behind { session } => Failure::new("behind", message).details(json!({ "session": session })),
             CommitError::KeyConflict { session, key } => {
                 Failure::new("key-conflict", message).details(json!({ "session": session, "key": key }))
+            }
+            CommitError::StalePin { name, found } => Failure::new("stale-pin", message)
+                .hint("look at the pin, then decide again: headwater pin NAME")
+                .details(json!({ "pin": name, "found": found })),
+            CommitError::StaleFact { expected, found } => {
+                Failure::new("stale-fact", message).details(json!({ "expected": expected, "found": found }))
             }
             CommitError::Conflict(_) => Failure::new("conflict", message).hint("choose another name"),
             CommitError::Full(_) => Failure::caused("disk-full", &error).hint(FULL),
@@ -251,7 +268,9 @@ impl From<ReadError> for Failure {
                 match *what {
                     "session" => failure.hint("headwater ls lists the sessions"),
                     "head" => failure.hint("headwater inspect SESSION lists its heads"),
+                    "pin" => failure.hint("headwater pin lists the pins"),
                     "event" => failure.hint("headwater events SESSION lists its events"),
+                    "payload" => failure.hint("headwater show SESSION --json names payloads, SESSION@0 a head"),
                     _ => failure,
                 }
             }

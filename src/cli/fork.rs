@@ -2,26 +2,34 @@
 
 use std::io::Write;
 
+use clap::ValueHint;
 use headwater::model::{HeadId, SessionId};
 use serde::Serialize;
 
 use super::at::At;
 use super::engine::{self, Script};
+use super::paint::Role;
 use super::{Context, Failure, text};
 
 /// Start a new session from a head of another; nothing is copied
+///
+/// The new session sees all that its source saw at that head. The source gains no event.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater fork demo --name demo-2 --turn 1")]
+#[command(after_help = "Examples:
+  headwater fork demo --name demo-2
+  headwater fork demo@1 \"try another way\" --name other
+  headwater fork demo --turn 1 --name from-turn-1")]
 pub struct Args {
-    /// Id, unique prefix or alias of the source
+    /// Id, unique prefix or alias of the source, SESSION@N, or a head
     session: String,
     /// What is asked of the new session; without it no turn is played
     task: Option<String>,
     /// The name of the new session
     #[arg(long, value_name = "NAME")]
     name: Option<SessionId>,
-    /// The script that plays the model
+    /// The script that plays the model, as of `run`
     #[arg(long, value_name = "SCRIPT", default_value = "simple", visible_alias = "fake-script")]
+    #[arg(requires = "task", value_hint = ValueHint::FilePath)]
     script: String,
     #[command(flatten)]
     at: At,
@@ -41,8 +49,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     // A script that cannot be played changes nothing.
     let script = args.task.as_ref().map(|_| Script::load(&args.script)).transpose()?;
     let store = context.open_store(false)?;
-    let asked = store.resolve_session(&args.session)?;
-    let head = match args.at.resolve(&store, &asked)? {
+    let (asked, chosen) = args.at.session(&store, &args.session)?;
+    let head = match chosen {
         Some(head) => head,
         None => store.session(&asked)?.current_head.ok_or_else(|| {
             Failure::new("no-head", format!("session {asked} has no current head"))
@@ -69,7 +77,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         let mut out = context.text();
         let name = text::name(&info);
         let from = text::name(&store.session(&source)?).clone();
-        writeln!(out, "{name} - forked from {from} at {}", head.short())?;
+        writeln!(out, "{} - forked from {from} at {}", Role::Title.paint(name), head.short())?;
         if let Some(head) = &info.current_head {
             writeln!(out, "  current checkpoint {}", head.short())?;
         }

@@ -4,21 +4,27 @@ use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use headwater::exchange::{self, ImportError, Imported};
+use clap::ValueHint;
+use headwater::exchange::{self, ImportError, Imported, Seen};
+use headwater::progress::{Progress, Unit};
 use serde::Serialize;
 
-use super::{Context, Failure, content, text};
+use super::paint::Role;
+use super::{Context, Failure, content, progress, text};
 
-/// Reads in session logs of other programs: Pi, version 1
+/// Read in session logs of other programs
+///
+/// The format of a log is told by its first record: Pi (version 1), Pixir. Importing a log again adds what is new in it,
+/// and nothing else. Every record is kept, so that `export` can write the source again.
 #[derive(clap::Args)]
-#[command(after_help = "Importing a log again adds what is new in it, and nothing else.
+#[command(after_help = "Exits with 0 when every file was read, whatever was odd in it, else with 1.
 
 Examples:
   headwater import session.jsonl
-  headwater import ~/.pi/agent/sessions --json")]
+  headwater import ./logs --json")]
 pub struct Args {
-    /// Files, and folders in which every *.jsonl is read
-    #[arg(required = true, value_name = "PATH")]
+    /// Files, and folders of which every session log is read
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 }
 
@@ -30,7 +36,7 @@ struct Report {
 
 #[derive(Serialize)]
 struct Failed {
-    source: PathBuf,
+    source: String,
     kind: &'static str,
     message: String,
     #[serde(skip)]
@@ -39,28 +45,48 @@ struct Failed {
 
 /// Imports every file; 0 when all were read.
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
-    let store = context.open_store(true)?;
     let mut report = Report { imported: Vec::new(), failed: Vec::new() };
+    let mut files = Vec::new();
     for path in &args.paths {
-        let files = match exchange::files(path) {
-            Ok(files) => files,
-            Err(error) => {
-                report.failed.push(failed(path, error));
-                continue;
+        let there = std::fs::symlink_metadata(path);
+        let there = there.map_err(|source| ImportError::Io { path: path.clone(), source });
+        match there.and_then(|_| exchange::find(path)) {
+            Ok(found) if found.is_empty() => {
+                let message = format!("there is no session log below {}", path.display());
+                report.failed.push(Failed {
+                    source: path.display().to_string(),
+                    kind: "not-found",
+                    message,
+                    hint: None,
+                });
             }
-        };
-        if files.is_empty() {
-            let message = format!("there is no *.jsonl file below {}", path.display());
-            report.failed.push(Failed { source: path.clone(), kind: "not-found", message, hint: None });
-        }
-        for file in files {
-            match exchange::import(&store, &file) {
-                Ok(imported) => report.imported.push(imported),
-                Err(error) => report.failed.push(failed(&file, error)),
-            }
+            Ok(found) => files.extend(found),
+            Err(error) => report.failed.push(failed(path, error)),
         }
     }
-    store.close()?;
+    // Where there is nothing to read, no store is made.
+    if !files.is_empty() {
+        let store = context.open_store(true)?;
+        let line = progress::Line::new(context);
+        let observer = line.observer();
+        let total = files.len() as u64;
+        for (one, done) in exchange::ordered(files).into_iter().zip(0..) {
+            let size = std::fs::symlink_metadata(&one.path).map_or(0, |meta| meta.len());
+            let mut seen = |seen: Seen| {
+                // Of many files it says which one, of one how much of it.
+                let (done, total, unit) =
+                    if total > 1 { (done, total, Unit::Items) } else { (seen.bytes, size, Unit::Bytes) };
+                observer.tell(Progress { stage: "importing files", done, total, unit });
+            };
+            for result in one.import(&store, &mut seen) {
+                match result {
+                    Ok(imported) => report.imported.push(imported),
+                    Err(error) => report.failed.push(failed(&one.path, error)),
+                }
+            }
+        }
+        store.close()?;
+    }
     let code = u8::from(!report.failed.is_empty());
     if context.json {
         context.print_json(&report)?;
@@ -71,7 +97,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
 }
 
 fn failed(path: &Path, error: ImportError) -> Failed {
-    let source = path.to_owned();
+    let source = path.display().to_string();
     let Some(kind) = error.kind() else {
         let failure = match error {
             ImportError::Open(error) => error.into(),
@@ -86,8 +112,7 @@ fn failed(path: &Path, error: ImportError) -> Failed {
             let formats: Vec<_> = exchange::FORMATS.iter().map(|format| format.about).collect();
             Some(format!("what can be read: {}", formats.join(", ")))
         }
-        ImportError::NotAFile { .. } => Some("give the file itself; folders are searched for *.jsonl".to_owned()),
-        ImportError::Diverged { .. } => Some("nothing was changed; another --store takes the file as it is".to_owned()),
+        ImportError::NotAFile { .. } => Some("give the file itself, or a folder of session logs".to_owned()),
         _ => None,
     };
     let mut message = error.to_string();
@@ -114,7 +139,7 @@ fn print(report: &Report, context: &Context) -> Result<(), Failure> {
         }
     }
     for one in &report.failed {
-        writeln!(out, "not imported: {}", content::one_line(&one.message, 400))?;
+        writeln!(out, "{}: {}", Role::Bad.paint("not imported"), content::one_line(&one.message, 400))?;
         if let Some(hint) = &one.hint {
             writeln!(out, "  hint: {hint}")?;
         }

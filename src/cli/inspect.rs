@@ -7,13 +7,19 @@ use headwater::model::{Counters, Derivation, Digest, EventNumber, HeadId, Invoca
 use headwater::view::types::{History, RefInfo};
 use serde::Serialize;
 
+use super::paint::Role;
 use super::rows::{Head, Row, Rows, Session, rows};
+use super::text::{Align, Cell, Column};
 use super::usage::{Part, Parts};
 use super::{Context, Failure, content, text};
 
 /// Show everything about a session: heads, relations, counters, usage
+///
+/// The session's own rows, never inherited ones; usage counts its calls and those of the sessions below it.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater inspect demo --json | jq .usage.total")]
+#[command(after_help = "Examples:
+  headwater inspect demo
+  headwater inspect demo --json | jq .usage.total")]
 pub struct Args {
     /// Id, unique prefix or alias
     session: String,
@@ -103,10 +109,10 @@ fn print(out: &mut impl Write, history: &History, spans: &[Span], usage: &Parts)
     }
     let origin = info.origin.as_ref().map(|origin| format!(" from {}", content::one_line(origin, 60)));
     facts.push(("kind", format!("{}{}", info.kind, origin.unwrap_or_default())));
-    facts.push(("status", info.status.to_string()));
-    facts.push(("started", text::time(info.started_at)));
-    facts.push(("updated", text::time(info.updated_at)));
-    facts.extend(info.ended_at.map(|at| ("ended", text::time(at))));
+    facts.push(("status", Role::of_status(info.status.as_str()).paint(&info.status).to_string()));
+    facts.push(("started", text::time_and_ago(info.started_at)));
+    facts.push(("updated", text::time_and_ago(info.updated_at)));
+    facts.extend(info.ended_at.map(|at| ("ended", text::time_and_ago(at))));
     facts.extend(info.source.as_ref().map(|(session, head)| ("source", format!("{} of {session}", head.short()))));
     let rows = &history.rows;
     let counts = [
@@ -127,34 +133,36 @@ fn print(out: &mut impl Write, history: &History, spans: &[Span], usage: &Parts)
         facts.push(("fingerprint", reference.fingerprint.to_string()));
     }
     for (key, value) in facts {
-        writeln!(out, "{key:<11}  {value}")?;
+        writeln!(out, "{}  {value}", Role::Faint.paint(format!("{key:<11}")))?;
     }
     heads(out, history)?;
     relations(out, history)
 }
 
 fn heads(out: &mut impl Write, history: &History) -> Result<(), Failure> {
-    writeln!(out, "\nheads")?;
+    writeln!(out, "\n{}", Role::Title.paint("heads"))?;
     let list: Vec<_> = history
         .heads
         .iter()
         .map(|head| {
             vec![
-                format!("#{:04}", head.event.0),
-                head.head.short(),
-                head.kind.as_str().to_owned(),
-                head.turn.map(|turn| format!("turn {turn}")).unwrap_or_default(),
-                text::time(head.at),
-                if head.current { "current".to_owned() } else { String::new() },
+                Cell::new(format!("#{:04}", head.event.0), Role::Faint),
+                head.head.short().into(),
+                head.kind.as_str().into(),
+                head.turn.map(|turn| format!("turn {turn}")).unwrap_or_default().into(),
+                text::when(head.at).into(),
+                Cell::new(if head.current { "current" } else { "" }, Role::Good),
             ]
         })
         .collect();
-    text::table(out, "  ", &[text::Align::Left; 6], &list)
+    let columns = [Column::from(Align::Left); 4].into_iter();
+    let columns: Vec<_> = columns.chain([Column::spare(Align::Left, 1), Align::Left.into()]).collect();
+    text::table(out, "  ", &columns, &list)
 }
 
 fn relations(out: &mut impl Write, history: &History) -> Result<(), Failure> {
     if !history.derivations.is_empty() {
-        writeln!(out, "\nderivations")?;
+        writeln!(out, "\n{}", Role::Title.paint("derivations"))?;
         for row in &history.derivations {
             let head = row.source_head.short();
             let kind = row.kind.as_str();
@@ -176,15 +184,16 @@ fn invocations(
     if list.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n{title}")?;
+    writeln!(out, "\n{}", Role::Title.paint(title))?;
     let list: Vec<_> = list
         .iter()
         .map(|entry| {
-            let number = format!("#{:04}", entry.event.0);
-            vec![number, other(entry), entry.row.invocation_type.to_string(), entry.row.status.to_string()]
+            let number = Cell::new(format!("#{:04}", entry.event.0), Role::Faint);
+            let status = Cell::status(entry.row.status.as_str());
+            vec![number, other(entry).into(), entry.row.invocation_type.as_str().into(), status]
         })
         .collect();
-    text::table(out, "  ", &[text::Align::Left; 4], &list)
+    text::table(out, "  ", &[Align::Left; 4], &list)
 }
 
 fn usage_text(usage: &Part) -> String {

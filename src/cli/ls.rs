@@ -6,12 +6,17 @@ use headwater::model::{HeadId, SessionId, Status, Timestamp};
 use headwater::view::types::SessionInfo;
 use serde::Serialize;
 
-use super::text::{self, Align};
+use super::paint::Role;
+use super::text::{self, Align, Cell, Column};
 use super::{Context, Failure, content};
 
 /// List the sessions, the last changed first
+///
+/// Children that a session opened are sessions too, of kind child.
 #[derive(clap::Args)]
-#[command(after_help = "Example:  headwater ls --json | jq -r '.[] | select(.status != \"final\") | .session'")]
+#[command(after_help = "Examples:
+  headwater ls
+  headwater ls --json | jq -r '.[] | select(.status != \"final\") | .session'")]
 pub struct Args {}
 
 #[derive(Serialize)]
@@ -43,13 +48,13 @@ pub fn run(_: &Args, context: &Context) -> Result<u8, Failure> {
         let run = "run \"add two numbers\" --script simple --name demo".to_owned();
         text::next(&mut out, context, &[(run, "record one")])?;
     } else {
-        use Align::{Left, Right};
         let titled = sessions.iter().any(|session| session.title.is_some());
-        let mut header = vec!["SESSION", "STATUS", "KIND", "EVENTS", "TURNS", "HEADS", "CURRENT HEAD", "UPDATED"];
-        header.extend(titled.then_some("TITLE"));
-        let mut rows = vec![header.into_iter().map(str::to_owned).collect()];
+        let columns = if titled { COLUMNS.len() } else { COLUMNS.len() - 1 };
+        let header = COLUMNS[..columns].iter().map(|(name, ..)| Cell::new(*name, Role::Faint)).collect();
+        let mut rows = vec![header];
         rows.extend(sessions.iter().map(row));
-        text::table(&mut out, "", &[Left, Left, Left, Right, Right, Right, Left, Left, Left], &rows)?;
+        let columns = COLUMNS.map(|(_, align, spare)| Column::spare(align, spare));
+        text::table(&mut out, "", &columns, &rows)?;
     }
     out.flush()?;
     Ok(0)
@@ -69,16 +74,29 @@ fn item(info: &SessionInfo) -> Item<'_> {
     }
 }
 
-fn row(info: &SessionInfo) -> Vec<String> {
+/// The columns: name, side, and when it is left out for want of room.
+const COLUMNS: [(&str, Align, u8); 9] = [
+    ("SESSION", Align::Left, 0),
+    ("STATUS", Align::Left, 0),
+    ("KIND", Align::Left, 3),
+    ("EVENTS", Align::Right, 4),
+    ("TURNS", Align::Right, 1),
+    ("HEADS", Align::Right, 6),
+    ("CURRENT HEAD", Align::Left, 5),
+    ("UPDATED", Align::Left, 2),
+    ("TITLE", Align::Left, 0),
+];
+
+fn row(info: &SessionInfo) -> Vec<Cell> {
     vec![
-        text::name(info).to_string(),
-        info.status.to_string(),
-        info.kind.to_string(),
-        info.events.to_string(),
-        info.turns.to_string(),
-        info.heads.to_string(),
-        info.current_head.map_or_else(|| "-".to_owned(), |head| head.short()),
-        text::time(info.updated_at),
-        info.title.as_deref().map(|title| content::one_line(title, 40)).unwrap_or_default(),
+        text::name(info).as_str().into(),
+        Cell::status(info.status.as_str()),
+        info.kind.as_str().into(),
+        info.events.to_string().into(),
+        info.turns.to_string().into(),
+        info.heads.to_string().into(),
+        Cell::new(info.current_head.map_or_else(|| "-".to_owned(), |head| head.short()), Role::Faint),
+        text::when(info.updated_at).into(),
+        info.title.as_deref().map(|title| content::one_line(title, 40)).unwrap_or_default().into(),
     ]
 }

@@ -7,49 +7,72 @@ mod cat;
 mod check;
 mod completions;
 mod content;
+mod context;
 mod diff;
 mod engine;
 mod events;
+mod export;
 mod facts;
 mod fail;
 mod fork;
+mod help;
 mod import;
 mod inspect;
 mod json;
 mod ls;
+mod man;
 mod outcome;
+mod paint;
+mod pin;
+mod progress;
 mod resume;
 mod rows;
 mod run;
 mod show;
 mod stream;
+mod table;
+mod terminal;
 mod text;
 mod usage;
+mod width;
 
 use std::ffi::OsStr;
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstream::AutoStream;
-use clap::{Parser, Subcommand};
-use headwater::model::SessionId;
-use headwater::store::{NewSession, Options, Store};
-use serde::Serialize;
+use clap::{FromArgMatches, Parser, Subcommand, ValueHint};
 
+pub use context::Context;
 pub use fail::Failure;
+
+use paint::Role;
+use terminal::{Guard, Pass};
+
+/// The options that every verb takes.
+const EVERYWHERE: &str = "With every verb";
 
 /// A durable store for agent and LLM sessions: what happened, why, and how to go on from there.
 #[derive(Parser)]
 #[command(name = "headwater", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Start with:  headwater run \"add two numbers\" --script simple --name demo")]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+#[command(after_help = "Examples:
+  headwater run \"add two numbers\" --script simple --name demo
+  headwater show demo
+  headwater events demo
+  headwater help events
+
+A session is named by its id, a unique prefix of it, or an alias; a head by its id, a unique
+prefix of it, or SESSION@N, N turns back. Colours: NO_COLOR, CLICOLOR_FORCE; width: COLUMNS.")]
 struct Cli {
     /// The store; otherwise the nearest .headwater/ at or above the current folder
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE, value_hint = ValueHint::DirPath)]
     store: Option<PathBuf>,
     /// Print JSON; errors too, on stderr
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
     verb: Verb,
@@ -59,6 +82,7 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     Import(import::Args),
+    Export(export::Args),
     #[command(visible_alias = "list")]
     Ls(ls::Args),
     Show(show::Args),
@@ -72,7 +96,9 @@ enum Verb {
     Cat(cat::Args),
     Check(check::Args),
     Alias(alias::Args),
+    Pin(pin::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
@@ -80,6 +106,7 @@ impl Verb {
         match self {
             Verb::Run(args) => run::run(args, context),
             Verb::Import(args) => import::run(&args, context),
+            Verb::Export(args) => export::run(&args, context),
             Verb::Ls(args) => ls::run(&args, context),
             Verb::Show(args) => show::run(&args, context),
             Verb::Events(args) => events::run(&args, context),
@@ -91,94 +118,10 @@ impl Verb {
             Verb::Cat(args) => cat::run(&args, context),
             Verb::Check(args) => check::run(&args, context),
             Verb::Alias(args) => alias::run(&args, context),
+            Verb::Pin(args) => pin::run(&args, context),
             Verb::Completions(args) => completions::run(&args, context),
+            Verb::Man(args) => man::run(&args, context),
         }
-    }
-}
-
-/// What every verb is given.
-pub struct Context {
-    store: Option<PathBuf>,
-    /// Whether to print JSON.
-    pub json: bool,
-}
-
-/// Text for people: colour codes are dropped where nobody sees them (a pipe, `NO_COLOR`).
-pub type Text = BufWriter<AutoStream<StdoutLock<'static>>>;
-
-impl Context {
-    /// Opens the store; `create` makes it, at `--store` or `./.headwater`, where there is none.
-    ///
-    /// Says on stderr, in one line, if the store had to be rebuilt or something was set aside.
-    pub fn root(&self, create: bool) -> Result<PathBuf, Failure> {
-        let here = std::env::current_dir()
-            .map_err(|error| Failure::new("io", format!("the current folder cannot be read: {error}")))?;
-        match &self.store {
-            Some(root) => Ok(root.clone()),
-            None => match Store::find(&here) {
-                Some(root) => Ok(root),
-                None if create => Ok(here.join(".headwater")),
-                None => Err(fail::no_store("at or above", &here)),
-            },
-        }
-    }
-
-    /// Opens the store, and makes it if wanted; says on stderr what else opening did.
-    pub fn open_store(&self, create: bool) -> Result<Store, Failure> {
-        let root = self.root(create)?;
-        let store = Store::open_with(&root, Options { create, ..Options::default() })?;
-        let report = store.report();
-        let mut said: Vec<String> = Vec::new();
-        if let Some((why, commits)) = &report.rebuilt {
-            said.push(format!("rebuilt store.sqlite from {commits} commits of the log: {why}"));
-        }
-        said.extend(report.notes.iter().cloned());
-        if !said.is_empty() {
-            self.notice(&said.join("; "));
-        }
-        Ok(store)
-    }
-
-    /// A command of ours to go on with, for the same store.
-    pub fn command(&self, rest: &str) -> String {
-        match &self.store {
-            Some(root) => format!("headwater {rest} --store {}", text::shell(&root.display().to_string())),
-            None => format!("headwater {rest}"),
-        }
-    }
-
-    /// One line on stderr that is not an error; with `--json` an object.
-    pub fn notice(&self, text: &str) {
-        let line = if self.json {
-            serde_json::json!({ "ok": true, "notice": text }).to_string()
-        } else {
-            format!("headwater: {text}")
-        };
-        // Nobody can be told that stderr is closed.
-        let _ = writeln!(io::stderr(), "{line}");
-    }
-
-    /// Prints `value` as one line of JSON.
-    pub fn print_json(&self, value: &impl Serialize) -> Result<(), Failure> {
-        let mut out = self.bytes();
-        serde_json::to_writer(&mut out, value)?;
-        out.write_all(b"\n")?;
-        Ok(out.flush()?)
-    }
-
-    /// Where text goes; flush it at the end, so that a full disk is noticed.
-    pub fn text(&self) -> Text {
-        BufWriter::new(AutoStream::auto(io::stdout().lock()))
-    }
-
-    /// Where bytes go unchanged: JSON and payloads.
-    pub fn bytes(&self) -> BufWriter<StdoutLock<'static>> {
-        BufWriter::new(io::stdout().lock())
-    }
-
-    /// What a `--name` means: the id of the new session; without one the store makes an id.
-    pub fn new_session(&self, name: Option<&SessionId>) -> NewSession {
-        name.map_or_else(NewSession::fresh, |name| NewSession::named(name.clone()))
     }
 }
 
@@ -189,10 +132,11 @@ pub fn main() -> ExitCode {
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     // A usage error must know how to print itself before the arguments are understood.
     let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == OsStr::new("--json"));
-    let (result, json) = match Cli::try_parse() {
+    let (result, json) = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => {
             let context = Context { store: cli.store, json: cli.json };
-            (cli.verb.run(&context), context.json)
+            let result = cli.verb.run(&context).map_err(|failure| context.hinted(failure));
+            (result, context.json)
         }
         Err(error) => (usage(&error, json), json),
     };
@@ -233,16 +177,20 @@ fn usage(error: &clap::Error, json: bool) -> Result<u8, Failure> {
 }
 
 fn print_failure(failure: &Failure, json: bool) {
-    let mut err = AutoStream::auto(io::stderr().lock());
     // Nobody can be told that stderr is closed.
     let _ = if json {
-        writeln!(err, "{}", failure.to_json())
+        complain(Pass::Json, format_args!("{}", failure.to_json()))
     } else {
-        let red = anstyle::AnsiColor::Red.on_default().bold();
-        let first = writeln!(err, "{red}error{red:#}: {}", failure.message);
-        match &failure.hint {
-            Some(hint) => first.and_then(|()| writeln!(err, "hint: {hint}")),
-            None => first,
-        }
+        let hint = failure.hint.iter().map(|hint| format!("\nhint: {}", width::harmless(hint)));
+        let message = width::harmless(&failure.message);
+        complain(Pass::Coloured, format_args!("{}: {message}{}", Role::Bad.paint("error"), hint.collect::<String>()))
     };
+}
+
+/// One line on stderr, or two.
+fn complain(pass: Pass, line: fmt::Arguments<'_>) -> io::Result<()> {
+    let pass = if io::stderr().is_terminal() { pass } else { Pass::All };
+    let mut err = Guard::new(AutoStream::auto(io::stderr().lock()), pass);
+    writeln!(err, "{line}")?;
+    err.flush()
 }

@@ -3,13 +3,13 @@
 
 use std::io::Write;
 
-use headwater::model::line::Compact;
-use headwater::model::{Digest, EventNumber, HeadId, SessionId, TurnNumber};
+use headwater::model::{Digest, EventNumber, HeadId, SessionId, Status, TurnNumber};
 use headwater::store::Store;
 use headwater::view::types::{HeadInfo, SessionInfo};
 use serde::Serialize;
 
 use super::content::{self, Content};
+use super::paint::Role;
 use super::{Context, Failure, text};
 
 /// The last turn at a head.
@@ -72,7 +72,7 @@ pub fn print(context: &Context, store: &Store, session: &SessionId) -> Result<u8
     }
     let mut out = context.text();
     let name = report.alias.as_ref().unwrap_or(&report.session);
-    writeln!(out, "{name} - {}", report.status)?;
+    writeln!(out, "{} - {}", Role::Title.paint(name), Role::of_status(&report.status).paint(&report.status))?;
     if let Some(turn) = report.turn {
         writeln!(out, "  turn        {turn}")?;
     }
@@ -80,14 +80,19 @@ pub fn print(context: &Context, store: &Store, session: &SessionId) -> Result<u8
         writeln!(out, "  checkpoint  {}", head.short())?;
     }
     if let Some(value) = &report.final_value {
-        writeln!(out, "  final       {}", value.one_line(100))?;
+        writeln!(out, "  final       {}", value.one_line(text::line_width(100 + 14).saturating_sub(14)))?;
     }
-    let commands = [
+    let aborted = aborted_head(store, &store.session(session)?)?;
+    let mut commands = vec![
         (format!("show {name}"), "inspect current checkpoint"),
         (format!("events {name}"), "what happened, and why"),
         (format!("resume {name} \"TASK\""), "go on with it"),
         (format!("fork {name} --name {}", text::fork_name(name)), "start another from here"),
     ];
+    if let Some(head) = aborted {
+        writeln!(out, "  aborted at  {}", head.short())?;
+        commands.insert(1, (format!("show {}", head.short()), "what the aborted turn had built"));
+    }
     text::next(&mut out, context, &commands)?;
     out.flush()?;
     Ok(code)
@@ -98,49 +103,32 @@ pub fn of(store: &Store, info: &SessionInfo, head: Option<&HeadInfo>) -> Result<
     // A turn that failed or was cut off leaves the current head where it was: then the session's status tells.
     let at_current = head.is_none_or(|head| head.current);
     if at_current && matches!(info.status.as_str(), "error" | "timeout" | "aborted") {
-        let last = last_put(store, &info.session, EventNumber(info.events), None)?;
+        let last = store.last_turn(&info.session)?;
         return Ok(Outcome {
-            turn: last.and_then(|put| put.turn_id).map(TurnNumber),
+            turn: last.map(|entry| entry.row.turn),
             status: info.status.to_string(),
             final_value: None,
         });
     }
-    let no_turn = info.turns == 0 && info.source.is_none();
-    let mut at = head.filter(|_| !no_turn).cloned();
-    // Genesis of a fork and compaction heads end no turn: the last one is further back.
-    while let Some(head) = at {
-        if let Some(turn) = head.turn {
-            let status = last_put(store, &head.session, head.event, Some(turn))?.and_then(|put| put.status);
-            let status = status.unwrap_or_else(|| info.status.to_string());
-            return Ok(Outcome { turn: Some(turn), status, final_value: head.final_value });
-        }
-        at = head.basis.or(head.up).map(|head| store.head(&head)).transpose()?;
-    }
-    Ok(Outcome { turn: None, status: info.status.to_string(), final_value: None })
+    let last = head.map(|head| store.last_turn_at(&head.head)).transpose()?.flatten();
+    let Some(turn) = last.map(|entry| entry.row) else {
+        return Ok(Outcome { turn: None, status: info.status.to_string(), final_value: None });
+    };
+    // A head that a compaction sealed may lie within a turn.
+    let status = if turn.status.is_running() { &info.status } else { &turn.status };
+    Ok(Outcome { turn: Some(turn.turn), status: status.to_string(), final_value: turn.final_value })
 }
 
-/// The last `turn/put` (of `turn`) before `event`: nearly always a few events back.
-fn last_put(
-    store: &Store,
-    session: &SessionId,
-    event: EventNumber,
-    turn: Option<TurnNumber>,
-) -> Result<Option<Compact>, Failure> {
-    let mut end = event.0;
-    let mut step = 16;
-    while end > 0 {
-        let since = end.saturating_sub(step);
-        let limit = usize::try_from(end - since).unwrap_or(usize::MAX);
-        let events = store.events_since(session, EventNumber(since), limit)?;
-        let mut puts = events.into_iter().rev().filter(|event| event.kind == "turn/put");
-        let found = puts.find(|put| turn.is_none_or(|turn| put.turn_id == Some(turn.0)));
-        if found.is_some() {
-            return Ok(found);
-        }
-        end = since;
-        step = 4_096.min(step * 4);
+/// The head that keeps what the last turn had built when it was aborted: the session's last one, but not its current.
+pub fn aborted_head(store: &Store, info: &SessionInfo) -> Result<Option<HeadId>, Failure> {
+    if info.status != Status::ABORTED {
+        return Ok(None);
     }
-    Ok(None)
+    // It is sealed with the turn, and the status follows.
+    let since = EventNumber(info.events.saturating_sub(8));
+    let events = store.events_since(&info.session, since, 8)?;
+    let sealed = events.into_iter().rev().find(|event| event.kind == "head/created").and_then(|event| event.head_id);
+    Ok(sealed.filter(|head| Some(*head) != info.current_head))
 }
 
 #[cfg(test)]

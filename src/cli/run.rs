@@ -1,14 +1,20 @@
 //! `run`: a new session, played from a script by the reference engine. What it prints, `resume TASK` prints too.
 
+use clap::ValueHint;
 use headwater::model::SessionId;
 
 use super::engine::{self, Script};
 use super::{Context, Failure, outcome};
 
-/// Records a new session, played from a script
+/// Record a new session, played from a script
+///
+/// Plays a scripted model, offline: no model is called, no code is run. What is recorded is what a live engine would
+/// have recorded, each step as one durable commit. The store is made in ./.headwater where there is none.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
-  headwater run \"add two numbers\" --script simple --name demo
+#[command(after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
+
+Examples:
+  headwater run \"add two numbers\" --script simple --name sum
   headwater run \"sum the parts\" --script map-rlm --json
   headwater run \"try this\" --script ./replies.json")]
 pub struct Args {
@@ -16,6 +22,7 @@ pub struct Args {
     task: String,
     /// simple, lm, map-lm, rlm (children), map-rlm, attach, abort, compact, or a JSON file (docs/SCRIPTS.md)
     #[arg(long, visible_alias = "fake-script", value_name = "SCRIPT", default_value = "simple")]
+    #[arg(value_hint = ValueHint::FilePath)]
     script: String,
     /// The new session's id; one is made where it is not given
     #[arg(long)]

@@ -11,16 +11,23 @@ use serde::Serialize;
 use super::at::At;
 use super::content::{self, Content};
 use super::outcome::{self, Outcome};
+use super::paint::Role;
 use super::rows::{self, Said};
 use super::{Context, Failure, json, text};
 
 /// Show the state of a session at its current head, or another
+///
+/// What a session that goes on from there would see: its last messages and the final value; with --json every row.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Exits with the outcome: 0 final value, 2 none, 3 timeout, 1 error.\n\nExample:  headwater show demo --json | jq -r '.messages[] | .role + \": \" + .content'"
-)]
+#[command(after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
+
+Examples:
+  headwater show demo
+  headwater show demo@1
+  headwater show demo --turn 1 --final
+  headwater show demo --json | jq -r '.messages[] | .role + \": \" + .content'")]
 pub struct Args {
-    /// Id, unique prefix or alias [default: the session changed last]
+    /// Id, unique prefix or alias, SESSION@N, or a head [default: the session changed last]
     session: Option<String>,
     #[command(flatten)]
     at: At,
@@ -32,8 +39,11 @@ pub struct Args {
 /// How many messages a person is shown.
 const MESSAGES: usize = 8;
 
-/// How much of each.
+/// How much of each, where no terminal sets a limit.
 const WIDTH: usize = 100;
+
+/// What stands before a message.
+const BEFORE: usize = 2 + 6 + 1 + 11 + 2;
 
 #[derive(Serialize)]
 struct Stands {
@@ -45,18 +55,21 @@ struct Stands {
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
-    let session = match &args.session {
-        Some(text) => store.resolve_session(text)?,
-        None => latest(&store)?,
+    let (session, chosen) = match &args.session {
+        Some(named) => args.at.session(&store, named)?,
+        None => {
+            let session = latest(&store)?;
+            let chosen = args.at.resolve(&store, &session)?;
+            (session, chosen)
+        }
     };
-    let chosen = args.at.resolve(&store, &session)?;
     let info = store.session(&session)?;
     let head = chosen.or(info.current_head).map(|head| store.head(&head)).transpose()?;
     if let Some(head) = head.as_ref().filter(|head| head.session != session) {
         let other = text::name(&store.session(&head.session)?).clone();
         let short = head.head.short();
         return Err(Failure::new("invalid", format!("{short} is a head of {other}"))
-            .hint(context.command(&format!("show {other} --head {short}")))
+            .hint(context.command(&format!("show {short}")))
             .details(serde_json::json!({ "head": head.head, "session": head.session })));
     }
     let outcome = outcome::of(&store, &info, head.as_ref())?;
@@ -92,10 +105,8 @@ fn print_final(store: &Store, context: &Context, info: &SessionInfo, outcome: &O
         context.notice(&format!("{} has no final value: {}", text::name(info), outcome.status));
         return Ok(());
     };
-    let bytes = store.blobs().get(&digest)?;
     let mut out = context.bytes();
-    out.write_all(&bytes)?;
-    if !bytes.ends_with(b"\n") {
+    if content::copy(store, digest, &mut out)? != Some(b'\n') {
         out.write_all(b"\n")?;
     }
     Ok(out.flush()?)
@@ -118,7 +129,7 @@ fn print_json(
     };
     let view = &state.rows;
     let blobs = store.blobs();
-    let mut object = json::Object::begin(context.bytes())?;
+    let mut object = json::Object::begin(context.json())?;
     object.put("session", &rows::Session::new(info))?;
     object.put("head", &head.map(rows::Head::new))?;
     object.put("outcome", &stands(store, outcome)?)?;
@@ -145,16 +156,22 @@ fn print_text(
     let mut out = context.text();
     let name = text::name(info);
     let going_on = if info.status.is_running() && outcome.status != info.status.as_str() { ", running" } else { "" };
-    writeln!(out, "{name} - {}{going_on}", outcome.status)?;
+    writeln!(
+        out,
+        "{} - {}{going_on}",
+        Role::Title.paint(name),
+        Role::of_status(&outcome.status).paint(&outcome.status)
+    )?;
+    let line = text::line_width(WIDTH + 2).saturating_sub(2);
     if let Some(title) = &info.title {
-        writeln!(out, "  {}", content::one_line(title, WIDTH))?;
+        writeln!(out, "  {}", content::one_line(title, line))?;
     }
     match head {
         Some(head) => {
             let which = if head.current { "current checkpoint" } else { "checkpoint" };
             let turn = head.turn.map(|turn| format!(", turn {turn}")).unwrap_or_default();
             let kind = head.kind.as_str();
-            writeln!(out, "  {which} {} ({kind}{turn}) of {}", head.head.short(), text::time(head.at))?;
+            writeln!(out, "  {which} {} ({kind}{turn}) of {}", head.head.short(), text::time_and_ago(head.at))?;
         }
         None => writeln!(out, "  no current checkpoint: what was recorded so far")?,
     }
@@ -164,26 +181,35 @@ fn print_text(
         text::count(info.heads.saturating_sub(1), "checkpoint", "checkpoints"),
     ];
     writeln!(out, "  {}", counts.join(" - "))?;
+    let aborted = outcome::aborted_head(store, info)?.filter(|_| chosen.is_none());
+    if let Some(head) = aborted {
+        writeln!(out, "  the last turn was aborted: {} keeps what it had built", head.short())?;
+    }
     if let Some((session, head)) = &info.source {
         writeln!(out, "  from {} of {session}", head.short())?;
     }
     let (said, more) = last_messages(store, info, head)?;
     if !said.is_empty() {
-        writeln!(out, "\n{}", if more { "last messages" } else { "messages" })?;
+        writeln!(out, "\n{}", Role::Title.paint(if more { "last messages" } else { "messages" }))?;
         let blobs = store.blobs();
+        let room = text::line_width(BEFORE + WIDTH).saturating_sub(BEFORE).max(20);
         for entry in &said {
             let text = match entry.row.chars {
                 0 => "(empty)".to_owned(),
-                _ => content::preview(&blobs, entry.row.content, WIDTH)?,
+                _ => content::preview(&blobs, entry.row.content, room)?,
             };
             let role = content::one_line(entry.row.role.as_str(), 20);
-            writeln!(out, "  {:<6} {role:<11}  {text}", entry.row.message.0)?;
+            let number = Role::Faint.paint(format!("{:<6}", entry.row.message.0));
+            writeln!(out, "  {number} {role:<11}  {text}")?;
         }
     }
     if let Some(digest) = outcome.final_value {
-        writeln!(out, "\nfinal\n  {}", content::preview(&store.blobs(), digest, WIDTH)?)?;
+        let value = content::preview(&store.blobs(), digest, line)?;
+        writeln!(out, "\n{}\n  {value}", Role::Title.paint("final"))?;
     }
-    text::next(&mut out, context, &next(name, chosen, outcome))?;
+    let mut commands = next(name, chosen, outcome);
+    commands.extend(aborted.map(|head| (format!("show {}", head.short()), "what the aborted turn had built")));
+    text::next(&mut out, context, &commands)?;
     Ok(out.flush()?)
 }
 

@@ -1,11 +1,14 @@
-//! What text output shares: tables, counts in words, and the commands to go on with.
+//! What text output shares: names, counts and times in words, and the commands to go on with.
 
 use std::io::Write;
 
+use headwater::clock::Clock;
 use headwater::model::{SessionId, Timestamp};
 use headwater::view::types::SessionInfo;
 
-use super::{Context, Failure};
+use super::paint::Role;
+pub use super::table::{Align, Cell, Column, table};
+use super::{Context, Failure, terminal, width};
 
 /// What people call a session: its first alias, else its id.
 pub fn name(info: &SessionInfo) -> &SessionId {
@@ -28,42 +31,53 @@ pub fn time(at: Timestamp) -> String {
     text.split_once('.').map_or_else(|| text.clone(), |(seconds, _)| format!("{}Z", seconds.replace('T', " ")))
 }
 
-/// Where a column's text stands.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Align {
-    Left,
-    Right,
+/// A time in a list: on a terminal how long ago, elsewhere the time itself.
+pub fn when(at: Timestamp) -> String {
+    if terminal::is_one() { ago(at, Clock::default().now()) } else { time(at) }
 }
 
-/// Rows in aligned columns, two spaces between them, nothing after the last.
-pub fn table(out: &mut impl Write, indent: &str, align: &[Align], rows: &[Vec<String>]) -> Result<(), Failure> {
-    let mut widths = vec![0; align.len()];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in rows {
-        let mut line = indent.to_owned();
-        for ((cell, width), align) in row.iter().zip(&widths).zip(align) {
-            let pad = " ".repeat(width - cell.chars().count());
-            match align {
-                Align::Left => line.extend([cell, pad.as_str(), "  "]),
-                Align::Right => line.extend([pad.as_str(), cell, "  "]),
-            }
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
+/// A time; on a terminal also how long ago it was.
+pub fn time_and_ago(at: Timestamp) -> String {
+    if terminal::is_one() { format!("{}, {}", time(at), ago(at, Clock::default().now())) } else { time(at) }
 }
 
-/// The commands to go on with, each with what it is for.
+/// How long before `now` it was, in one unit.
+fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.micros().saturating_sub(at.micros()) / 1_000_000;
+    match seconds {
+        // A clock that was set back, or another machine's.
+        ..=-61 => time(at),
+        -60..=9 => "just now".to_owned(),
+        10..=119 => format!("{seconds} s ago"),
+        120..=7_199 => format!("{} min ago", seconds / 60),
+        7_200..=172_799 => format!("{} h ago", seconds / 3_600),
+        172_800..=5_183_999 => format!("{} days ago", seconds / 86_400),
+        _ => time(at).split(' ').next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// The columns a line of text may take: the terminal's, elsewhere `unasked`.
+pub fn line_width(unasked: usize) -> usize {
+    terminal::columns().unwrap_or(unasked)
+}
+
+/// The last column at which what a command is for begins.
+const FAR: usize = 64;
+
+/// The commands to go on with, each with what it is for, as far as there is room: a command is never shortened.
 pub fn next(out: &mut impl Write, context: &Context, commands: &[(String, &str)]) -> Result<(), Failure> {
     let commands: Vec<_> = commands.iter().map(|(command, why)| (context.command(command), why)).collect();
-    let width = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or_default() + 4;
-    writeln!(out, "\nnext:")?;
+    let longest = commands.iter().map(|(command, _)| width::columns(command)).max().unwrap_or_default();
+    let column = longest.min(FAR) + 4;
+    writeln!(out, "\n{}", Role::Title.paint("next:"))?;
     for (command, why) in commands {
-        writeln!(out, "  {command:<width$} # {why}")?;
+        let pad = column.saturating_sub(width::columns(&command)).max(1);
+        let why = format!("# {why}");
+        let fits = terminal::columns().is_none_or(|room| 2 + width::columns(&command) + pad + 1 + why.len() <= room);
+        match fits {
+            true => writeln!(out, "  {command}{:pad$} {}", "", Role::Faint.paint(why))?,
+            false => writeln!(out, "  {command}")?,
+        }
     }
     Ok(())
 }
@@ -83,12 +97,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_align_and_leave_no_trailing_space() {
-        let rows =
-            vec![vec!["a".to_owned(), "10".to_owned(), String::new()], vec!["bcd".into(), "2".into(), "x".into()]];
-        let mut out = Vec::new();
-        table(&mut out, " ", &[Align::Left, Align::Right, Align::Left], &rows).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), " a    10\n bcd   2  x\n");
+    fn how_long_ago_is_one_unit() {
+        let at = |seconds: i64| Timestamp::from_micros(1_800_000_000_000_000 + seconds * 1_000_000).unwrap();
+        for (seconds, said) in [
+            (3, "just now"),
+            (59, "59 s ago"),
+            (119, "119 s ago"),
+            (120, "2 min ago"),
+            (7_199, "119 min ago"),
+            (7_200, "2 h ago"),
+            (172_800, "2 days ago"),
+            (5_184_000, "2027-01-15"),
+            (-30, "just now"),
+            (-61, "2027-01-15 08:00:00Z"),
+        ] {
+            assert_eq!(ago(at(0), at(seconds)), said, "{seconds}");
+        }
     }
 
     #[test]

@@ -1,15 +1,14 @@
-//! The source, kept. What a batch imported is kept as one annotation whose payload holds the source's own bytes, with
-//! those parts cut out that a row's payload holds: nothing is stored twice, and every record can be written again byte
-//! for byte. The same payload says how far the import came, so that the next one goes on from there.
-
-use std::collections::HashMap;
-use std::io::Write;
+//! The source, kept. What a batch imported is kept as one annotation whose payload is a line of JSON, how far the import
+//! came, and then the source's own bytes with holes: see [`template`](super::template). So the next import goes on from
+//! there, and every record can be written again.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use super::source::Position;
-use super::{Diagnostic, ImportError};
-use crate::model::{Body, Digest, EvalNumber, EventNumber, MessageNumber, SessionId};
+use super::Diagnostic;
+use super::format::Format;
+use super::template::Template;
+use crate::model::{Digest, EvalNumber, EventNumber, SessionId, Timestamp};
 use crate::store::Store;
 use crate::store::error::ReadError;
 
@@ -26,17 +25,33 @@ pub struct Progress<S> {
     pub version: u32,
     /// How many records were imported, those of earlier batches included.
     pub records: u64,
-    /// How many bytes of the source, and line ends in them.
+    /// How many bytes of the source.
     pub bytes: u64,
     /// Line ends in those bytes.
     pub lines: u64,
-    /// BLAKE3 of those bytes.
-    pub hash: Digest,
+    /// BLAKE3 of those bytes; none where they were appended one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Digest>,
+    /// The time of the last record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// The annotation of the batch before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<EventNumber>,
+    /// The annotation that lists the files beside the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<EventNumber>,
     /// How many events follow the annotation in its commit.
     pub tail: u64,
+    /// How many of those follow the move to the head, before which the head's own event is.
+    #[serde(default)]
+    pub after: u64,
+    /// How many kept sources lie behind this one, each shared by the next.
+    #[serde(default)]
+    pub depth: u32,
+    /// The heads that were sealed in the batch, but for the one at its end.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
     /// What was odd in the batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<Diagnostic>,
@@ -47,112 +62,83 @@ pub struct Progress<S> {
     pub state: S,
 }
 
-impl<S> Progress<S> {
-    /// The place it tells of.
-    pub fn position(&self) -> Position {
-        Position { bytes: self.bytes, lines: self.lines, hash: self.hash }
-    }
-}
-
-/// A row's payload that stands for a part of the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hole {
-    /// A message's content, as a JSON string.
-    Text(MessageNumber),
-    /// A message's content as it is.
-    Content(MessageNumber),
-    /// An eval's code, as a JSON string.
-    CodeText(EvalNumber),
-    /// An eval's code as it is.
-    Code(EvalNumber),
-    /// An annotation's payload as it is.
-    Note(EventNumber),
-    /// The code of an eval that is not recorded yet, by a number of the format's.
-    Later(u64),
-}
-
-// JSON text has none of these: they cannot be part of a source.
-const OPEN: u8 = 1;
-const CLOSE: u8 = 2;
-
-/// The source of a batch, with holes.
-#[derive(Debug, Default)]
-pub struct Template {
-    bytes: Vec<u8>,
-    /// Parts that became the code of an eval since: where they lie, and their number.
-    later: Vec<(std::ops::Range<usize>, u64)>,
-}
-
-impl Template {
-    /// Adds `source`, with `holes` cut out; they are in order and do not overlap.
-    pub fn add(&mut self, source: &[u8], holes: &[(std::ops::Range<usize>, Hole)]) {
-        let mut at = 0;
-        for (range, hole) in holes {
-            self.bytes.extend_from_slice(&source[at..range.start]);
-            match hole {
-                Hole::Later(number) => {
-                    let start = self.bytes.len();
-                    self.bytes.extend_from_slice(&source[range.clone()]);
-                    self.later.push((start..self.bytes.len(), *number));
-                }
-                hole => self.bytes.extend_from_slice(&mark(*hole)),
-            }
-            at = range.end;
+impl<F: Format> Progress<F> {
+    /// Before the first batch.
+    pub(super) fn new() -> Progress<F> {
+        Progress {
+            format: F::NAME.to_owned(),
+            version: 1,
+            records: 0,
+            bytes: 0,
+            lines: 0,
+            hash: None,
+            at: None,
+            previous: None,
+            files: None,
+            tail: 0,
+            after: 0,
+            depth: 0,
+            marks: Vec::new(),
+            diagnostics: Vec::new(),
+            diagnostics_before: 0,
+            state: F::default(),
         }
-        self.bytes.extend_from_slice(&source[at..]);
-    }
-
-    /// Its size so far.
-    pub fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The payload. `evals` says which evals the parts kept for later became; others stay as they are.
-    pub fn payload<S: Serialize>(self, progress: &Progress<S>, evals: &HashMap<u64, EvalNumber>) -> Vec<u8> {
-        // Plain structs into memory: cannot fail.
-        let mut out = serde_json::to_vec(progress).unwrap_or_default();
-        out.push(b'\n');
-        let mut at = 0;
-        for (range, number) in self.later {
-            let Some(eval) = evals.get(&number) else { continue };
-            out.extend_from_slice(&self.bytes[at..range.start]);
-            out.extend_from_slice(&mark(Hole::Code(*eval)));
-            at = range.end;
-        }
-        out.extend_from_slice(&self.bytes[at..]);
-        out
     }
 }
 
-fn mark(hole: Hole) -> Vec<u8> {
-    let (letter, number) = match hole {
-        Hole::Text(message) => ('m', message.0),
-        Hole::Content(message) => ('M', message.0),
-        Hole::CodeText(eval) => ('c', eval.0),
-        Hole::Code(eval) => ('C', eval.0),
-        Hole::Note(event) => ('N', event.0),
-        Hole::Later(number) => ('?', number),
-    };
-    let mut out = vec![OPEN];
-    out.extend_from_slice(format!("{letter}{number}").as_bytes());
-    out.push(CLOSE);
+/// How far the import had come when a head was sealed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mark {
+    /// Its `head/created`.
+    pub head: EventNumber,
+    /// As in [`Progress`].
+    pub records: u64,
+    /// As in [`Progress`].
+    pub bytes: u64,
+    /// As in [`Progress`].
+    pub lines: u64,
+    /// As in [`Progress`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// What the format must know to go on from there.
+    pub state: Box<RawValue>,
+}
+
+/// How far the last import came.
+pub(super) struct Last<F> {
+    /// The annotation; none before the first batch.
+    pub(super) event: Option<EventNumber>,
+    pub(super) payload: Option<Digest>,
+    pub(super) progress: Progress<F>,
+}
+
+impl<F: serde::de::DeserializeOwned> Last<F> {
+    pub(super) fn of(store: &Store, session: &SessionId, events: u64) -> Result<Option<Last<F>>, ReadError> {
+        let Some((event, digest)) = last(store, session, events)? else { return Ok(None) };
+        let progress = progress(&store.blobs().get(&digest)?)?;
+        Ok(Some(Last { event: Some(event), payload: Some(digest), progress }))
+    }
+
+    /// The number of the session's last event if nothing was added since.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.event.map(|event| event.0 + self.progress.tail)
+    }
+}
+
+/// The payload of a batch.
+pub(super) fn payload<S: Serialize>(
+    progress: &Progress<S>,
+    template: Template,
+    evals: &std::collections::HashMap<u64, EvalNumber>,
+) -> Vec<u8> {
+    // Plain structs into memory: cannot fail.
+    let mut out = serde_json::to_vec(progress).unwrap_or_default();
+    out.push(b'\n');
+    template.write_to(&mut out, evals);
     out
 }
 
-fn hole(text: &[u8]) -> Option<Hole> {
-    let (letter, digits) = text.split_first()?;
-    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(match letter {
-        b'm' => Hole::Text(MessageNumber(number)),
-        b'M' => Hole::Content(MessageNumber(number)),
-        b'c' => Hole::CodeText(EvalNumber(number)),
-        b'C' => Hole::Code(EvalNumber(number)),
-        b'N' => Hole::Note(EventNumber(number)),
-        _ => return None,
-    })
-}
-
-/// The last annotation of `session`, and its payload.
+/// The last annotation of `session` among its first `events`, and its payload.
 pub fn last(store: &Store, session: &SessionId, events: u64) -> Result<Option<(EventNumber, Digest)>, ReadError> {
     let (mut end, mut step) = (events, 16);
     while end > 0 {
@@ -174,143 +160,70 @@ pub fn progress<'a, S: Deserialize<'a>>(payload: &'a [u8]) -> Result<Progress<S>
     serde_json::from_slice(head).map_err(|error| damaged(Some(error.into())))
 }
 
-fn split(payload: &[u8]) -> Result<(&[u8], &[u8]), ReadError> {
+/// The progress of a payload, and its template.
+pub(super) fn split(payload: &[u8]) -> Result<(&[u8], &[u8]), ReadError> {
     let at = payload.iter().position(|byte| *byte == b'\n').ok_or_else(|| damaged(None))?;
     Ok((&payload[..at], &payload[at + 1..]))
 }
 
-fn damaged(source: Option<crate::store::error::Cause>) -> ReadError {
+pub(super) fn damaged(source: Option<crate::store::error::Cause>) -> ReadError {
     ReadError::Damaged { what: "the kept source of an import".to_owned(), source }
+}
+
+/// A batch of a kept source, the state not looked at.
+pub(super) struct Kept {
+    pub(super) event: EventNumber,
+    pub(super) progress: Progress<Box<RawValue>>,
+}
+
+impl Kept {
+    pub(super) fn read(store: &Store, session: &SessionId, event: EventNumber) -> Result<Kept, ReadError> {
+        let digest = store.event(session, event)?.payload_ref.ok_or_else(|| damaged(None))?;
+        let payload = store.blobs().get(&digest)?;
+        let progress = progress(&payload)?;
+        Ok(Kept { event, progress })
+    }
+
+    /// The batch as a mark: its last head.
+    pub(super) fn end(&self) -> Mark {
+        let progress = &self.progress;
+        Mark {
+            head: EventNumber((self.event.0 + progress.tail).saturating_sub(progress.after + 1)),
+            records: progress.records,
+            bytes: progress.bytes,
+            lines: progress.lines,
+            at: progress.at,
+            state: progress.state.clone(),
+        }
+    }
+}
+
+/// The batches of `session`, from the one at `event` backwards.
+pub(super) fn backwards<'a>(
+    store: &'a Store,
+    session: &'a SessionId,
+    event: Option<EventNumber>,
+) -> impl Iterator<Item = Result<Kept, ReadError>> + 'a {
+    let mut next = event;
+    std::iter::from_fn(move || {
+        let event = next.take()?;
+        let kept = Kept::read(store, session, event);
+        // The chain goes down only, whatever a payload says.
+        next = kept.as_ref().ok().and_then(|kept| kept.progress.previous).filter(|previous| *previous < event);
+        Some(kept)
+    })
 }
 
 /// The diagnostics of the batches up to the one at `event`.
 pub fn diagnostics(store: &Store, session: &SessionId, event: EventNumber) -> Result<Vec<Diagnostic>, ReadError> {
     let mut batches = Vec::new();
-    let mut next = Some(event);
-    while let Some(event) = next {
-        let Some(digest) = store.event(session, event)?.payload_ref else { break };
-        let payload = store.blobs().get(&digest)?;
-        let progress: Progress<serde::de::IgnoredAny> = progress(&payload)?;
-        batches.push(progress.diagnostics);
-        next = progress.previous.filter(|_| progress.diagnostics_before > 0);
+    for kept in backwards(store, session, Some(event)) {
+        let kept = kept?;
+        let more = kept.progress.diagnostics_before > 0;
+        batches.push(kept.progress.diagnostics);
+        if !more {
+            break;
+        }
     }
     Ok(batches.into_iter().rev().flatten().collect())
-}
-
-/// Writes what was imported into `session` as it was in the source, byte for byte.
-///
-/// Not there: lines that were too long, and a torn last line.
-pub fn write_source(store: &Store, session: &SessionId, out: &mut impl Write) -> Result<(), ImportError> {
-    let blobs = store.blobs();
-    let mut payloads = Payloads::default();
-    let mut templates = Vec::new();
-    for event in store.events(session)? {
-        match &event.body {
-            Body::MessageAdded(row) => {
-                payloads.messages.insert(row.message, row.content);
-            }
-            Body::EvalAdded(row) => {
-                if let Some(code) = row.code {
-                    payloads.evals.insert(row.eval, code);
-                }
-            }
-            Body::Annotation(row) => {
-                if let Some(payload) = row.payload {
-                    payloads.notes.insert(event.number, payload);
-                    if row.kind == KIND {
-                        templates.push(payload);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    let io = |source| ImportError::Io { path: std::path::PathBuf::new(), source };
-    for digest in templates {
-        let payload = blobs.get(&digest)?;
-        let (_, mut rest) = split(&payload)?;
-        while let Some(open) = rest.iter().position(|byte| *byte == OPEN) {
-            out.write_all(&rest[..open]).map_err(io)?;
-            let close = rest.iter().position(|byte| *byte == CLOSE).ok_or_else(|| damaged(None))?;
-            let hole = hole(&rest[open + 1..close]).ok_or_else(|| damaged(None))?;
-            let bytes = blobs.get(&payloads.of(hole).ok_or_else(|| damaged(None))?)?;
-            if matches!(hole, Hole::Text(_) | Hole::CodeText(_)) {
-                let text = String::from_utf8(bytes).map_err(|error| damaged(Some(error.into())))?;
-                out.write_all(json_string(&text).as_bytes()).map_err(io)?;
-            } else {
-                out.write_all(&bytes).map_err(io)?;
-            }
-            rest = &rest[close + 1..];
-        }
-        out.write_all(rest).map_err(io)?;
-    }
-    Ok(())
-}
-
-#[derive(Default)]
-struct Payloads {
-    messages: HashMap<MessageNumber, Digest>,
-    evals: HashMap<EvalNumber, Digest>,
-    notes: HashMap<EventNumber, Digest>,
-}
-
-impl Payloads {
-    fn of(&self, hole: Hole) -> Option<Digest> {
-        match hole {
-            Hole::Text(message) | Hole::Content(message) => self.messages.get(&message),
-            Hole::CodeText(eval) | Hole::Code(eval) => self.evals.get(&eval),
-            Hole::Note(event) => self.notes.get(&event),
-            Hole::Later(_) => None,
-        }
-        .copied()
-    }
-}
-
-/// A text as the JSON string that most writers make of it. A text is only cut out of a source that wrote it so.
-pub fn json_string(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn holes_are_marked_and_read_back() {
-        for hole_ in [
-            Hole::Text(MessageNumber(1)),
-            Hole::Content(MessageNumber(20)),
-            Hole::CodeText(EvalNumber(3)),
-            Hole::Code(EvalNumber(u64::MAX)),
-            Hole::Note(EventNumber(0)),
-        ] {
-            let marked = mark(hole_);
-            assert_eq!(hole(&marked[1..marked.len() - 1]), Some(hole_));
-        }
-        assert_eq!(hole(b""), None);
-        assert_eq!(hole(b"mx"), None);
-    }
-
-    #[test]
-    fn a_part_kept_for_later_is_cut_out_only_if_it_became_an_eval() {
-        let mut template = Template::default();
-        template
-            .add(b"[1,2,3]\n", &[(1..2, Hole::Later(7)), (3..4, Hole::Later(8)), (5..6, Hole::Text(MessageNumber(9)))]);
-        let progress = Progress {
-            format: "x".to_owned(),
-            version: 1,
-            records: 1,
-            bytes: 8,
-            lines: 1,
-            hash: Digest::of(b"[1,2,3]\n"),
-            previous: None,
-            tail: 2,
-            diagnostics: Vec::new(),
-            diagnostics_before: 0,
-            state: (),
-        };
-        let payload = template.payload(&progress, &HashMap::from([(8, EvalNumber(4))]));
-        assert_eq!(split(&payload).unwrap().1, b"[1,\x01C4\x02,\x01m9\x02]\n");
-        assert_eq!(super::progress::<()>(&payload).unwrap().position(), progress.position());
-    }
 }

@@ -96,6 +96,19 @@ impl Lines {
         self.lines.push(Line { item: Item::Record(record), digest });
     }
 
+    /// Adds the lines of `more` behind these. The key is this one's.
+    pub fn append(&mut self, more: Lines) {
+        if self.lines.is_empty() {
+            (self.lines, self.text) = (more.lines, more.text);
+            return;
+        }
+        if !more.text.is_empty() {
+            self.text.push(b'\n');
+        }
+        self.text.extend_from_slice(&more.text);
+        self.lines.extend(more.lines);
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Digest {
         if !self.text.is_empty() {
             self.text.push(b'\n');

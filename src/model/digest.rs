@@ -32,11 +32,9 @@ impl Digest {
         Digest::of(&both)
     }
 
-    /// The first eight bytes as a signed number: the short key by which the store searches.
-    pub fn prefix(&self) -> i64 {
-        let mut first = [0; 8];
-        first.copy_from_slice(&self.0[..8]);
-        i64::from_be_bytes(first)
+    /// The first five bytes: the short key by which the store searches.
+    pub fn prefix(&self) -> &[u8] {
+        &self.0[..5]
     }
 
     /// The digest whose bytes these are.

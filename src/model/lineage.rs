@@ -1,4 +1,4 @@
-//! How sessions and heads come from one another: invocations and derivations.
+//! How sessions and heads come from one another, and what else points at them: invocations, derivations, pins; facts.
 
 use serde::{Deserialize, Serialize};
 
@@ -117,4 +117,47 @@ impl Derivation {
         // None of the four needs an escape: words, digits and the letters of ids.
         Digest::of(format!("[\"{}\",\"{source}\",\"{target}\",{event}]", kind.as_str()).as_bytes())
     }
+}
+
+/// What a pin points to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PinTarget {
+    /// A head.
+    Head(HeadId),
+    /// A payload.
+    Payload(Digest),
+}
+
+impl PinTarget {
+    /// The payload, or the head's root.
+    pub fn digest(&self) -> Digest {
+        match self {
+            PinTarget::Head(head) => head.0,
+            PinTarget::Payload(digest) => *digest,
+        }
+    }
+}
+
+/// A name for a head or a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The name, which keeps to the rule for session ids.
+    pub name: SessionId,
+    /// What it points to.
+    pub target: PinTarget,
+    /// How often it was set or taken away: what compare-and-set goes by.
+    pub version: u64,
+}
+
+/// A fact of the embedder's own: kept in order, never interpreted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// Its number in the store, from 1, without gap.
+    pub fact: u64,
+    /// The embedder's word for what it is.
+    pub tag: String,
+    /// Its value.
+    pub payload: Digest,
+    /// When it was committed.
+    pub at: Timestamp,
 }

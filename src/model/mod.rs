@@ -6,6 +6,7 @@
 
 pub mod canonical;
 pub mod digest;
+pub mod edn;
 pub mod event;
 pub mod fold;
 pub mod head;
@@ -26,7 +27,7 @@ pub use head::{HeadKind, Refs, Root, TranscriptRange};
 pub use id::{
     CallNumber, EvalNumber, EventNumber, InvocationNumber, MessageNumber, SessionId, SnapshotNumber, TurnNumber, Tx,
 };
-pub use lineage::{Derivation, DerivationKind, Invocation};
+pub use lineage::{Derivation, DerivationKind, Fact, Invocation, Pin, PinTarget};
 pub use record::Record;
 pub use session::{Counters, Restored, SessionError, SessionStarted, SessionStatus};
 pub use span::Span;

@@ -41,13 +41,14 @@ pub enum Record {
         /// The session.
         session: SessionId,
     },
-    /// A pin points to a head's root or a payload.
+    /// A pin points to a head's root or a payload, or is taken away.
     #[serde(rename = "pin/set")]
     PinSet {
         /// The pin.
         name: SessionId,
-        /// The payload, or a head's root.
-        target: Digest,
+        /// The payload, or a head's root; none takes the pin away.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<Digest>,
         /// Whether it is a head.
         head: bool,
         /// The pin's version after it.

@@ -22,12 +22,14 @@ pub struct LogOptions {
     pub segment_size: u64,
     /// Whether zeros are written ahead of the frames, which makes the syncs that follow shorter.
     pub zero_fill: bool,
+    /// Whether what is appended is synced. Only a log that ends with its process may do without.
+    pub sync: bool,
 }
 
 impl Default for LogOptions {
-    /// 64 MiB, filled ahead.
+    /// 64 MiB, filled ahead, synced.
     fn default() -> LogOptions {
-        LogOptions { segment_size: 64 << 20, zero_fill: true }
+        LogOptions { segment_size: 64 << 20, zero_fill: true, sync: true }
     }
 }
 
@@ -286,7 +288,9 @@ impl Log {
             self.poisoned = matches!(error, AppendError::Unknown { .. });
             return Err(error);
         }
-        if let Err(source) = fdatasync(&current.file) {
+        if self.options.sync
+            && let Err(source) = fdatasync(&current.file)
+        {
             self.poisoned = true;
             return Err(AppendError::Unknown { source });
         }

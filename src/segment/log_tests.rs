@@ -13,7 +13,7 @@ struct Bench {
 
 fn bench(segment_size: u64, zero_fill: bool) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let log = Log::open(folder.path(), LogOptions { segment_size, zero_fill }).unwrap();
+    let log = Log::open(folder.path(), LogOptions { segment_size, zero_fill, sync: true }).unwrap();
     Bench { folder, log }
 }
 

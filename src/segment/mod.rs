@@ -21,6 +21,7 @@ mod names;
 mod position;
 mod reader;
 mod readers;
+mod reading;
 pub(crate) mod sabotage;
 mod scan;
 mod search;
@@ -39,6 +40,10 @@ pub use names::{list, remove_temporaries, segment_path};
 pub use position::Position;
 pub use reader::SegmentReader;
 pub use readers::Readers;
+pub(crate) use reading::Reading;
 pub use scan::{End, Frames};
-pub use sync::{FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, sync_dir};
+pub use sync::{
+    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, is_memory_with_room,
+    sync_dir,
+};
 pub use turnstile::Turnstile;

@@ -1,7 +1,7 @@
 //! Walking a segment's frames.
 
 use super::error::{BadFrame, ReadError};
-use super::frame::{FRAME_HEADER_LEN, Frame, FrameHeader};
+use super::frame::{FRAME_HEADER_LEN, Frame, FrameHeader, Kind};
 use super::reader::{SegmentReader, read_up_to};
 
 const HEADER: usize = FRAME_HEADER_LEN as usize;
@@ -36,6 +36,7 @@ pub struct Frames<'a> {
     limit: Option<u64>,
     end: Option<End>,
     failed: bool,
+    without: Option<Kind>,
     window: Vec<u8>,
     window_at: u64,
 }
@@ -51,6 +52,7 @@ impl SegmentReader {
             limit: None,
             end: None,
             failed: false,
+            without: None,
             window: Vec::new(),
             window_at: 0,
         }
@@ -66,6 +68,12 @@ impl Frames<'_> {
     /// Where the next frame would begin.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Passes over frames of `kind` by their headers: their bodies are neither read nor verified.
+    #[must_use]
+    pub fn without(self, kind: Kind) -> Self {
+        Self { without: Some(kind), ..self }
     }
 
     /// Walks to the end without keeping the frames, and says why it is the end.
@@ -89,7 +97,9 @@ impl Frames<'_> {
         }
         let held = at.checked_sub(self.window_at).map_or(0, |skip| self.window.len().saturating_sub(skip as usize));
         if held < count {
-            self.window.resize(WINDOW, 0);
+            // No more than there is to walk: a look at the last frames of a long file is then as short as they are.
+            let left = self.limit.map_or(WINDOW, |limit| usize::try_from(limit.saturating_sub(at)).unwrap_or(WINDOW));
+            self.window.resize(left.clamp(count, WINDOW), 0);
             let got = read_up_to(&self.reader.file, &mut self.window, at);
             let got = got.inspect_err(|_| self.window.clear()).map_err(|source| self.reader.fault(at, source))?;
             self.window.truncate(got);
@@ -100,7 +110,8 @@ impl Frames<'_> {
         Ok(&self.window[skip..stop])
     }
 
-    fn step(&mut self) -> Result<Result<Frame, End>, ReadError> {
+    /// The header at this place, of a frame that ends where it may, or why there is none.
+    fn header(&mut self) -> Result<Result<FrameHeader, End>, ReadError> {
         let offset = self.offset;
         let bad = |why| Ok(Err(End::Bad { offset, why }));
         let length = match self.limit {
@@ -132,6 +143,18 @@ impl Frames<'_> {
         if header.frame_len() > room {
             return bad(BadFrame::PastEnd);
         }
+        Ok(Ok(header))
+    }
+
+    fn step(&mut self) -> Result<Result<Frame, End>, ReadError> {
+        let header = loop {
+            match self.header()? {
+                Ok(header) if self.without == Some(header.kind) => self.offset += header.frame_len(),
+                Ok(header) => break header,
+                Err(end) => return Ok(Err(end)),
+            }
+        };
+        let offset = self.offset;
         let (body_at, body_len) = (offset + FRAME_HEADER_LEN, header.body_len as usize);
         let body = if body_len <= WINDOW {
             self.peek(body_at, body_len)?.to_vec()
@@ -143,7 +166,7 @@ impl Frames<'_> {
         };
         match header.verify(&body, self.reader.seed()) {
             Ok(()) => Ok(Ok(Frame { header, body })),
-            Err(why) => bad(why),
+            Err(why) => Ok(Err(End::Bad { offset, why })),
         }
     }
 }
@@ -230,6 +253,21 @@ pub(super) mod tests {
             let clean = filled[ends[whole]..].iter().all(|byte| *byte == 0);
             assert_eq!(end == End::Zeros(at), clean, "length {length}");
         }
+    }
+
+    #[test]
+    fn frames_that_are_not_wanted_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes = segment(&[1, 2]);
+        // Within the body of a payload: nobody looks.
+        bytes[90] ^= 1;
+        fs::write(segment_path(folder.path(), 1), bytes).unwrap();
+        let reader = SegmentReader::open(folder.path(), 1).unwrap();
+        let mut frames = reader.frames(SEGMENT_HEADER_LEN, None).without(Kind::Payload);
+        let found: Vec<_> =
+            frames.by_ref().map(|frame| frame.map(|(at, frame)| (at, frame.header.kind)).unwrap()).collect();
+        assert_eq!(found, [(117, Kind::Commit), (202, Kind::Commit)]);
+        assert_eq!(frames.end(), Some(End::Eof(234)));
     }
 
     #[test]

@@ -53,6 +53,12 @@ pub(super) fn has_room_to_fill(file: &File, length: u64) -> bool {
     rustix::fs::fstatvfs(file).map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / 8 >= length)
 }
 
+/// Whether `path` lies in memory, with room for that many bytes. Where the system does not say, it does not.
+pub fn is_memory_with_room(path: &Path, room: u64) -> bool {
+    filesystem_magic(path).is_ok_and(|magic| magic == TMPFS_MAGIC)
+        && rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= room)
+}
+
 /// Creates a folder that only its owner may enter; one that exists is left as it is.
 ///
 /// # Errors
@@ -108,6 +114,9 @@ pub enum FileSystem {
     Network(&'static str),
 }
 
+/// From `linux/magic.h`.
+const TMPFS_MAGIC: u32 = 0x0102_1994;
+
 /// From `linux/magic.h` and the sources of those that are not in it.
 #[cfg(target_os = "linux")]
 const NETWORK_MAGIC: [(u32, &str); 17] = [
@@ -137,9 +146,19 @@ const NETWORK_MAGIC: [(u32, &str); 17] = [
 /// The system's, also if nothing is at `path`.
 #[cfg(target_os = "linux")]
 pub fn filesystem_kind(path: &Path) -> io::Result<FileSystem> {
+    filesystem_magic(path).map(kind_of_magic)
+}
+
+#[cfg(target_os = "linux")]
+fn filesystem_magic(path: &Path) -> io::Result<u32> {
     let status = rustix::io::retry_on_intr(|| rustix::fs::statfs(path))?;
     // The field is signed and as wide as a word; the magic is 32 bits, and may have been sign-extended.
-    Ok(kind_of_magic(status.f_type as u32))
+    Ok(status.f_type as u32)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn filesystem_magic(_path: &Path) -> io::Result<u32> {
+    Ok(0)
 }
 
 /// Tells what kind of file system an existing path lies on: always local, where that cannot be asked.

@@ -97,7 +97,7 @@ impl Applier {
     }
 
     /// Applies one commit whose payload frames are at `places`. The caller sees to order (tx by tx), to the
-    /// transaction, and to the end of the log in hw_meta.
+    /// transaction, and to hw_tx.
     pub(crate) fn apply(
         &mut self,
         conn: &Connection,
@@ -107,9 +107,7 @@ impl Applier {
         places: &[FramePlace],
         fetch: &dyn Fetch,
     ) -> Result<(), ApplyError> {
-        conn.prepare_cached(stmt::meta::ADD_TX)?.execute(params![head.tx.0, head.at.micros()])?;
-        let mut step =
-            Step { conn, at: head.at.micros(), places: places.iter(), fetch, fresh: HashMap::new(), row: None };
+        let mut step = Step { conn, head, places: places.iter(), fetch, fresh: HashMap::new(), row: None };
         for line in lines {
             match &line.item {
                 Item::Event(event) => {
@@ -176,7 +174,7 @@ fn missing(what: &str, name: impl std::fmt::Display) -> ApplyError {
 /// One commit being applied.
 struct Step<'a> {
     conn: &'a Connection,
-    at: i64,
+    head: &'a TxHeader,
     places: std::slice::Iter<'a, FramePlace>,
     fetch: &'a dyn Fetch,
     /// Payloads met in this commit: most are referred to right after they are added.
@@ -234,6 +232,7 @@ impl Step<'_> {
             digest: Digest::ZERO,
             deep: false,
             inherited: crate::model::Counters { event: 0, ..i },
+            numbers: Some([0; 3]),
         })
     }
 

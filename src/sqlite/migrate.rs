@@ -47,6 +47,7 @@ pub(crate) fn migrate(conn: &mut Connection) -> Result<Report, MigrateError> {
         .map(|(name, sql)| Migration::unapplied(name, sql))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| MigrateError::Failed(error.into()))?;
+    conn.execute(super::stmt::meta::MAKE_MIGRATIONS, []).map_err(|error| MigrateError::Failed(error.into()))?;
     Runner::new(&migrations)
         .set_grouped(true)
         .set_abort_divergent(true)

@@ -102,3 +102,14 @@ pub(crate) fn checkpoint(conn: &Connection, truncate: bool) -> rusqlite::Result<
     let sql = if truncate { super::stmt::meta::CHECKPOINT_TRUNCATE } else { super::stmt::meta::CHECKPOINT_PASSIVE };
     conn.query_row(sql, [], |_| Ok(()))
 }
+
+/// Bytes of the WAL in use, and of those the bytes not yet in the main file. The WAL's file says neither: it begins
+/// anew in place, and does not become shorter.
+pub(crate) fn wal_bytes(conn: &Connection) -> rusqlite::Result<(u64, u64)> {
+    /// A page and its header.
+    const FRAME: u64 = 4096 + 24;
+    let (all, moved): (i64, i64) =
+        conn.query_row(super::stmt::meta::CHECKPOINT_NOOP, [], |row| Ok((row.get(1)?, row.get(2)?)))?;
+    let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * FRAME;
+    Ok((bytes(all), bytes(all.saturating_sub(moved))))
+}

@@ -21,6 +21,11 @@ use rusqlite::{Row, ToSql};
 use crate::model::event::KINDS;
 use crate::model::{Body, CallType, DerivationKind, Digest, HeadKind, Role, SessionId, Status, Timestamp};
 
+/// The kinds of hw_version: rows that have versions, each by the code of the event that starts one.
+pub(crate) const TURN: i64 = 7;
+pub(crate) const CALL: i64 = 9;
+pub(crate) const INVOCATION: i64 = 14;
+
 /// The words of a column that have a code: the place in the list, from 1.
 const ROLES: [Role; 6] = [Role::System, Role::User, Role::Assistant, Role::Observation, Role::Tool, Role::Summary];
 const CALL_TYPES: [CallType; 7] = [

@@ -21,6 +21,8 @@ pub(crate) struct SessionRow {
     pub(crate) digest: Digest,
     pub(crate) deep: bool,
     pub(crate) inherited: Counters,
+    /// The greatest numbers of messages, evals and snapshots of its own, once they were asked for.
+    pub(crate) numbers: Option<[u64; 3]>,
 }
 
 impl SessionRow {
@@ -53,6 +55,7 @@ impl SessionRow {
                         child: row.get(19)?,
                         event: 0,
                     },
+                    numbers: None,
                 })
             })
             .optional()

@@ -1,25 +1,26 @@
 //! A batch: events gathered for one commit. Each gets its number as it is added, since the writer's handle is the only
 //! one that numbers; the commit checks that nobody else did.
 
+mod payloads;
+mod refs;
 mod rows;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use self::payloads::Payloads;
+use self::refs::references;
 use super::Inner;
 use super::commit::{Claim, Guard, Pending, Work};
 use super::error::CommitError;
 use super::message::NewMessage;
 use super::state::State;
-use crate::blob::{self, Prepared, codec::Class};
 use crate::journal::{BatchKey, Lines};
-use crate::model::canonical::canonicalize;
 use crate::model::id::BadId;
 use crate::model::line::Item;
 use crate::model::{
-    Body, Call, CallNumber, CallType, Counters, Digest, Eval, EvalNumber, Event, EventNumber, HeadId, Invocation,
-    InvocationNumber, Message, MessageNumber, Record, Role, Root, SessionId, Snapshot, SnapshotNumber, Timestamp, Turn,
-    TurnNumber,
+    Body, CallNumber, CallType, Counters, Digest, EvalNumber, Event, EventNumber, HeadId, InvocationNumber, Message,
+    MessageNumber, Record, Role, Root, SessionId, SnapshotNumber, Timestamp, TurnNumber,
 };
 
 /// Events and payloads being gathered for one commit: see [`Session::write`](super::Session::write).
@@ -29,9 +30,7 @@ pub struct Batch<'a> {
     before: (EventNumber, Digest),
     pub(super) at: Timestamp,
     pub(super) lines: Lines,
-    payloads: Vec<Prepared>,
-    /// Payloads of this batch and those found in the store: looked up once.
-    known: std::collections::HashSet<Digest>,
+    payloads: Payloads,
     key: Option<String>,
     /// The heads created here.
     pub(super) roots: std::collections::HashMap<HeadId, Root>,
@@ -49,8 +48,7 @@ impl<'a> Batch<'a> {
             state,
             at,
             lines: Lines::default(),
-            payloads: Vec::new(),
-            known: Default::default(),
+            payloads: Payloads::default(),
             key: None,
             roots: Default::default(),
             failed: None,
@@ -109,66 +107,6 @@ impl<'a> Batch<'a> {
         self.state.current
     }
 
-    /// Adds a payload to the commit, unless the store has it, and returns its ref.
-    pub fn put(&mut self, bytes: &[u8]) -> Digest {
-        self.put_with(bytes, None, Class::Payload)
-    }
-
-    /// The same with a media type.
-    pub fn put_media(&mut self, bytes: &[u8], media: &str) -> Digest {
-        self.put_with(bytes, Some(media), Class::Payload)
-    }
-
-    /// Adds a JSON value: canonicalized, so that equal values are one payload. What cannot be canonicalized (duplicate
-    /// keys, lone surrogates, extreme depth, no JSON at all) is kept as the bytes given.
-    pub fn put_value(&mut self, json: &[u8]) -> Digest {
-        match canonicalize(json) {
-            Ok(canonical) => self.put_with(&canonical, Some("application/json"), Class::Payload),
-            Err(_) => self.put_with(json, None, Class::Payload),
-        }
-    }
-
-    fn put_with(&mut self, bytes: &[u8], media: Option<&str>, class: Class) -> Digest {
-        let digest = Digest::of(bytes);
-        if !self.known.insert(digest) {
-            return digest;
-        }
-        match self.store.has_payload(&digest) {
-            Ok(true) => return digest,
-            Ok(false) => {}
-            Err(error) => {
-                self.failed.get_or_insert(error);
-                return digest;
-            }
-        }
-        if bytes.len() > blob::PART {
-            match self.store.put_parts(bytes) {
-                Ok(parts) => {
-                    let (size, media) = (bytes.len() as u64, media.map(str::to_owned));
-                    self.lines.push_record(Record::PayloadAdded { hash: digest, size, media, parts: Some(parts) });
-                }
-                Err(error) => {
-                    self.failed.get_or_insert(error);
-                }
-            }
-            return digest;
-        }
-        let mut prepared = Prepared::new(bytes, class);
-        prepared.media = media.map(str::to_owned);
-        self.lines.push_record(Record::PayloadAdded {
-            hash: digest,
-            size: prepared.size,
-            media: prepared.media.clone(),
-            parts: None,
-        });
-        self.payloads.push(prepared);
-        digest
-    }
-
-    pub(super) fn put_root(&mut self, bytes: &[u8]) -> Digest {
-        self.put_with(bytes, None, Class::Root)
-    }
-
     pub(super) fn push(&mut self, mut body: Body) -> EventNumber {
         if let Err(error) = well_formed(&mut body) {
             self.failed.get_or_insert(error.into());
@@ -189,46 +127,59 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     ///
-    /// [`CommitError::Invalid`] for events that only the store makes: those of heads, refs and a session's start.
-    pub fn append(&mut self, body: Body) -> Result<EventNumber, CommitError> {
+    /// [`CommitError::Missing`] if it refers to a number above every one of the session (a call may name the eval after the last,
+    /// which makes it), or its own number is such a one;
+    /// [`CommitError::Invalid`] for events that only the store makes: those of heads, refs and a session's start, and for
+    /// what the method of its kind refuses.
+    pub fn append(&mut self, mut body: Body) -> Result<EventNumber, CommitError> {
         let c = self.state.counters;
-        let body = match body {
-            Body::MessageAdded(mut row) => {
-                self.known_numbers(row.turn, row.call)?;
-                row.message = MessageNumber(c.message + 1);
-                Body::MessageAdded(row)
-            }
-            Body::TurnStarted(row) => Body::TurnStarted(Turn { turn: TurnNumber(c.turn + 1), ..row }),
-            Body::CallStarted(row) => Body::CallStarted(Call { call: CallNumber(c.call + 1), ..row }),
-            Body::EvalAdded(row) => Body::EvalAdded(Eval { eval: EvalNumber(c.eval + 1), ..row }),
-            Body::SnapshotAdded(row) => {
-                Body::SnapshotAdded(Snapshot { snapshot: SnapshotNumber(c.snapshot + 1), ..row })
-            }
-            Body::InvocationStarted(row) => {
-                Body::InvocationStarted(Invocation { invocation: InvocationNumber(c.invocation + 1), ..row })
-            }
+        match &mut body {
+            Body::MessageAdded(row) => row.message = MessageNumber(c.message + 1),
+            Body::TurnStarted(row) => row.turn = TurnNumber(c.turn + 1),
+            Body::CallStarted(row) => row.call = CallNumber(c.call + 1),
+            Body::EvalAdded(row) => row.eval = EvalNumber(c.eval + 1),
+            Body::SnapshotAdded(row) => row.snapshot = SnapshotNumber(c.snapshot + 1),
+            Body::InvocationStarted(row) => row.invocation = InvocationNumber(c.invocation + 1),
             Body::Annotation(row) => return self.add_annotation(&row.kind, row.turn, row.payload),
-            Body::TurnPut(row) => {
-                self.known_numbers(Some(row.turn), None)?;
-                Body::TurnPut(row)
-            }
-            Body::CallPut(row) => {
-                self.known_numbers(None, Some(row.call))?;
-                Body::CallPut(row)
-            }
-            body @ (Body::InvocationCompleted(_)
+            Body::TurnPut(_)
+            | Body::CallPut(_)
+            | Body::InvocationCompleted(_)
             | Body::InvocationFailed(_)
             | Body::CallerHeadRecorded(_)
             | Body::SessionStatus(_)
-            | Body::SessionError(_)) => body,
+            | Body::SessionError(_) => {}
             Body::SessionStarted(_) | Body::SessionRestored(_) | Body::RefUpdated(_) | Body::HeadCreated(_) => {
                 let kind = body.kind();
                 return Err(CommitError::Invalid(format!(
                     "{kind} is made by creating, sealing, advancing or resuming"
                 )));
             }
-        };
-        Ok(self.push(body))
+        }
+        self.push_row(body)
+    }
+
+    /// Adds the event of a row, all of whose numbers must be known.
+    pub(super) fn push_row(&mut self, body: Body) -> Result<EventNumber, CommitError> {
+        let c = self.state.counters;
+        let known = [c.turn, c.message, c.call, c.eval, c.invocation];
+        for ((what, number, ahead), greatest) in references(&body).into_iter().zip(known) {
+            if let Some(number) = number
+                && !(1..=greatest + ahead).contains(&number)
+            {
+                return Err(CommitError::Missing { what: format!("{what} {number}") });
+            }
+        }
+        match &body {
+            Body::EvalAdded(row) if row.status.is_running() => {
+                Err(CommitError::Invalid("an eval is recorded when it ended, never while it runs".to_owned()))
+            }
+            Body::InvocationStarted(row)
+                if row.id.is_empty() || row.id.len() > 512 || row.id.chars().any(char::is_control) =>
+            {
+                Err(CommitError::Invalid("an invocation id has 1 to 512 bytes, no control characters".to_owned()))
+            }
+            _ => Ok(self.push(body)),
+        }
     }
 
     /// Adds a store record to the commit.
@@ -242,12 +193,11 @@ impl<'a> Batch<'a> {
     ///
     /// [`CommitError::Missing`] if its turn or call is above every number of the session.
     pub fn add_message(&mut self, message: NewMessage) -> Result<MessageNumber, CommitError> {
-        self.known_numbers(message.turn, message.call)?;
         let chars = std::str::from_utf8(&message.content).map_or(message.content.len(), |text| text.chars().count());
         let content = self.put(&message.content);
         let extra = message.extra.map(|json| self.put_value(&json));
         let number = MessageNumber(self.state.counters.message + 1);
-        self.push(Body::MessageAdded(Message {
+        self.push_row(Body::MessageAdded(Message {
             message: number,
             role: message.role,
             content,
@@ -255,18 +205,8 @@ impl<'a> Batch<'a> {
             turn: message.turn,
             call: message.call,
             extra,
-        }));
+        }))?;
         Ok(number)
-    }
-
-    fn known_numbers(&self, turn: Option<TurnNumber>, call: Option<CallNumber>) -> Result<(), CommitError> {
-        let c = &self.state.counters;
-        let missing = |what: String| Err(CommitError::Missing { what });
-        match (turn, call) {
-            (Some(turn), _) if turn.0 == 0 || turn.0 > c.turn => missing(format!("turn {turn}")),
-            (_, Some(call)) if call.0 == 0 || call.0 > c.call => missing(format!("call {call}")),
-            _ => Ok(()),
-        }
     }
 
     /// Gives the session a title.
@@ -286,13 +226,17 @@ impl<'a> Batch<'a> {
 
     /// The prepared commit and the state after it; no commit when nothing was added.
     pub(super) fn finish(mut self, claim: Claim) -> Result<(State, Option<Work>), CommitError> {
+        self.prepare_payloads();
         if let Some(error) = self.failed {
             return Err(error);
         }
-        if self.lines.is_empty() {
+        let text_len = self.lines.text_len() + self.payloads.text_len();
+        let (mut lines, payloads) = self.payloads.into_parts();
+        lines.append(self.lines);
+        if lines.is_empty() {
             return Ok((self.state, None));
         }
-        if self.lines.text_len() > crate::journal::LINE_LIMIT - 4_096 {
+        if text_len > crate::journal::LINE_LIMIT - 4_096 {
             let limit = crate::journal::LINE_LIMIT;
             return Err(CommitError::Invalid(format!("the rows of one batch take more than {limit} bytes")));
         }
@@ -301,15 +245,15 @@ impl<'a> Batch<'a> {
             if !(1..=256).contains(&key.len()) {
                 return Err(CommitError::Invalid("a batch key has 1 to 256 bytes".to_owned()));
             }
-            self.lines.key = Some(BatchKey {
+            lines.key = Some(BatchKey {
                 key,
                 session: self.state.session.clone(),
-                content: said_by(&self.lines),
+                content: said_by(&lines),
                 first_event: last.next(),
                 events: self.state.last_event.0 - last.0,
             });
         }
-        self.lines.pack();
+        lines.pack();
         let guard = Guard {
             session: self.state.session.clone(),
             claim,
@@ -317,7 +261,7 @@ impl<'a> Batch<'a> {
             before: digest,
             after: self.state.digest,
         };
-        Ok((self.state, Some(Work { guard: Some(guard), lines: self.lines, payloads: self.payloads })))
+        Ok((self.state, Some(Work { guard: Some(guard), lines, payloads, late: None })))
     }
 }
 

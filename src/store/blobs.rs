@@ -1,17 +1,22 @@
 //! Payloads by digest.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use super::commit::Work;
 use super::error::{CommitError, ReadError};
+use super::payload_io::{BlobReader, BlobWriter};
+use super::places::Place;
 use super::{Inner, Store};
-use crate::blob::{self, Prepared, codec::Class};
+use crate::blob;
 use crate::journal::Lines;
 use crate::model::canonical::canonicalize;
 use crate::model::{Digest, Record};
 use crate::segment::Position;
 use crate::view;
 use crate::view::blobs::{BlobRow, BlobState};
+
+/// How much is read at once.
+const BUFFER: usize = 64 << 10;
 
 /// The payloads of a store.
 ///
@@ -42,28 +47,67 @@ impl Blobs {
     /// [`CommitError`]; of a large payload, parts may then be in the log, which the next attempt finds.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, CommitError> {
         let inner = &self.store.inner;
-        let digest = Digest::of(bytes);
-        if inner.has_payload(&digest)? {
-            return Ok(digest);
+        let (mut lines, payloads) = inner.with_payload(bytes)?;
+        if !lines.is_empty() {
+            lines.pack();
+            inner.desk.commit(Work { guard: None, lines, payloads, late: None })?;
         }
-        if bytes.len() > blob::PART {
-            let parts = inner.put_parts(bytes)?;
-            return self.list(digest, bytes.len() as u64, parts);
-        }
-        let prepared = Prepared::new(bytes, Class::Payload);
-        let mut lines = Lines::default();
-        lines.push_record(Record::PayloadAdded { hash: digest, size: prepared.size, media: None, parts: None });
-        lines.pack();
-        inner.commit(Work { guard: None, lines, payloads: vec![prepared] })?;
-        Ok(digest)
+        Ok(Digest::of(bytes))
     }
 
-    fn list(&self, hash: Digest, size: u64, parts: Vec<Digest>) -> Result<Digest, CommitError> {
-        let mut lines = Lines::default();
-        lines.push_record(Record::PayloadAdded { hash, size, media: None, parts: Some(parts) });
-        lines.pack();
-        self.store.inner.commit(Work { guard: None, lines, payloads: Vec::new() })?;
+    /// Commits one part of a large payload.
+    pub(super) fn put_part(&self, part: &[u8]) -> Result<Digest, CommitError> {
+        self.store.inner.put_part(part)
+    }
+
+    /// Makes parts that are there a payload.
+    pub(super) fn put_list(&self, hash: Digest, size: u64, parts: Vec<Digest>) -> Result<Digest, CommitError> {
+        if !self.store.inner.has_payload(&hash)? {
+            let mut lines = Lines::default();
+            lines.push_record(Record::PayloadAdded { hash, size, media: None, parts: Some(parts) });
+            lines.pack();
+            self.store.inner.desk.commit(Work { guard: None, lines, payloads: Vec::new(), late: None })?;
+        }
         Ok(hash)
+    }
+
+    /// Writes a payload of any size, in memory bounded by one part (4 MiB). It is one once [`BlobWriter::finish`] returned;
+    /// dropped before, the parts that were full are in the log, where the next attempt finds them, and no payload is.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let store = headwater::store::Store::open(folder.path().join("store"))?;
+    /// use std::io::{Read, Seek, SeekFrom, Write};
+    ///
+    /// let mut writer = store.blobs().writer();
+    /// for line in 0..1_000 {
+    ///     writeln!(writer, "line {line}")?;
+    /// }
+    /// let digest = writer.finish()?;
+    ///
+    /// let mut reader = store.blobs().reader(&digest)?;
+    /// reader.seek(SeekFrom::End(-9))?;
+    /// let mut last = String::new();
+    /// reader.read_to_string(&mut last)?;
+    /// assert_eq!(last, "line 999\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn writer(&self) -> BlobWriter {
+        BlobWriter::new(self.clone())
+    }
+
+    /// Reads a payload of any size from any place, in memory bounded by one part (4 MiB), each part verified.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`], [`ReadError::Erased`], [`ReadError::Damaged`].
+    pub fn reader(&self, digest: &Digest) -> Result<BlobReader, ReadError> {
+        let (size, frames) = (self.size(digest)?, self.store.inner.parts(digest)?);
+        BlobReader::new(self.clone(), *digest, size, frames).ok_or_else(|| damaged(digest, None))
+    }
+
+    pub(super) fn frame(&self, digest: &Digest, row: &BlobRow) -> Result<Vec<u8>, ReadError> {
+        self.store.inner.frame(digest, row)
     }
 
     /// Puts what `input` gives, in memory bounded by one part (4 MiB) whatever its length.
@@ -76,27 +120,20 @@ impl Blobs {
             what: "the payload could not be read".to_owned(),
             source: std::sync::Arc::new(source),
         };
-        let (mut hasher, mut size, mut parts) = (blake3::Hasher::new(), 0_u64, Vec::new());
-        let mut part = Vec::new();
+        let mut writer = self.writer();
+        let mut buffer = vec![0; BUFFER];
         loop {
-            part.clear();
-            input.by_ref().take(blob::PART as u64).read_to_end(&mut part).map_err(failed)?;
-            if size == 0 && part.len() < blob::PART {
-                return self.put(&part);
+            match input.read(&mut buffer) {
+                Ok(0) => return writer.finish(),
+                Ok(count) => match writer.write_all(buffer.get(..count).unwrap_or_default()) {
+                    Ok(()) => {}
+                    // The writer remembers what failed, and says it better.
+                    Err(error) => return Err(writer.finish().err().unwrap_or_else(|| failed(error))),
+                },
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
             }
-            if part.is_empty() {
-                break;
-            }
-            hasher.update(&part);
-            size += part.len() as u64;
-            parts.push(self.store.inner.put_part(&part)?);
         }
-        let digest = Digest(*hasher.finalize().as_bytes());
-        if parts.len() == 1 || self.store.inner.has_payload(&digest)? {
-            // A payload of exactly one part is that part.
-            return Ok(digest);
-        }
-        self.list(digest, size, parts)
     }
 
     /// Puts a JSON value, canonicalized where that is possible: equal values are one payload.
@@ -202,12 +239,24 @@ impl Inner {
             return Err(damaged(digest, None));
         };
         let stored = u32::try_from(row.stored).unwrap_or(0);
-        blob::read(&self.log, Position::new(segment, offset), stored, row.size, digest)
-            .map_err(|error| damaged(digest, Some(Box::new(error))))
+        let place = Place { at: Position::new(segment, offset), stored, size: row.size };
+        let bytes = self.at(digest, place).map_err(|error| damaged(digest, Some(Box::new(error))))?;
+        self.places.keep(*digest, place);
+        Ok(bytes)
+    }
+
+    fn at(&self, digest: &Digest, place: Place) -> Result<Vec<u8>, blob::BlobError> {
+        blob::read(&self.log, place.at, place.stored, place.size, digest)
     }
 
     /// A payload's bytes, verified.
     pub(crate) fn payload(&self, digest: &Digest) -> Result<Vec<u8>, ReadError> {
+        if let Some(place) = self.places.get(digest) {
+            match self.at(digest, place) {
+                Ok(bytes) => return Ok(bytes),
+                Err(_) => self.places.forget(digest),
+            }
+        }
         let frames = self.parts(digest)?;
         if let [(part, row)] = frames.as_slice()
             && part == digest

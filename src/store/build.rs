@@ -49,7 +49,8 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
         conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;
         conn.set_prepared_statement_cache_capacity(256);
         migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
-        level::rebuild(&conn, &blobs, None).map_err(|error| levelled(root, error))?
+        let reading = (&options.observer, "rebuilding the rows from the log");
+        level::rebuild(&conn, &blobs, None, reading).map_err(|error| levelled(root, error))?
     };
     if !done.1.beyond_gap.is_empty() {
         let folder = aside_folder(root)?;

@@ -1,12 +1,13 @@
 //! WAL checkpoints, off the writer's path, and the note that follows a complete one.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::commit::locked;
 use super::error::{Cause, chain};
 use super::mark;
 use super::writer::Writer;
+use crate::segment::LockGuard;
 use crate::sqlite::open::{self, Journal};
 
 /// Groups between two looks at the size of the WAL.
@@ -14,6 +15,11 @@ const LOOK_EVERY: u32 = 16;
 /// A WAL this many times the size at which a background checkpoint starts is checkpointed by the writer itself: one
 /// that never pauses would let it grow for ever.
 const TOO_LARGE: u64 = 16;
+/// What a background checkpoint leaves, since commits go on meanwhile, is moved by the writer where it is no more than this
+/// part of that size: only a WAL of which everything was moved begins anew, in place.
+const REST: u64 = 4;
+/// The part of that size by which the WAL grows between two attempts.
+const STEP: u64 = 16;
 
 /// The thread that checkpoints, started when first needed.
 pub(super) struct Checkpointer {
@@ -21,8 +27,16 @@ pub(super) struct Checkpointer {
     wal_size: u64,
     journal: Journal,
     signal: Arc<(Mutex<Signal>, Condvar)>,
-    thread: OnceLock<std::thread::JoinHandle<()>>,
-    looked: Mutex<u32>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    looked: Mutex<Looked>,
+}
+
+#[derive(Default)]
+struct Looked {
+    /// Groups since the last look.
+    groups: u32,
+    /// Bytes of the WAL at the last attempt.
+    tried: u64,
 }
 
 #[derive(Default)]
@@ -49,8 +63,8 @@ impl Checkpointer {
             wal_size,
             journal,
             signal,
-            thread: OnceLock::new(),
-            looked: Mutex::new(0),
+            thread: Mutex::default(),
+            looked: Mutex::default(),
         }
     }
 
@@ -62,7 +76,7 @@ impl Checkpointer {
     /// After a group: asks for a checkpoint if the WAL has grown.
     pub(super) fn look(&self, writer: &mut Writer) {
         let mut looked = locked(&self.looked);
-        *looked += 1;
+        looked.groups += 1;
         if self.has_no_wal() {
             // Every commit changes the main file.
             if let Err(error) = note(&self.root) {
@@ -70,21 +84,37 @@ impl Checkpointer {
             }
             return;
         }
-        if *looked < LOOK_EVERY {
+        if looked.groups < LOOK_EVERY {
             return;
         }
-        *looked = 0;
-        let len = wal_len(&self.root);
-        if len < self.wal_size {
+        looked.groups = 0;
+        // The file is not shorter than what is in use of it, and cheaper to ask.
+        if wal_len(&self.root) < self.wal_size {
             return;
         }
-        if len >= self.wal_size.saturating_mul(TOO_LARGE) {
-            if let Err(error) = run(&self.root, &writer.conn, false) {
+        let (used, left) = match open::wal_bytes(&writer.conn) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(%error, "the WAL cannot be asked for its size");
+                return;
+            }
+        };
+        if used < looked.tried {
+            // It began anew.
+            looked.tried = 0;
+        }
+        if used < self.wal_size || left == 0 || used < looked.tried + self.wal_size / STEP {
+            return;
+        }
+        looked.tried = used;
+        let too_large = used >= self.wal_size.saturating_mul(TOO_LARGE);
+        if too_large || left <= self.wal_size / REST {
+            if let Err(error) = run_now(&self.root, &writer.conn, too_large) {
                 tracing::warn!(error = chain(error.as_ref()), "a WAL checkpoint failed");
             }
             return;
         }
-        self.thread.get_or_init(|| {
+        locked(&self.thread).get_or_insert_with(|| {
             let (root, signal) = (self.root.clone(), Arc::clone(&self.signal));
             std::thread::spawn(move || attend(&root, &signal))
         });
@@ -93,10 +123,10 @@ impl Checkpointer {
     }
 
     /// Ends the thread, after the checkpoint under way.
-    pub(super) fn stop(&mut self) {
+    pub(super) fn stop(&self) {
         locked(&self.signal.0).stop = true;
         self.signal.1.notify_one();
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = locked(&self.thread).take() {
             // A checkpoint that failed was logged; the WAL holds everything.
             let _ = thread.join();
         }
@@ -143,9 +173,26 @@ fn attend(root: &Path, signal: &(Mutex<Signal>, Condvar)) {
 pub(super) fn run(root: &Path, conn: &rusqlite::Connection, truncate: bool) -> Result<(), Cause> {
     let mut lock = mark::lock(root)?;
     let held = lock.exclusive_blocking()?;
+    move_frames(root, conn, truncate, &held)
+}
+
+fn move_frames(root: &Path, conn: &rusqlite::Connection, truncate: bool, held: &LockGuard) -> Result<(), Cause> {
     open::checkpoint(conn, truncate)?;
-    mark::note(root, &database(root), &held)?;
+    mark::note(root, &database(root), held)?;
     Ok(())
+}
+
+/// The same by the writer, which waits for another checkpoint only where it must.
+fn run_now(root: &Path, conn: &rusqlite::Connection, wait: bool) -> Result<(), Cause> {
+    let mut lock = mark::lock(root)?;
+    let held = match wait {
+        true => Some(lock.exclusive_blocking()?),
+        false => lock.try_exclusive()?,
+    };
+    match held {
+        Some(held) => move_frames(root, conn, false, &held),
+        None => Ok(()),
+    }
 }
 
 /// Notes the main file as it is, where every commit changes it.

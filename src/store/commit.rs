@@ -1,13 +1,16 @@
 //! Group commit: callers queue what they prepared; whoever finds nobody at work leads, and takes all that waits. No
 //! timer: a group is what gathered while the one before was synced.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::error::CommitError;
+use super::late::Late;
 use crate::blob::Prepared;
 use crate::journal::Lines;
 use crate::model::{Digest, EventNumber, SessionId, Tx};
@@ -41,12 +44,29 @@ pub(super) struct Work {
     pub(super) lines: Lines,
     /// In the order of the records that name them.
     pub(super) payloads: Vec<Prepared>,
+    /// A record that is made inside the group; `lines` are then not packed yet.
+    pub(super) late: Option<Late>,
 }
 
 impl Work {
-    /// The bytes it takes in a segment.
-    pub(super) fn bytes(&self) -> u64 {
-        let bodies = self.payloads.iter().map(|p| p.body.len()).sum::<usize>() + self.lines.body_len();
+    /// A record that is made inside the group, alone.
+    pub(super) fn late(late: Late) -> Work {
+        Work { guard: None, lines: Lines::default(), payloads: Vec::new(), late: Some(late) }
+    }
+
+    /// Its lines, the late one made from the rows as they are.
+    pub(super) fn settled(&self, conn: &rusqlite::Connection) -> Result<(Cow<'_, Lines>, u64), CommitError> {
+        let Some(late) = &self.late else { return Ok((Cow::Borrowed(&self.lines), 0)) };
+        let (record, number) = late.record(conn)?;
+        let mut lines = self.lines.clone();
+        lines.push_record(record);
+        lines.pack();
+        Ok((Cow::Owned(lines), number))
+    }
+
+    /// The bytes it takes in a segment, its lines being `lines`.
+    pub(super) fn bytes(&self, lines: &Lines) -> u64 {
+        let bodies = self.payloads.iter().map(|p| p.body.len()).sum::<usize>() + lines.body_len();
         bodies as u64 + FRAME_HEADER_LEN * (self.payloads.len() as u64 + 1)
     }
 }
@@ -55,6 +75,8 @@ impl Work {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) work: Work,
+    /// The number that its late record was given.
+    pub(super) given: AtomicU64,
     slot: Mutex<Slot>,
     done: Condvar,
 }
@@ -63,6 +85,8 @@ pub(super) struct Pending {
 struct Slot {
     result: Option<Result<Tx, CommitError>>,
     waker: Option<Waker>,
+    /// Someone waits: a caller that leads its own commit never does, and to wake nobody is a system call.
+    waited_for: bool,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,17 +96,19 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Pending {
     pub(super) fn new(work: Work) -> Arc<Pending> {
-        Arc::new(Pending { work, slot: Mutex::default(), done: Condvar::new() })
+        Arc::new(Pending { work, given: AtomicU64::new(0), slot: Mutex::default(), done: Condvar::new() })
     }
 
     /// Tells whoever waits. Never called while holding a lock.
     pub(super) fn complete(&self, result: Result<Tx, CommitError>) {
-        let waker = {
+        let (waker, waited_for) = {
             let mut slot = locked(&self.slot);
             slot.result.get_or_insert(result);
-            slot.waker.take()
+            (slot.waker.take(), slot.waited_for)
         };
-        self.done.notify_all();
+        if waited_for {
+            self.done.notify_all();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -98,6 +124,7 @@ impl Pending {
             if let Some(result) = &slot.result {
                 return result.clone();
             }
+            slot.waited_for = true;
             slot = self.done.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }
     }

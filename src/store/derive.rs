@@ -205,8 +205,8 @@ impl Store {
         let (state, work) = batch.finish(Claim::New)?;
         if let Some(work) = work {
             let pending = Pending::new(work);
-            if inner.queue.push(std::sync::Arc::clone(&pending)) {
-                inner.lead();
+            if inner.desk.queue.push(std::sync::Arc::clone(&pending)) {
+                inner.desk.lead();
             }
             match pending.wait() {
                 Ok(_) => {}

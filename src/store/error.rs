@@ -92,6 +92,20 @@ pub enum SessionOpenError {
     Commit(#[from] CommitError),
 }
 
+/// Why a subscription gave no item.
+#[derive(Debug, thiserror::Error)]
+pub enum RecvError {
+    /// There is none now, or none came in time.
+    #[error("nothing has happened")]
+    Empty,
+    /// The store was closed, and all that was read before is received.
+    #[error("the store was closed")]
+    Closed,
+    /// The store could not be read. Nothing was lost: the next call tries again.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
 /// Why a commit failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -123,6 +137,12 @@ pub enum CommitError {
         expected: Option<HeadId>,
         /// What is current.
         found: Option<HeadId>,
+    },
+    /// A commit of the session was begun inside the closure of another one, on the same thread. Nothing was changed.
+    #[error("a commit of {session} was begun inside another one")]
+    Nested {
+        /// The session.
+        session: SessionId,
     },
     /// The writer lease was stolen; this handle writes no more. Nothing was changed.
     #[error("the writer lease of {session} was lost to {holder}")]
@@ -158,7 +178,23 @@ pub enum CommitError {
         /// The key.
         key: String,
     },
-    /// A name is taken, or its version is not the expected one. Nothing was changed.
+    /// The pin is not as it was expected to be. Nothing was changed.
+    #[error("pin {name} {}", .found.map_or("does not exist".to_owned(), |version| format!("has version {version}")))]
+    StalePin {
+        /// The pin.
+        name: SessionId,
+        /// Its version; none if it is not there.
+        found: Option<u64>,
+    },
+    /// Another fact than the expected one is the last. Nothing was changed.
+    #[error("the last fact is {found}, not {expected}")]
+    StaleFact {
+        /// What the caller expected.
+        expected: u64,
+        /// The number of the last fact.
+        found: u64,
+    },
+    /// A name is taken. Nothing was changed.
     #[error("{0}")]
     Conflict(String),
     /// The disk is full. Nothing was changed; the same commit works again once there is space.

@@ -4,10 +4,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 
 use crate::blob::{self, codec::CodecError};
-use crate::journal::{self, BadCommit, Ended, ReplayError, Replayed};
+use crate::journal::{self, BadCommit, Ended, ReplayError, Replayed, TxHeader};
 use crate::model::{Digest, Tx};
+use crate::progress::Observer;
 use crate::segment::sabotage::{self, Sabotage};
-use crate::segment::{self, AdoptError, End, EndMismatch, Log, Position, Readers, SegmentError, SegmentReader};
+use crate::segment::{
+    self, AdoptError, End, EndMismatch, Log, Position, Readers, Reading, SegmentError, SegmentReader,
+};
 use crate::sqlite::apply::{Applier, ApplyError, BlobPlace, Fetch, FramePlace};
 use crate::sqlite::stmt;
 
@@ -37,14 +40,11 @@ impl Meta {
         Ok(found.unwrap_or(Meta::EMPTY))
     }
 
+    /// Says so in the rows; those of commits up to `tx` are there.
     pub(crate) fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
-        conn.prepare_cached(stmt::meta::WRITE)?.execute(params![
-            self.tx.0,
-            self.digest.0.as_slice(),
-            self.end.segment,
-            self.end.offset,
-            crate::journal::VERSION
-        ])?;
+        stmt::run(conn, stmt::meta::MOVE_ON)?;
+        let place = params![self.tx.0, self.digest.0.as_slice(), self.end.segment, self.end.offset];
+        conn.prepare_cached(stmt::meta::WRITE)?.execute(place)?;
         Ok(())
     }
 }
@@ -127,6 +127,12 @@ impl Fetch for FromLog<'_> {
     }
 }
 
+/// Adds the row of a commit that was applied.
+pub(super) fn add_tx(conn: &Connection, head: &TxHeader) -> rusqlite::Result<()> {
+    conn.prepare_cached(stmt::meta::ADD_TX)?.execute(params![head.tx.0, head.at.micros()])?;
+    Ok(())
+}
+
 /// Makes the rows of one commit read from the log, after `meta`, and moves `meta` past it.
 fn apply(
     conn: &Connection,
@@ -152,6 +158,7 @@ fn apply(
         .map(|p| FramePlace { at: p.at, stored: u64::from(p.header.body_len), codec: p.header.codec })
         .collect();
     applier.apply(conn, head, found.commit.key.as_ref(), &found.commit.lines, &places, &FromLog(readers))?;
+    add_tx(conn, head)?;
     *meta = Meta { tx: head.tx, digest, end: found.end };
     Ok(())
 }
@@ -298,13 +305,22 @@ pub(crate) struct Rebuilt {
 const REBUILD_STEP: u64 = 4_096;
 
 /// Makes all rows from the segments, in the order of tx, up to the first missing one. The store is the caller's alone;
-/// with `stop`, only what stands before that place is read, and others may write beyond it.
-pub(crate) fn rebuild(conn: &Connection, dir: &Path, stop: Option<Position>) -> Result<(Meta, Rebuilt), LevelError> {
+/// with `stop`, only what stands before that place is read, and others may write beyond it. The observer is told how far
+/// it is, under the name given.
+pub(crate) fn rebuild(
+    conn: &Connection,
+    dir: &Path,
+    stop: Option<Position>,
+    (observer, stage): (&Observer, &'static str),
+) -> Result<(Meta, Rebuilt), LevelError> {
     let readers = Readers::new(dir);
     let mut applier = Applier::default();
     let (mut meta, mut done) = (Meta::EMPTY, Rebuilt::default());
     let numbers = segment::list(dir).map_err(ReplayError::List)?;
+    let reading = Reading::new(observer, stage, dir, &numbers, stop);
     conn.execute_batch(stmt::meta::BEGIN)?;
+    // The row before the first commit: there in every database, whatever it was made from.
+    meta.write(conn)?;
     for (at, number) in numbers.iter().copied().enumerate() {
         if stop.is_some_and(|stop| number > stop.segment) {
             break;
@@ -337,6 +353,7 @@ pub(crate) fn rebuild(conn: &Connection, dir: &Path, stop: Option<Position>) -> 
         let reader = SegmentReader::open(dir, number)?;
         let ended = journal::replay(&reader, 0, until, |found| {
             apply(conn, &mut applier, &readers, &mut meta, &found)?;
+            reading.reached(found.end);
             done.commits += 1;
             if done.commits % REBUILD_STEP == 0 {
                 conn.execute_batch(stmt::meta::COMMIT)?;

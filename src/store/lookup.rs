@@ -1,5 +1,7 @@
 //! What a writer reads before it writes: rows it does not hold, payloads that are there, leases.
 
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
 
 use super::Inner;
@@ -26,16 +28,24 @@ fn place(entry: Entry<Message>) -> Span {
     Span { session: entry.session, from: entry.event, to: entry.event }
 }
 
+/// Runs `f` in one read transaction on one of the pool's connections.
+pub(super) fn read_in<T>(
+    pool: &Pool<SqliteConnectionManager>,
+    f: impl FnOnce(&Connection) -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
+    let database = |error: rusqlite::Error| ReadError::Database(Box::new(error));
+    let conn = pool.get().map_err(|error| ReadError::Database(Box::new(error)))?;
+    stmt::run(&conn, stmt::meta::BEGIN_READ).map_err(database)?;
+    let result = f(&conn);
+    // Ended explicitly, whatever happened: the pool takes a connection back as it is.
+    stmt::run(&conn, stmt::meta::COMMIT).map_err(database)?;
+    result
+}
+
 impl Inner {
     /// Runs `f` in one read transaction: everything it reads is of one point.
     pub(crate) fn read<T>(&self, f: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        let database = |error: rusqlite::Error| ReadError::Database(Box::new(error));
-        let conn = self.pool.get().map_err(|error| ReadError::Database(Box::new(error)))?;
-        stmt::run(&conn, stmt::meta::BEGIN_READ).map_err(database)?;
-        let result = f(&conn);
-        // Ended explicitly, whatever happened: the pool takes a connection back as it is.
-        stmt::run(&conn, stmt::meta::COMMIT).map_err(database)?;
-        result
+        read_in(&self.pool, f)
     }
 
     /// The same for an `f` that runs one statement, which is one read point by itself.
@@ -50,7 +60,26 @@ impl Inner {
     /// Whether the payload is in the store.
     pub(super) fn has_payload(&self, digest: &Digest) -> Result<bool, CommitError> {
         let find = |conn: &Connection| find_blob(conn, digest).map_err(|error| ReadError::Database(Box::new(error)));
+        // A reader's connection drops its pages after each commit, the writer's keeps them: better if it is free.
+        if let Ok(writer) = self.desk.writer.try_lock()
+            && writer.poison.is_none()
+            && writer.conn.is_autocommit()
+        {
+            return Ok(find(&writer.conn)?.is_some());
+        }
         Ok(self.read_once(find)?.is_some())
+    }
+
+    /// Which of the payloads are in the store, at one read point.
+    pub(super) fn have_payloads(&self, digests: &[Digest]) -> Result<Vec<bool>, CommitError> {
+        match digests {
+            [] => Ok(Vec::new()),
+            [one] => Ok(vec![self.has_payload(one)?]),
+            several => Ok(self.read(|conn| {
+                let found = several.iter().map(|digest| Ok(find_blob(conn, digest)?.is_some()));
+                found.collect::<rusqlite::Result<_>>().map_err(|error| ReadError::Database(Box::new(error)))
+            })?),
+        }
     }
 
     /// Commits a large payload's parts, each by itself; returns their refs.
@@ -66,7 +95,7 @@ impl Inner {
             let mut lines = Lines::default();
             lines.push_record(Record::PayloadPart { hash: digest, size: prepared.size });
             lines.pack();
-            self.commit(Work { guard: None, lines, payloads: vec![prepared] })?;
+            self.desk.commit(Work { guard: None, lines, payloads: vec![prepared], late: None })?;
         }
         Ok(digest)
     }
@@ -167,7 +196,7 @@ impl Inner {
     pub(super) fn take_lease(&self, session: &SessionId, steal: bool) -> Result<(i64, u64), SessionOpenError> {
         let at = self.clock.now();
         let mut held_by = None;
-        let taken = locked(&self.writer).alone(None, |writer| {
+        let taken = locked(&self.desk.writer).alone(None, |writer| {
             let missing = || CommitError::from(ReadError::NotFound { what: "session", name: session.to_string() });
             let row = writer.applier.session(&writer.conn, session).map_err(sql_error)?.ok_or_else(missing)?;
             let lease = writer.holder.read(&writer.conn, row.sid).map_err(sql_error)?;
@@ -198,7 +227,7 @@ impl Inner {
 
     /// Gives a lease back, if it is still ours.
     pub(super) fn give_lease_back(&self, sid: i64, fence: u64) -> Result<(), CommitError> {
-        locked(&self.writer).alone(None, |writer| {
+        locked(&self.desk.writer).alone(None, |writer| {
             let holder = writer.holder.id().to_owned();
             writer
                 .conn

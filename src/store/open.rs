@@ -2,18 +2,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::OpenFlags;
+use tempfile::TempDir;
 
 use super::build::build;
 pub(crate) use super::checkpoint::database;
 use super::checkpoint::{self, Checkpointer};
-use super::commit::{Queue, locked};
+use super::commit::locked;
 use super::error::{Cause, CommitError, OpenError, chain, is_full};
+use super::hub::Hub;
+use super::lead::Desk;
 use super::lease::Holder;
 use super::level::{self, LevelError, Meta};
 use super::mark::{self, Trust};
@@ -78,8 +81,21 @@ pub(super) fn levelled(path: &Path, error: LevelError) -> OpenError {
     OpenError::Io { what: "the rows cannot be brought level with the log".to_owned(), source: Box::new(error) }
 }
 
-/// Opens the store at `root`.
-pub(super) fn open(root: &Path, options: Options) -> Result<Store, OpenError> {
+/// Where a store lies.
+pub(super) enum Home<'a> {
+    /// In a folder that stays.
+    Lasting(&'a Path),
+    /// In one that goes with the store: nothing in it need survive anything.
+    Passing(TempDir),
+}
+
+/// Opens the store at `home`.
+pub(super) fn open(home: Home<'_>, options: Options) -> Result<Store, OpenError> {
+    let root = match &home {
+        Home::Lasting(root) => root,
+        Home::Passing(folder) => folder.path(),
+    };
+    let sync = matches!(home, Home::Lasting(_));
     let mut report = OpenReport::default();
     sqlite::library_is_sound()
         .map_err(|what| OpenError::Io { what, source: "the SQLite library is too old".into() })?;
@@ -97,7 +113,7 @@ pub(super) fn open(root: &Path, options: Options) -> Result<Store, OpenError> {
     let holder = Holder::enter(&root).map_err(lock)?;
     let blobs = root.join("blobs");
     let readers = Arc::new(Readers::new(&blobs));
-    let log_options = LogOptions { segment_size: options.segment_size, zero_fill: options.zero_fill };
+    let log_options = LogOptions { segment_size: options.segment_size, zero_fill: options.zero_fill, sync };
     let mut writer = Writer {
         meta: Meta::read(&conn).map_err(sql(&root))?,
         conn,
@@ -110,19 +126,22 @@ pub(super) fn open(root: &Path, options: Options) -> Result<Store, OpenError> {
         poison: None,
     };
     adopt(&root, &mut writer, &mut report)?;
-    let inner = Arc::new_cyclic(|me| Inner {
+    let hub = Hub::new(&root, writer.meta.tx);
+    let desk = Desk::new(writer, Checkpointer::new(&root, options.wal_size, options.journal), hub);
+    let inner = Arc::new(Inner {
         clock: options.clock.clone(),
         report,
         pool: pool(&path, options.readers),
         log: readers,
-        queue: Arc::new(Queue::default()),
-        writer: Mutex::new(writer),
+        places: Default::default(),
+        desk,
         handles: Mutex::default(),
-        attendant: OnceLock::new(),
-        checkpointer: Checkpointer::new(&root, options.wal_size, options.journal),
-        me: me.clone(),
         lock: Mutex::new(Some(held)),
         root,
+        passing: match home {
+            Home::Lasting(_) => None,
+            Home::Passing(folder) => Some(folder),
+        },
     });
     Ok(Store { inner })
 }
@@ -342,7 +361,7 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
     let mut file = LockFile::open(&root.join("lock")).map_err(lock)?;
     // Another open store will do it when it closes.
     let Some(_alone) = file.try_exclusive().map_err(lock)? else { return Ok(()) };
-    let mut writer = locked(&inner.writer);
+    let mut writer = locked(&inner.desk.writer);
     if writer.poison.is_some() {
         return Ok(());
     }
@@ -352,7 +371,7 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
         }
         OpenError::Io { what: "the last WAL checkpoint failed".to_owned(), source: error }
     };
-    if checkpoint::wal_len(&root) > 0 || inner.checkpointer.has_no_wal() {
+    if checkpoint::wal_len(&root) > 0 || inner.desk.checkpointer.has_no_wal() {
         checkpoint::run(&root, &writer.conn, true).map_err(failed)?;
     }
     let _write = writer.turnstile.acquire().map_err(lock)?;

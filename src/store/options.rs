@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::progress::Observer;
 use crate::sqlite::open::Journal;
 
 /// How a store is opened.
@@ -24,6 +25,8 @@ pub struct Options {
     pub wal_size: u64,
     /// Where time and fresh ids come from.
     pub clock: Clock,
+    /// Who is told how far a rebuild of the rows is.
+    pub observer: Observer,
 }
 
 impl Default for Options {
@@ -37,6 +40,7 @@ impl Default for Options {
             readers: 8,
             wal_size: 8 << 20,
             clock: Clock::default(),
+            observer: Observer::default(),
         }
     }
 }

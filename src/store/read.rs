@@ -3,12 +3,12 @@
 use super::commit::Work;
 use super::error::{CommitError, ReadError};
 use super::{Inner, Store};
-use crate::blob::{Prepared, codec::Class};
+use crate::blob::{PART, Prepared, codec::Class};
 use crate::journal::Lines;
 use crate::model::fold::Entry;
 use crate::model::line::Compact;
 use crate::model::{
-    Counters, Derivation, Digest, Event, EventNumber, HeadId, Invocation, Message, Record, Root, SessionId, Span,
+    Counters, Derivation, Digest, Event, EventNumber, HeadId, Invocation, Message, Record, Root, SessionId, Span, Turn,
     TurnNumber, View,
 };
 use crate::view::types::{Comparison, HeadInfo, History, Link, RefInfo, SessionInfo, StateView, Usage};
@@ -184,6 +184,24 @@ impl Store {
         self.of(session, |conn, sid| state::last_messages(conn, sid, limit))
     }
 
+    /// The turn that the session wrote last, in its latest version: on an abandoned branch too, one it inherited not.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`].
+    pub fn last_turn(&self, session: &SessionId) -> Result<Option<Entry<Turn>>, ReadError> {
+        self.of(session, |conn, sid| state::last_turn(conn, sid, (1, i64::MAX)))
+    }
+
+    /// The turn that was written last among those a head shows, as it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`].
+    pub fn last_turn_at(&self, head: &HeadId) -> Result<Option<Entry<Turn>>, ReadError> {
+        self.inner.read(|conn| state::last_turn_at(conn, heads::hid(conn, head)?))
+    }
+
     /// The compact events after `since`, at most `limit`: what `stream` prints.
     ///
     /// # Errors
@@ -207,13 +225,31 @@ impl Store {
         self.of(session, |conn, sid| events::event_compact(conn, sid, event))
     }
 
+    /// One event, with its row.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`].
+    pub fn event_body(&self, session: &SessionId, event: EventNumber) -> Result<Event, ReadError> {
+        self.of(session, |conn, sid| events::event_body(conn, sid, event))
+    }
+
     /// All events of the session's own log, with their rows.
     ///
     /// # Errors
     ///
     /// [`ReadError::NotFound`].
     pub fn events(&self, session: &SessionId) -> Result<Vec<Event>, ReadError> {
-        self.of(session, events::events)
+        self.events_page(session, EventNumber(0), usize::MAX)
+    }
+
+    /// The events of the session's own log after `since`, at most `limit`, with their rows.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`].
+    pub fn events_page(&self, session: &SessionId, since: EventNumber, limit: usize) -> Result<Vec<Event>, ReadError> {
+        self.of(session, |conn, sid| events::events(conn, sid, since, limit))
     }
 
     /// The pure step over events: over a head's spans it equals [`Store::view_at`], over all of a session's events
@@ -295,6 +331,15 @@ impl Store {
         self.of(session, history::derivations)
     }
 
+    /// The sessions that were attached to heads of this one, each with the head: its derivations of kind `attach`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`].
+    pub fn attached_from(&self, session: &SessionId) -> Result<Vec<Derivation>, ReadError> {
+        self.of(session, history::attached_from)
+    }
+
     /// Tokens and cost of the session's own calls, abandoned branches included.
     ///
     /// # Errors
@@ -346,17 +391,26 @@ impl Store {
 impl Inner {
     /// Commits one store record, and the payload it names if that is new.
     fn record(&self, record: Record, payload: Option<&[u8]>) -> Result<(), CommitError> {
-        let (mut lines, mut payloads) = (Lines::default(), Vec::new());
-        if let Some(bytes) = payload
-            && !self.has_payload(&Digest::of(bytes))?
-        {
-            let prepared = Prepared::new(bytes, Class::Payload);
-            let (hash, size) = (prepared.digest, prepared.size);
-            lines.push_record(Record::PayloadAdded { hash, size, media: None, parts: None });
-            payloads.push(prepared);
-        }
+        let (mut lines, payloads) = payload.map_or_else(|| Ok(Default::default()), |bytes| self.with_payload(bytes))?;
         lines.push_record(record);
         lines.pack();
-        self.commit(Work { guard: None, lines, payloads }).map(|_| ())
+        self.desk.commit(Work { guard: None, lines, payloads, late: None }).map(|_| ())
+    }
+
+    /// The begin of a commit that brings `bytes`, if they are new, for a record that names them.
+    pub(super) fn with_payload(&self, bytes: &[u8]) -> Result<(Lines, Vec<Prepared>), CommitError> {
+        let (mut lines, mut payloads) = (Lines::default(), Vec::new());
+        let (hash, size) = (Digest::of(bytes), bytes.len() as u64);
+        if self.has_payload(&hash)? {
+            return Ok((lines, payloads));
+        }
+        let mut parts = None;
+        if bytes.len() > PART {
+            parts = Some(self.put_parts(bytes)?);
+        } else {
+            payloads.push(Prepared::new(bytes, Class::Payload));
+        }
+        lines.push_record(Record::PayloadAdded { hash, size, media: None, parts });
+        Ok((lines, payloads))
     }
 }

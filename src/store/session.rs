@@ -1,12 +1,13 @@
 //! The writer's handle of one session.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::batch::Batch;
 use super::commit::{Claim, Pending, Ticket, locked};
 use super::error::{CommitError, ReadError};
+use super::gate::Gate;
 use super::message::NewMessage;
 use super::state::State;
 use super::{Inner, Store};
@@ -51,6 +52,9 @@ pub(super) struct Shared {
     sid: i64,
     fence: u64,
     track: Mutex<Track>,
+    gate: Gate,
+    /// The last event submitted.
+    last: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -64,8 +68,10 @@ struct Track {
 impl Session {
     pub(super) fn new(store: Store, sid: i64, fence: u64, state: State) -> Session {
         let id = state.session.clone();
+        let last = AtomicU64::new(state.last_event.0);
         let track = Mutex::new(Track { state, in_flight: VecDeque::new() });
-        Session { shared: Arc::new(Shared { store, id, sid, fence, track, closed: AtomicBool::new(false) }) }
+        let (gate, closed) = (Gate::default(), AtomicBool::new(false));
+        Session { shared: Arc::new(Shared { store, id, sid, fence, track, gate, last, closed }) }
     }
 
     /// Whose writer this is.
@@ -80,15 +86,18 @@ impl Session {
 
     /// Commits what `fill` adds to the batch, all or nothing; durable when this returns.
     ///
+    /// Other threads that commit to the session wait while `fill` runs. In it, the session's own methods that commit are
+    /// refused, and those that look see it without the batch; a thread that `fill` waits for must not commit to it.
+    ///
     /// # Errors
     ///
-    /// `fill`'s own, or the commit's. The session, its view and its counters are then as they were, except after
+    /// `fill`'s own, or the commit's; [`CommitError::Nested`] inside the `fill` of another. The session, its view and its counters are then as they were, except after
     /// [`CommitError::Unknown`], of which the log decides.
     pub fn write<T>(&self, fill: impl FnOnce(&mut Batch<'_>) -> Result<T, CommitError>) -> Result<T, CommitError> {
         let (value, pending) = self.prepare(fill)?;
         let Some((pending, lead)) = pending else { return Ok(value) };
         if lead {
-            self.shared.store.inner.lead();
+            self.shared.store.inner.desk.lead();
         }
         let result = pending.wait();
         locked(&self.shared.track).settle();
@@ -107,7 +116,7 @@ impl Session {
         let (value, pending) = self.prepare(fill)?;
         let ticket = pending.map(|(pending, lead)| {
             if lead {
-                self.shared.store.inner.call_attendant();
+                self.shared.store.inner.desk.call_attendant();
             }
             Ticket { pending }
         });
@@ -120,18 +129,27 @@ impl Session {
         fill: impl FnOnce(&mut Batch<'_>) -> Result<T, CommitError>,
     ) -> Result<(T, Option<(Arc<Pending>, bool)>), CommitError> {
         let inner = &self.shared.store.inner;
-        let mut track = locked(&self.shared.track);
-        track.settle();
-        let mut batch = Batch::new(inner, track.state.clone(), inner.clock.now());
-        batch.in_flight(track.in_flight.iter().map(|(pending, _)| Arc::clone(pending)).collect());
+        let Some(_alone) = self.shared.gate.enter() else {
+            return Err(CommitError::Nested { session: self.shared.id.clone() });
+        };
+        // Not held while `fill` runs, so that it may look at the session.
+        let (state, in_flight) = {
+            let track = self.settled();
+            (track.state.clone(), track.in_flight.iter().map(|(pending, _)| Arc::clone(pending)).collect())
+        };
+        let mut batch = Batch::new(inner, state, inner.clock.now());
+        batch.in_flight(in_flight);
         let value = fill(&mut batch)?;
         let (state, work) = batch.finish(Claim::Lease(self.shared.fence))?;
         let Some(work) = work else { return Ok((value, None)) };
         let pending = Pending::new(work);
+        self.shared.last.store(state.last_event.0, Ordering::Release);
+        // If a commit under way failed meanwhile, this one builds on what never was, and the writer refuses it.
+        let mut track = self.settled();
         let before = std::mem::replace(&mut track.state, state);
         track.in_flight.push_back((Arc::clone(&pending), before));
-        // Queued under the session's lock: the queue's order is the order of the numbers.
-        let lead = inner.queue.push(Arc::clone(&pending));
+        // Queued while no other batch can be filled: the queue's order is the order of the numbers.
+        let lead = inner.desk.queue.push(Arc::clone(&pending));
         Ok((value, Some((pending, lead))))
     }
 
@@ -310,6 +328,11 @@ impl Session {
     pub fn event_view(&self) -> Result<StateView, ReadError> {
         self.drain();
         self.shared.store.event_view(&self.shared.id)
+    }
+
+    /// The last event submitted.
+    pub(super) fn last_event(&self) -> EventNumber {
+        EventNumber(self.shared.last.load(Ordering::Acquire))
     }
 
     fn drain(&self) {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,7 +11,7 @@ use super::error::CommitError;
 use super::lease::Holder;
 use super::level::{self, FromLog, LevelError, Meta};
 use crate::clock::Clock;
-use crate::journal::TxHeader;
+use crate::journal::{Lines, TxHeader};
 use crate::model::{Digest, Tx};
 use crate::segment::sabotage::{self, Sabotage};
 use crate::segment::{
@@ -37,7 +38,7 @@ pub(super) struct Writer {
 /// A commit whose rows are applied, and what the log is to hold of it.
 struct Member {
     pending: Arc<Pending>,
-    tx: Tx,
+    head: TxHeader,
     body: Vec<u8>,
 }
 
@@ -72,7 +73,7 @@ impl Writer {
                 answers.push((member.pending, Err(answer)));
             }
         } else {
-            answers.extend(members.into_iter().map(|member| (member.pending, Ok(member.tx))));
+            answers.extend(members.into_iter().map(|member| (member.pending, Ok(member.head.tx))));
         }
         answers.extend(refused.into_iter().map(|(pending, error)| (pending, Err(error))));
         answers
@@ -154,15 +155,29 @@ impl Writer {
         let mut filled = Filled { adopted: adopted > 0 || meta.end != self.meta.end, start: meta.end, meta };
         let mut room = 0;
         // Display text and roots of this group are not in the log yet.
-        let mut small: HashMap<Digest, Vec<u8>> = HashMap::new();
+        let mut small: Small = HashMap::new();
         while let Some(pending) = queue.front().cloned() {
-            let bytes = pending.work.bytes();
+            let (lines, given) = match pending.work.settled(&self.conn) {
+                Ok(settled) => settled,
+                // What it was refused for may be a commit of this group that is refused itself.
+                Err(_) if each == Each::Trusted && !members.is_empty() => return Ok(None),
+                Err(error) => {
+                    queue.pop_front();
+                    refused.push((pending, error.clone()));
+                    if self.conn.is_autocommit() {
+                        return Err(Fault::Plain(error));
+                    }
+                    continue;
+                }
+            };
+            let bytes = pending.work.bytes(&lines);
             if members.is_empty() {
                 match self.log.make_room(filled.start, bytes) {
                     Ok(made) => (filled.start, room) = made,
                     Err(error @ AppendError::GroupTooLarge { .. }) => {
                         let Fault::Plain(error) = append_fault(error) else { break };
                         queue.pop_front();
+                        drop(lines);
                         refused.push((pending, error));
                         continue;
                     }
@@ -174,13 +189,13 @@ impl Writer {
             let payload_start = filled.payload_end(members);
             for payload in &pending.work.payloads {
                 if let Some(bytes) = &payload.bytes {
-                    small.insert(payload.digest, bytes.clone());
+                    small.insert(payload.digest, Arc::clone(bytes));
                 }
             }
             if each == Each::InSavepoint {
                 stmt::run(&self.conn, stmt::meta::SAVE).map_err(sql_fault)?;
             }
-            match self.one(&pending.work, &filled.meta, payload_start, &small) {
+            match self.one(&pending.work, &lines, &filled.meta, payload_start, &small) {
                 Ok((head, digest)) => {
                     if each == Each::InSavepoint {
                         stmt::run(&self.conn, stmt::meta::RELEASE).map_err(sql_fault)?;
@@ -190,12 +205,15 @@ impl Writer {
                     filled.meta.tx = head.tx;
                     filled.meta.digest = digest;
                     room = room.saturating_sub(bytes);
-                    let body = pending.work.lines.body(&head);
-                    members.push(Member { pending, tx: head.tx, body });
+                    let body = lines.body(&head);
+                    drop(lines);
+                    pending.given.store(given, Ordering::Release);
+                    members.push(Member { pending, head, body });
                 }
                 Err(_) if each == Each::Trusted => return Ok(None),
                 Err(error) => {
                     self.applier.forget();
+                    drop(lines);
                     if self.conn.is_autocommit() {
                         // SQLite rolled everything back: the whole group fails, this commit too.
                         queue.pop_front();
@@ -216,9 +234,10 @@ impl Writer {
     fn one(
         &mut self,
         work: &Work,
+        lines: &Lines,
         meta: &Meta,
         start: Position,
-        small: &HashMap<Digest, Vec<u8>>,
+        small: &Small,
     ) -> Result<(TxHeader, Digest), CommitError> {
         if let Some(guard) = &work.guard {
             self.may_write(guard, work)?;
@@ -237,14 +256,14 @@ impl Writer {
             .collect();
         let fetch = Live { small, log: FromLog(&self.readers) };
         self.applier
-            .apply(&self.conn, &head, work.lines.key.as_ref(), &work.lines.lines, &places, &fetch)
+            .apply(&self.conn, &head, lines.key.as_ref(), &lines.lines, &places, &fetch)
             .map_err(apply_error)?;
         if let Some(Guard { session, claim: Claim::New, .. }) = &work.guard
             && let Some(row) = self.applier.session(&self.conn, session).map_err(sql_error)?
         {
             self.holder.write(&self.conn, row.sid, 1, head.at).map_err(sql_error)?;
         }
-        let digest = work.lines.digest(&head);
+        let digest = lines.digest(&head);
         Ok((head, digest))
     }
 
@@ -308,12 +327,15 @@ impl Writer {
         frames.extend(members.iter().map(|m| FrameRef { kind: Kind::Commit, codec: 0, body: &m.body }));
         let bytes: u64 = frames.iter().map(|f| FRAME_HEADER_LEN + f.body.len() as u64).sum();
         meta.end = Position::new(start.segment, start.offset + bytes);
-        // All pages but the one that says where the log ends go to SQLite's WAL now: a disk that fills is then found
-        // before the log grows, and nothing is of unknown outcome. COMMIT writes that one page.
+        // All pages but the last of hw_tx, which says where the log ends, go to SQLite's WAL now: a disk that fills is
+        // then found before the log grows, and nothing is of unknown outcome. COMMIT writes that one page.
         self.conn.cache_flush().map_err(sql_fault)?;
+        for member in members {
+            level::add_tx(&self.conn, &member.head).map_err(sql_fault)?;
+        }
         meta.write(&self.conn).map_err(sql_fault)?;
         // The first tx of the group names it.
-        let group = members.first().map_or(0, |m| m.tx.0);
+        let group = members.first().map_or(0, |m| m.head.tx.0);
         if sabotage::is(Sabotage::CommitFirst) {
             stmt::run(&self.conn, stmt::meta::COMMIT).map_err(sql_fault)?;
         }
@@ -367,16 +389,19 @@ impl Filled {
     }
 }
 
+/// Roots and display text of the group under way.
+type Small = HashMap<Digest, Arc<[u8]>>;
+
 /// Payloads of the group under way, then those in the log.
 struct Live<'a> {
-    small: &'a HashMap<Digest, Vec<u8>>,
+    small: &'a Small,
     log: FromLog<'a>,
 }
 
 impl Fetch for Live<'_> {
     fn fetch(&self, digest: &Digest, place: &BlobPlace) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
         match self.small.get(digest) {
-            Some(bytes) => Ok(bytes.clone()),
+            Some(bytes) => Ok(bytes.to_vec()),
             None => self.log.fetch(digest, place),
         }
     }

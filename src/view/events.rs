@@ -55,7 +55,8 @@ pub(crate) fn events_compact(
     Ok(found)
 }
 
-/// All events of session `sid`, as [`event_body`] gives them.
-pub(crate) fn events(conn: &Connection, sid: i64) -> Result<Vec<Event>, ReadError> {
-    event::events(&mut Names::new(conn).answer()?, sid, 0, i64::MAX).answer()
+/// Events of session `sid` after `since`, at most `limit`, as [`event_body`] gives them.
+pub(crate) fn events(conn: &Connection, sid: i64, since: EventNumber, limit: usize) -> Result<Vec<Event>, ReadError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    event::events(&mut Names::new(conn).answer()?, sid, bound(since.0), limit).answer()
 }

@@ -32,6 +32,11 @@ pub(crate) fn derivations(conn: &Connection, sid: i64) -> Result<Vec<Derivation>
     lineage::derivations(&mut Names::new(conn).answer()?, sid).answer()
 }
 
+/// The sessions attached to heads of session `sid`.
+pub(crate) fn attached_from(conn: &Connection, sid: i64) -> Result<Vec<Derivation>, ReadError> {
+    lineage::attached(&mut Names::new(conn).answer()?, sid).answer()
+}
+
 /// All that is known of session `sid`.
 pub(crate) fn history(conn: &Connection, sid: i64) -> Result<History, ReadError> {
     let rows = rows_of_log(conn, sid)?;

@@ -9,6 +9,7 @@ pub mod error;
 pub(crate) mod events;
 pub(crate) mod heads;
 pub(crate) mod history;
+pub(crate) mod names;
 pub(crate) mod resolve;
 pub(crate) mod sessions;
 pub(crate) mod state;

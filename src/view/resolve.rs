@@ -9,9 +9,9 @@ use rusqlite::Connection;
 use super::heads::{find_head, live};
 use super::{Answer, damaged, not_found};
 use crate::model::id::BadId;
-use crate::model::{Digest, HeadId, HeadKind, SessionId};
+use crate::model::{Digest, HeadId, HeadKind, Pin, PinTarget, SessionId};
 use crate::sqlite::read::names::Names;
-use crate::sqlite::read::{blob, head, session};
+use crate::sqlite::read::{blob, head, named, session};
 use crate::view::error::ReadError;
 
 /// How many candidates an ambiguity names.
@@ -69,8 +69,8 @@ pub(crate) fn resolve_head(conn: &Connection, text: &str) -> Result<HeadId, Read
             .map_err(|_| BadId::new("head", text, "after `@`, how many turns back: a whole number"))?;
         return turns_back(conn, session, turns, text);
     }
-    if let Some((digest, true)) = blob::pin(conn, text).answer()? {
-        return Ok(HeadId(digest));
+    if let Some(Pin { target: PinTarget::Head(head), .. }) = named::pin(conn, text).answer()? {
+        return Ok(head);
     }
     let Some(prefix) = Prefix::parse(text, "head-") else {
         let rule = "`head-` and at least four lower-case hexadecimal digits, a pin, or `SESSION@N`";
@@ -93,8 +93,8 @@ pub(crate) fn resolve_digest(conn: &Connection, text: &str) -> Result<Digest, Re
             None => Err(not_found("payload", text)),
         };
     }
-    if let Some((digest, _)) = blob::pin(conn, text).answer()? {
-        return Ok(digest);
+    if let Some(pin) = named::pin(conn, text).answer()? {
+        return Ok(pin.target.digest());
     }
     if text.starts_with("head-") || text.contains('@') {
         return resolve_head(conn, text).map(|head| head.0);
@@ -113,7 +113,9 @@ fn one(
     text: &str,
     print: impl Fn(&Digest) -> String,
 ) -> Result<Digest, ReadError> {
-    let found = blob::by_prefix(conn, heads, prefix.range(), SHOWN, |digest| prefix.fits(digest)).answer()?;
+    let (low, high) = prefix.range();
+    let fits = |digest: &Digest| (low.0..=high.0).contains(&digest.0);
+    let found = blob::by_prefix(conn, heads, (low.prefix(), high.prefix()), SHOWN, fits).answer()?;
     match found.as_slice() {
         [] => Err(not_found(what, text)),
         [digest] => Ok(*digest),
@@ -133,20 +135,10 @@ impl<'t> Prefix<'t> {
         (hex && (LEAST_DIGITS..=64).contains(&digits.len())).then_some(Prefix { digits })
     }
 
-    /// The least and greatest short keys of digests with these digits. One digit at least is given, so both have the
-    /// same sign, and the range is one in signed numbers too.
-    fn range(&self) -> (i64, i64) {
-        let known = self.digits.get(..16).unwrap_or(self.digits);
-        let bits = 64 - 4 * known.len() as u32;
-        let digits = u64::from_str_radix(known, 16).unwrap_or_default();
-        let low = digits.checked_shl(bits).unwrap_or_default();
-        let high = low | u64::MAX.checked_shr(64 - bits).unwrap_or_default();
-        (low.cast_signed(), high.cast_signed())
-    }
-
-    /// The range does not tell digits beyond the sixteenth.
-    fn fits(&self, digest: &Digest) -> bool {
-        self.digits.len() <= 16 || digest.to_string().get(3..).is_some_and(|hex| hex.starts_with(self.digits))
+    /// The least and greatest digests with these digits.
+    fn range(&self) -> (Digest, Digest) {
+        let end = |fill: &str| format!("b3:{}{}", self.digits, fill.repeat(64 - self.digits.len())).parse();
+        (end("0").unwrap_or(Digest::ZERO), end("f").unwrap_or(Digest::ZERO))
     }
 }
 

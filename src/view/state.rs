@@ -100,6 +100,25 @@ pub(crate) fn messages(
     Ok(found)
 }
 
+/// The turn written last among what head `hid` shows; it goes up from the head.
+pub(crate) fn last_turn_at(conn: &Connection, hid: i64) -> Result<Option<Entry<Turn>>, ReadError> {
+    for place in Upwards::from(conn, Some(hid)) {
+        let place = place?;
+        let found = last_turn(conn, place.sid, (place.from, place.to))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// The turn written last in a range of session `sid`'s events.
+pub(crate) fn last_turn(conn: &Connection, sid: i64, events: (i64, i64)) -> Result<Option<Entry<Turn>>, ReadError> {
+    let (mut names, mut found) = (Names::new(conn).answer()?, Vec::new());
+    rows::page(&mut names, sid, events, (1, i64::MAX), true, &mut found).answer()?;
+    Ok(found.pop())
+}
+
 fn page(
     names: &mut Names,
     sid: i64,

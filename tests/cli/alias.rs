@@ -22,3 +22,12 @@ fn an_alias_that_is_taken_or_points_nowhere_is_refused() {
     assert_eq!(home.run(&["alias", "demo", "../x"]).code, 1);
     assert_eq!(home.json(&["show", "name"])["session"]["session"], "demo");
 }
+
+#[test]
+fn a_session_s_own_id_is_no_name_for_another() {
+    let home = Home::demo();
+    home.ok(&["run", "x", "--name", "other"]);
+    let error = home.error(&["alias", "demo", "other"]);
+    assert_eq!(error["kind"], "conflict");
+    assert_eq!(home.json(&["show", "other"])["session"]["session"], "other");
+}

@@ -91,3 +91,62 @@ fn a_head_differs_from_itself_in_nothing() {
     assert!(diff["common"]["events"].as_u64().unwrap() > 0);
     assert!(home.ok(&["diff", "demo", "demo@0"]).starts_with("diff - head-"));
 }
+
+#[test]
+fn a_session_may_be_named_with_a_head_of_it() {
+    let home = Home::demo();
+    let first = home.json(&["show", "demo"]);
+    home.ok(&["resume", "demo", "one way"]);
+    let head = first["head"]["head"].as_str().unwrap();
+    for named in ["demo@1", head, &head[..17]] {
+        assert_eq!(home.json(&["show", named])["messages"], first["messages"], "{named}");
+        assert_eq!(home.ok(&["show", named, "--final"]), "4\n");
+        let fork = home.json(&["fork", named]);
+        assert_eq!((&fork["source-head"], &fork["source-session"]), (&head.into(), &"demo".into()), "{named}");
+    }
+    assert_eq!(home.json(&["show", "demo@0"]), home.json(&["show", "demo"]));
+    home.ok(&["resume", "demo@1", "another way"]);
+    let said = home.json(&["show", "demo"])["messages"].to_string();
+    assert!(said.contains("another way") && !said.contains("one way"), "{said}");
+    for args in [["show", "demo@1", "--turn", "1"], ["resume", "demo@1", "--head", "@0"]] {
+        assert_eq!(home.error(&args)["kind"], "usage", "{args:?}");
+    }
+    for (named, kind) in [("demo@99", "not-found"), ("nobody@0", "not-found"), ("head-ffffffff", "not-found")] {
+        assert_eq!(home.error(&["show", named])["kind"], kind, "{named}");
+    }
+}
+
+#[test]
+fn a_turn_that_ended_nowhere_is_said_with_where_to_look() {
+    let home = Home::demo();
+    for verb in ["show", "resume", "fork"] {
+        let error = home.error(&[verb, "demo", "--turn", "7"]);
+        assert_eq!(
+            (&error["kind"], &error["message"]),
+            (&"not-found".into(), &"no checkpoint of demo ends turn 7".into())
+        );
+        assert!(error["hint"].as_str().unwrap().contains("headwater inspect demo"), "{error}");
+    }
+    assert_eq!(home.json(&["ls"]).as_array().unwrap().len(), 1, "no fork was begun");
+}
+
+#[test]
+fn a_script_without_a_task_is_wrong_usage_and_no_silence() {
+    let home = Home::demo();
+    for verb in ["resume", "fork"] {
+        let error = home.error(&[verb, "demo", "--script", "lm"]);
+        assert_eq!(error["kind"], "usage", "{verb}: {error}");
+    }
+    assert_eq!(home.json(&["resume", "demo"])["turn"], 1, "the script that is meant unasked needs no task");
+}
+
+#[test]
+fn an_alias_is_as_good_as_an_id_with_turns_back() {
+    let home = Home::demo();
+    home.ok(&["resume", "demo", "again"]);
+    home.ok(&["alias", "demo", "notes"]);
+    assert_eq!(home.json(&["show", "notes@1"]), home.json(&["show", "demo@1"]));
+    assert_eq!(home.json(&["diff", "notes@1", "notes"]), home.json(&["diff", "demo@1", "demo@0"]));
+    assert_eq!(home.ok(&["cat", "notes@1"]), home.ok(&["cat", "demo@1"]));
+    assert_eq!(home.json(&["fork", "notes@1", "--name", "other"])["source-session"], "demo");
+}

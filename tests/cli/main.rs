@@ -4,11 +4,16 @@ mod alias;
 mod branch;
 mod care;
 mod events;
+mod help;
 mod listing;
+mod pages;
 mod payload;
+mod pin;
 mod record;
+mod scripts;
 mod state;
 mod stream;
+mod terminal;
 mod usage;
 
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! `run`: its report, its exit codes, and names.
 
-use crate::{Home, is_head};
+use serde_json::Value;
+
+use crate::{Home, is_head, keys};
 
 const KEYS: &[&str] = &["alias", "final", "head", "session", "status", "turn"];
 
@@ -55,4 +57,64 @@ fn a_script_that_cannot_be_played_makes_no_store() {
     let error = home.error(&["run", "x", "--script", "no-such-script"]);
     assert_eq!(error["kind"], "not-found");
     assert!(!home.path().join(".headwater").exists());
+}
+
+#[test]
+fn a_script_error_names_file_and_line() {
+    let home = Home::new();
+    for (text, line, what) in [
+        ("{\"replies\":[\n {\"text\":\"a\"},\n {\"txt\":1}]}", 3, "unknown field `txt`"),
+        (
+            "{\"replies\":[\n {\"text\":\"a\",\"status\":\"timeout\"}]}",
+            2,
+            "line 2, replies[0]: the model does not answer",
+        ),
+        ("{\"turns\":[\n\n{\"replies\":[]}]}", 3, "line 3, turns[0].replies: there is none"),
+    ] {
+        std::fs::write(home.path().join("bad.json"), text).unwrap();
+        for flag in ["--script", "--fake-script"] {
+            let error = home.error(&["run", "x", flag, "bad.json"]);
+            assert_eq!((&error["kind"], &error["details"]["line"]), (&"bad-script".into(), &line.into()), "{error}");
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains("bad.json") && message.contains(what), "{message}");
+        }
+    }
+    assert!(!home.path().join(".headwater").exists());
+}
+
+#[test]
+fn an_aborted_turn_can_be_looked_at() {
+    let home = Home::new();
+    let ran = home.run(&["run", "x", "--script", "abort", "--name", "dead"]);
+    let head = ran.out.lines().find_map(|line| line.trim().strip_prefix("aborted at  ")).unwrap().to_owned();
+    let shown = home.run(&["show", "dead"]).out;
+    assert!(shown.contains(&format!("{head} keeps what it had built")), "{shown}");
+    assert!(shown.contains(&format!("headwater show {head} ")), "{shown}");
+    let built = home.run(&["show", &head, "--json"]);
+    let built: serde_json::Value = serde_json::from_str(&built.out).unwrap();
+    assert_eq!(built["head"]["kind"], "turn-aborted");
+    assert_eq!(built["evals"].as_array().unwrap().len(), 1);
+    // Once the session went on, it is one of its heads and no more than that.
+    home.ok(&["resume", "dead", "again"]);
+    assert!(!home.ok(&["show", "dead"]).contains("aborted"));
+}
+
+/// A session of ours goes out as a log of another program, and comes in again elsewhere.
+#[test]
+fn a_session_is_exported_and_imported_again() {
+    let home = Home::demo();
+    let text = home.ok(&["export", "demo", "--format", "pixir"]);
+    assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["session_id"] == "demo"));
+    let report = home.json(&["export", "demo", "--format", "pixir", "--output", "demo.ndjson"]);
+    assert_eq!(keys(&report), ["format", "output", "session"]);
+    assert_eq!(std::fs::read_to_string(home.path().join("demo.ndjson")).unwrap(), text);
+    let imported = home.json(&["import", "demo.ndjson", "--store", "other"]);
+    assert_eq!(imported["imported"][0]["format"], "pixir");
+    assert_eq!(home.ok(&["export", "demo", "--store", "other"]), text, "its own format needs no name");
+
+    assert_eq!(home.error(&["export", "demo", "--output", "x"])["kind"], "not-exportable");
+    assert_eq!(home.error(&["export", "demo", "--format", "pi", "--output", "x"])["kind"], "not-exportable");
+    assert_eq!(home.error(&["export", "demo", "--format", "none", "--output", "x"])["kind"], "unknown-format");
+    assert_eq!(home.error(&["export", "demo", "--format", "pixir"])["kind"], "usage");
+    assert!(!home.path().join("x").exists());
 }

@@ -1,5 +1,7 @@
 //! Wrong usage, help, and a store that is not there.
 
+use serde_json::Value;
+
 use crate::{Home, keys};
 
 #[test]
@@ -41,6 +43,8 @@ fn the_store_is_found_upwards_and_named_by_option() {
     let run = home.ok(&["run", "x", "--name", "other", "--store", "my store"]);
     assert!(home.path().join("my store").is_dir());
     assert!(run.contains("headwater show other --store 'my store'"), "{run}");
+    let missing = home.run(&["show", "nobody", "--store", "my store"]);
+    assert!(missing.err.contains("\nhint: headwater --store 'my store' ls lists the sessions\n"), "{}", missing.err);
 }
 
 #[test]
@@ -57,33 +61,6 @@ fn wrong_usage_exits_with_1() {
         assert!(!error["message"].as_str().unwrap().contains('\n'));
         assert_eq!(keys(&error["details"]), ["text"]);
     }
-}
-
-#[test]
-fn help_names_every_verb_and_every_verb_has_an_example() {
-    let home = Home::new();
-    let help = home.ok(&["--help"]);
-    for verb in [
-        "run",
-        "ls",
-        "show",
-        "events",
-        "stream",
-        "inspect",
-        "resume",
-        "fork",
-        "diff",
-        "cat",
-        "check",
-        "alias",
-        "completions",
-    ] {
-        assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))), "{verb}");
-        let help = home.ok(&[verb, "--help"]);
-        assert!(help.contains("Example"), "{verb}");
-        assert!(help.lines().all(|line| line.chars().count() <= 120), "{verb}");
-    }
-    assert!(home.ok(&["--version"]).starts_with("headwater "));
 }
 
 #[test]
@@ -111,4 +88,38 @@ fn names_that_fit_nothing_or_several_say_so() {
     let text = home.run(&["events", "nobody"]);
     assert_eq!((text.code, text.out.as_str()), (1, ""));
     assert!(text.err.starts_with("error: ") && text.err.contains("\nhint: "), "{}", text.err);
+}
+
+#[test]
+fn an_import_of_nothing_makes_no_store() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    let ran = home.run(&["import", "no-such.jsonl", "empty", "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""));
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let kinds: Vec<_> = report["failed"].as_array().unwrap().iter().map(|failed| failed["kind"].clone()).collect();
+    assert_eq!((kinds, &report["imported"]), (vec![Value::from("not-found"); 2], &serde_json::json!([])));
+    assert!(!home.path().join(".headwater").exists());
+}
+
+#[test]
+fn names_of_files_that_are_no_text_break_nothing() {
+    use std::os::unix::ffi::OsStrExt;
+    let home = Home::new();
+    let odd = |bytes: &'static [u8]| std::ffi::OsStr::from_bytes(bytes);
+    std::fs::copy("tests/fixtures/pi-v1.jsonl", home.path().join(odd(b"x\xff\x1b[2J.jsonl"))).unwrap();
+    for (verb, name) in
+        [("import", odd(b"x\xff\x1b[2J.jsonl")), ("import", odd(b"none\xff")), ("man", odd(b"pages\xff"))]
+    {
+        let output = home.command(&[verb, "--json"]).arg(name).output().unwrap();
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(value.to_string().contains('\u{fffd}'), "{value}");
+        let text = crate::ran(home.command(&[verb]).arg(name).output().unwrap());
+        assert!(text.out.contains('\u{fffd}') && !text.out.contains('\u{1b}'), "{}", text.out);
+    }
+    let store = crate::ran(home.command(&["run", "x", "--name", "a", "--store"]).arg(odd(b"s\xff")).output().unwrap());
+    assert_eq!((store.code, store.err.as_str()), (0, ""));
+    let not_text = crate::ran(home.command(&["show"]).arg(odd(b"\xff")).output().unwrap());
+    assert_eq!(not_text.code, 1);
+    assert!(not_text.err.contains("invalid UTF-8"), "{}", not_text.err);
 }

@@ -234,27 +234,93 @@ fn two_stores_that_import_the_same_hold_the_same() {
 }
 
 #[test]
-fn a_source_that_diverges_is_refused_and_changes_nothing() {
+fn a_source_that_left_its_history_becomes_a_fork_of_it() {
     let place = Place::new();
     let before = place.import(FIXTURE).unwrap();
+    let log = place.log(&before.session);
     let mut changed = FIXTURE.to_vec();
-    let at = find(&changed, b"two notes");
-    changed[at] = b'T';
-    let error = place.import(&changed).unwrap_err();
-    assert_eq!(error.kind(), Some("diverged"));
-    assert_eq!(place.import(&FIXTURE[..at]).unwrap_err().kind(), Some("diverged"));
-    assert_eq!(place.store.session(&before.session).unwrap().events, before.events);
+    let at = find(&changed, b"{\"type\":\"message\",\"timestamp\":\"2025-03-01T10:01:10");
+    let word = at + find(&changed[at..], b"count") + 2;
+    changed[word] = b'U';
+    let other = place.import(&changed).unwrap();
+    assert_ne!(other.session, before.session);
+    assert_eq!(other.forked_from, Some(before.session.clone()));
+    assert_eq!(place.log(&before.session), log, "the source of the fork gains nothing");
+
+    // It shares the turns before the changed record, and says all that a store of its own would say.
+    let alone = Place::new();
+    let expected = alone.import(&changed).unwrap();
+    let told = |place: &Place, session: &SessionId| -> Vec<(String, String)> {
+        let rows = place.store.view(session).unwrap().rows;
+        rows.messages.iter().map(|entry| (entry.row.role.to_string(), place.text(Some(entry.row.content)))).collect()
+    };
+    assert_eq!(told(&place, &other.session), told(&alone, &expected.session));
+    assert_eq!(counts(&other), counts(&expected));
+    let own = place.log(&other.session);
+    let turns = own.iter().filter(|event| event.body.kind() == "turn/started").count() as u64;
+    assert_eq!(turns, expected.turns - 2);
+    let derivations = place.store.derivations(&other.session).unwrap();
+    assert_eq!(derivations[0].source_session, before.session);
+    let head = place.store.head(&derivations[0].source_head).unwrap();
+    assert_eq!(head.turn.unwrap().0, 2);
+
+    // Its bytes come back, it is found again, and it goes on; so does a third that leaves the second.
+    assert_eq!(place.source(&other.session), changed[..changed.len() - TORN]);
+    assert_eq!(place.import(&changed).unwrap(), Imported { new_events: 0, ..other.clone() });
+    assert_eq!(place.import(FIXTURE).unwrap(), Imported { new_events: 0, ..before.clone() });
+    changed.truncate(changed.len() - TORN);
+    let mut third = changed.clone();
+    changed.extend_from_slice(b"{\"type\":\"message\",\"message\":{\"role\":\"user\",\"content\":\"and on\"}}\n");
+    let more = place.import(&changed).unwrap();
+    assert_eq!((&more.session, more.turns), (&other.session, other.turns + 1));
+    let at = find(&third, b"What is this?");
+    third[at] = b'w';
+    let third_ = place.import(&third).unwrap();
+    assert_eq!(third_.forked_from, Some(other.session.clone()));
+    assert_eq!(place.source(&third_.session), third);
+    assert_eq!(place.import(&third).unwrap().new_events, 0);
+    assert_eq!(place.store.sessions().unwrap().len(), 3);
+    assert_eq!(headwater::care::check(place.store.root(), headwater::care::Mode::Deep).unwrap().issues, []);
 }
 
 #[test]
-fn a_source_and_a_session_that_both_went_on_diverge() {
+fn a_source_that_is_shorter_than_it_was_has_nothing_new() {
+    let place = Place::new();
+    let before = place.import(FIXTURE).unwrap();
+    let first_line = find(FIXTURE, b"\n");
+    for cut in (first_line..FIXTURE.len() - TORN - 1).step_by(211) {
+        let again = place.import(&FIXTURE[..cut]).unwrap();
+        assert_eq!((&again.session, again.new_events), (&before.session, 0), "cut at {cut}");
+        assert_eq!(kinds(&again).last(), Some(&(0, "shorter")), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_source_and_a_session_that_both_went_on_part() {
     let place = Place::new();
     let cut = find(FIXTURE, b"{\"type\":\"compaction\"");
     let imported = place.import(&FIXTURE[..cut]).unwrap();
     let session = place.store.open_session(&imported.session).unwrap();
     session.begin_turn("mine").unwrap();
     session.close().unwrap();
-    assert_eq!(place.import(FIXTURE).unwrap_err().kind(), Some("diverged"));
+    let events = place.store.session(&imported.session).unwrap().events;
+    let other = place.import(FIXTURE).unwrap();
+    assert_eq!(other.forked_from, Some(imported.session.clone()));
+    assert_eq!(place.source(&other.session), FIXTURE[..FIXTURE.len() - TORN]);
+    assert_eq!(place.store.session(&imported.session).unwrap().events, events);
+    let inputs: Vec<String> = place
+        .store
+        .view(&other.session)
+        .unwrap()
+        .rows
+        .messages
+        .iter()
+        .filter(|entry| entry.row.role == Role::User)
+        .map(|entry| place.text(Some(entry.row.content)))
+        .collect();
+    assert_eq!(inputs.len(), 4);
+    assert!(!inputs.contains(&"mine".to_owned()));
+    assert_eq!(place.import(FIXTURE).unwrap(), Imported { new_events: 0, ..other });
 }
 
 #[test]
@@ -376,6 +442,42 @@ fn a_turn_that_never_ends_is_cut() {
     let unfinished = view.rows.evals.iter().filter(|entry| entry.row.status.as_str() == "unfinished").count();
     assert_eq!(unfinished, 3);
     assert!(view.rows.evals.iter().filter(|entry| entry.row.call.is_some()).all(|entry| entry.row.code.is_some()));
+}
+
+#[test]
+fn a_line_too_long_to_be_held_is_kept_as_it_is() {
+    let mut text = b"{\"type\":\"session\",\"id\":\"wide\"}\n{\"type\":\"blob\",\"x\":\"".to_vec();
+    text.resize(text.len() + exchange::source::MAX_LINE, b'x');
+    text.extend_from_slice(b"\"}\n{\"type\":\"message\",\"message\":{\"role\":\"user\",\"content\":\"hello\"}}\n");
+    let place = Place::new();
+    let imported = place.import(&text).unwrap();
+    assert_eq!(kinds(&imported), [(2, "line-too-long")]);
+    assert_eq!((imported.messages, imported.turns), (1, 1));
+    assert!(place.source(&imported.session) == text, "it is not what it was");
+    assert_eq!(place.import(&text).unwrap(), Imported { new_events: 0, ..imported });
+}
+
+#[test]
+fn an_export_is_made_whole_or_not_at_all() {
+    let place = Place::new();
+    let imported = place.import(FIXTURE).unwrap();
+    let path = place.folder.path().join("out.jsonl");
+    fs::write(&path, "before").unwrap();
+    assert_eq!(exchange::export_to(&place.store, &imported.session, None, &path).unwrap(), "pi");
+    assert_eq!(fs::read(&path).unwrap(), FIXTURE[..FIXTURE.len() - TORN]);
+    // What cannot be written leaves what is there, and nothing beside it.
+    let session = place.store.open_session(&imported.session).unwrap();
+    session.begin_turn("mine").unwrap();
+    session.close().unwrap();
+    fs::write(&path, "before").unwrap();
+    let error = exchange::export_to(&place.store, &imported.session, None, &path).unwrap_err();
+    assert_eq!(error.kind(), Some("not-exportable"));
+    assert_eq!(fs::read(&path).unwrap(), b"before");
+    let names: Vec<_> = fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    let own = place.store.create_session(headwater::store::NewSession::named("own".parse().unwrap())).unwrap();
+    let kind = |format| exchange::export_to(&place.store, own.id(), format, &path).unwrap_err().kind();
+    assert_eq!((kind(None), kind(Some("nothing"))), (Some("not-exportable"), Some("unknown-format")));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A session's life: recorded, closed, opened, resumed, forked, rebuilt.
 
-use headwater::model::EventNumber;
-use headwater::store::{CommitError, Journal, NewSession, Options, Store};
+use headwater::model::{EventNumber, Tx};
+use headwater::store::{CommitError, Journal, NewSession, Options, Store, Topic};
 
 use super::tools::{fresh, named, turn};
 
@@ -69,6 +69,29 @@ fn what_is_set_aside_stays() {
         assert!(store.report().rebuilt.is_some());
         store.close().unwrap();
         assert!(root.join(format!("set-aside/{round}/store.sqlite")).is_file(), "round {round}");
+    }
+}
+
+/// Commits are queued and nobody waits, so that the store's own thread writes them; then the last handles go. When `close`
+/// returns the store can be had alone at once, each time.
+#[test]
+fn a_store_that_was_closed_is_held_by_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let options = || Options { patience: std::time::Duration::ZERO, ..Options::default() };
+    for round in 0..15 {
+        let store = Store::open_with(&root, options()).unwrap();
+        assert_eq!(store.report().rebuilt.is_some(), round > 0);
+        let session = named(&store, &format!("demo-{round}"));
+        let subscription = store.subscribe(Topic::All { since: Tx(0) }).unwrap();
+        let listener = std::thread::spawn(move || subscription.map(Result::unwrap).count());
+        for _ in 0..20 {
+            session.submit(|batch| batch.add_annotation("note", None, None)).unwrap();
+        }
+        drop(session);
+        store.close().unwrap();
+        std::fs::remove_file(root.join("store.sqlite")).unwrap();
+        listener.join().unwrap();
     }
 }
 
@@ -153,4 +176,16 @@ fn a_role_that_breaks_its_rule_is_refused() {
     assert_eq!(session.view().unwrap().rows.messages[0].row.role, Role::User);
     let report = headwater::care::check(home.store.root(), headwater::care::Mode::Deep).unwrap();
     assert_eq!(report.issues, []);
+}
+
+/// Every b-tree is a page of an empty store, and those that a commit touches are written by it.
+#[test]
+fn an_empty_store_has_thirty_b_trees_at_most() {
+    let home = fresh();
+    let conn = rusqlite::Connection::open(home.store.root().join("store.sqlite")).unwrap();
+    let count = "SELECT count(*) FROM sqlite_schema WHERE rootpage > 0";
+    let others: u32 = conn.query_row(count, [], |row| row.get(0)).unwrap();
+    assert!(others < 30, "{others} and the schema's own");
+    let pages: u32 = conn.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    assert!(pages <= 48, "{pages} pages");
 }

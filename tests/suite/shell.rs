@@ -28,6 +28,13 @@ fn every_view_selects_in_the_shell() {
     turn(&fork, "and 4 + 4?", "8").unwrap();
     session.add_message(headwater::model::Role::User, "not sealed").commit().unwrap();
 
+    let (pin, gone) = ("release".parse().unwrap(), "gone".parse().unwrap());
+    for name in [&pin, &gone] {
+        home.store.pin(name, headwater::model::PinTarget::Head(first), headwater::store::Expected::Any).unwrap();
+    }
+    home.store.unpin(&gone, headwater::store::Expected::Any).unwrap();
+    home.store.append_fact("acme/price", b"12", None).unwrap();
+
     let database = home.store.root().join("store.sqlite");
     let views = ask(&database, "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name");
     assert!(views.lines().count() > 20, "{views}");
@@ -52,4 +59,7 @@ fn every_view_selects_in_the_shell() {
     }
     assert_eq!(count("SELECT count(*) FROM session"), 2);
     assert_eq!(count("SELECT count(*) FROM derivation"), 1);
+    assert_eq!(ask(&database, "SELECT name, head, payload_ref, version FROM pin"), format!("release|{first}||1"));
+    let price = headwater::model::Digest::of(b"12");
+    assert_eq!(ask(&database, "SELECT id, tag, payload_ref FROM fact"), format!("1|acme/price|{price}"));
 }

@@ -1,7 +1,7 @@
 //! What several modules use.
 
 use headwater::model::{HeadId, Role, Status};
-use headwater::store::{CommitError, NewMessage, NewSession, Session, Store};
+use headwater::store::{CommitError, NewMessage, NewSession, Options, Session, Store};
 
 /// A store in a fresh folder.
 pub struct Fresh {
@@ -14,6 +14,38 @@ pub fn fresh() -> Fresh {
     let store = Store::open(folder.path().join("store")).unwrap();
     Fresh { folder, store }
 }
+
+/// A store on which a story is told: the contract holds wherever it lies.
+pub struct Home {
+    pub store: Store,
+    pub folder: Option<tempfile::TempDir>,
+}
+
+pub fn on_disk(options: Options) -> Home {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open_with(folder.path().join("store"), options).unwrap();
+    Home { store, folder: Some(folder) }
+}
+
+pub fn in_memory(options: Options) -> Home {
+    Home { store: Store::in_memory_with(options).unwrap(), folder: None }
+}
+
+/// Each story as two tests: on a disk and in memory.
+macro_rules! on_both {
+    ($($story:ident)*) => {
+        mod on_disk {
+            $(#[test] fn $story() { super::$story(&|options| crate::tools::on_disk(options)); })*
+        }
+        mod in_memory {
+            $(#[test] fn $story() { super::$story(&|options| crate::tools::in_memory(options)); })*
+        }
+    };
+}
+pub(crate) use on_both;
+
+/// Makes a store for a story.
+pub type Make<'a> = &'a dyn Fn(Options) -> Home;
 
 pub fn new(name: &str) -> NewSession {
     NewSession::named(name.parse().unwrap())

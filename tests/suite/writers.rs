@@ -327,3 +327,29 @@ fn a_large_payload_comes_back_whole_and_is_stored_once() {
     let store = Store::open_with(&root, Options { create: false, ..Options::default() }).unwrap();
     assert!(store.blobs().get(&digest).unwrap() == bytes);
 }
+
+/// A WAL checkpoint costs syncs. Each commit that finds the WAL's file long must not ask for one: the file stays as long
+/// as it once was, while the WAL in it begins anew.
+#[test]
+fn the_wal_begins_anew_in_place_and_is_not_checkpointed_for_its_length() {
+    const WAL: u64 = 2 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let store = Store::open_with(&root, Options { wal_size: WAL, ..Options::default() }).unwrap();
+    let session = named(&store, "demo");
+    let mark = || std::fs::read(root.join("mark")).unwrap();
+    let (mut notes, mut longest, mut last) = (0, 0, mark());
+    for n in 0..1_200 {
+        session.add_message(Role::User, format!("message {n}")).commit().unwrap();
+        longest = longest.max(std::fs::metadata(root.join("store.sqlite-wal")).unwrap().len());
+        let now = mark();
+        if now != last {
+            (notes, last) = (notes + 1, now);
+        }
+    }
+    // Six pages a commit or so: some twelve times the size in all, each moved in two steps.
+    assert!((2..=40).contains(&notes), "{notes} checkpoints");
+    assert!(longest < 8 * WAL, "the WAL grew to {longest} bytes");
+    drop(session);
+    store.close().unwrap();
+}

@@ -1,6 +1,7 @@
 //! Script files: what the scripted model answers. Strict: an unknown key or a reply that contradicts itself is an
 //! error that names the place. The form is described in docs/SCRIPTS.md.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -134,7 +135,7 @@ impl Script {
         let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
         match read {
             Ok(size) if size as u64 > MAX_FILE => {
-                Err(bad(name, format!("it is larger than {} MiB", MAX_FILE / 1024 / 1024)))
+                Err(bad(name, format!("it is larger than {} MiB", MAX_FILE / 1024 / 1024), None))
             }
             Ok(_) => Script::parse(name, &text),
             Err(error) => {
@@ -156,27 +157,48 @@ impl Script {
 
     fn parse(name: &str, text: &str) -> Result<Script, Failure> {
         // serde_json's own message ends with the line and column.
-        let file: File = serde_json::from_str(text).map_err(|error| bad(name, error.to_string()))?;
+        let file: File =
+            serde_json::from_str(text).map_err(|error| bad(name, error.to_string(), Some(error.line())))?;
+        let bad = |what: String| {
+            let line = line_of(text, what.split(':').next().unwrap_or_default());
+            let at = line.map(|line| format!("line {line}, ")).unwrap_or_default();
+            bad(name, format!("{at}{what}"), line)
+        };
         let (turns, place) = match (file.replies, file.turns) {
             (Some(replies), None) => (vec![TurnScript { task: None, replies, compact: None }], ""),
             (None, Some(turns)) => (turns, "turns"),
-            _ => return Err(bad(name, "it needs either `replies` or `turns`".to_owned())),
+            _ => return Err(bad("it needs either `replies` or `turns`".to_owned())),
         };
         if turns.is_empty() {
-            return Err(bad(name, "turns: there is none".to_owned()));
+            return Err(bad("turns: there is none".to_owned()));
         }
         for (i, turn) in turns.iter().enumerate() {
             let prefix = if place.is_empty() { String::new() } else { format!("{place}[{i}].") };
-            check(&turn.replies, &prefix).map_err(|what| bad(name, what))?;
+            check(&turn.replies, &prefix).map_err(bad)?;
         }
         Ok(Script { system: file.system, turns })
     }
 }
 
-fn bad(name: &str, what: String) -> Failure {
+/// The line on which the value at `place` begins: `turns[1].replies[0].leaves[2]`. None where it is not there.
+fn line_of(text: &str, place: &str) -> Option<usize> {
+    let mut at = text;
+    for step in place.split('.') {
+        let (key, indexes) = step.split_once('[').unwrap_or((step, ""));
+        at = serde_json::from_str::<BTreeMap<String, &RawValue>>(at).ok()?.get(key)?.get();
+        for index in indexes.split('[').filter_map(|index| index.strip_suffix(']')) {
+            at = serde_json::from_str::<Vec<&RawValue>>(at).ok()?.get(index.parse::<usize>().ok()?)?.get();
+        }
+    }
+    // What is found is a piece of `text` itself.
+    let before = text.get(..(at.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?)?;
+    Some(before.matches('\n').count() + 1)
+}
+
+fn bad(name: &str, what: String, line: Option<usize>) -> Failure {
     Failure::new("bad-script", format!("the script {name} cannot be played: {what}"))
         .hint("docs/SCRIPTS.md describes script files")
-        .details(serde_json::json!({ "script": name }))
+        .details(serde_json::json!({ "script": name, "line": line }))
 }
 
 /// What the types cannot say.
@@ -237,6 +259,18 @@ mod tests {
             assert!(!script.turns.is_empty(), "{name}");
         }
         assert!(Script::built_in("no-such").is_none());
+    }
+
+    #[test]
+    fn an_error_names_the_line() {
+        let text = "{\n \"turns\": [\n  {\"replies\": [{\"final\": 1}]},\n  {\"replies\": [\n    {\"text\": \"a\"},\n    {\"text\": \"b\",\n     \"error\": \"x\"}\n  ]}\n]}";
+        let failure = Script::parse("s.json", text).unwrap_err();
+        assert!(failure.message.contains("line 7, turns[1].replies[1].error: it needs"), "{}", failure.message);
+        assert_eq!(failure.details["line"], 7);
+        let failure = Script::parse("s.json", "{\"replies\":\n\n[{\"txt\":1}]}").unwrap_err();
+        assert_eq!(failure.details["line"], 3, "{}", failure.message);
+        assert_eq!(line_of(text, "turns[1].replies[1]"), Some(6));
+        assert_eq!(line_of(text, "turns[2]"), None);
     }
 
     #[test]

@@ -1,58 +1,43 @@
 //! Pi's session logs, version 1: linear JSONL. docs/IMPORT.md says what becomes of each record.
 
-mod batch;
+mod meaning;
 mod record;
-
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::kept::{self, Progress};
-use super::source::{self, Item, Reader};
-use super::{Diagnostic, Format, ImportError, Imported, Recognized, json};
-use crate::model::{CallNumber, Digest, EventNumber, MessageNumber, SessionId, Timestamp, TurnNumber};
-use crate::store::error::{CommitError, SessionOpenError};
-use crate::store::{NewSession, Session, Store};
-use crate::view::types::SessionInfo;
-use batch::Importer;
-use record::Record;
+use super::batch::{After, Step, Stop};
+use super::format::{Format, Header, Recognized};
+use super::json;
+use super::reader::{Item, Reader};
+use super::source::Source;
+use super::{ImportError, reader};
+use crate::model::{CallNumber, Digest, MessageNumber, Role, Timestamp, TurnNumber};
+use record::{Record, Shape};
 
-/// The format.
-pub const FORMAT: Format = Format { name: "pi", about: "Pi, version 1", has, import };
-
-fn has(record: &[u8]) -> Recognized {
-    let Ok(record) = Record::read(record) else { return Recognized::No };
-    if record.kind().as_deref() != Some("session") || json::text(record.id).is_none() {
-        return Recognized::No;
-    }
-    match record.version.map(serde_json::value::RawValue::get) {
-        None | Some("1") => Recognized::Yes,
-        Some(version) => Recognized::OtherVersion(format!("Pi version {version}")),
-    }
-}
-
-/// What must be known between two batches.
+/// What must be known between two records.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
-struct State {
+pub struct Pi {
     /// Lines that Pi itself reads as one record: what its entry indexes count.
     entries: u64,
     /// The turn that records belong to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     turn: Option<TurnNumber>,
     /// Whether that turn has ended, so far.
     ended: bool,
     /// The content of the turn's last answer, and why it stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     stop: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     /// Tools asked for that gave no result yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pending: Vec<Pending>,
     /// The ids of those that were given up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     given_up: Vec<String>,
-    /// The time of the last record.
-    at: Option<Timestamp>,
 }
 
 /// A tool that was asked for.
@@ -65,196 +50,90 @@ struct Pending {
     message: MessageNumber,
     call: CallNumber,
     at: Option<Timestamp>,
-    /// Its place among the tools asked for in this batch.
+    /// Its number among the tools asked for in this batch.
     #[serde(skip)]
     number: Option<u64>,
 }
 
-/// How often an import begins anew because another one was faster.
-const ATTEMPTS: usize = 8;
+impl Format for Pi {
+    const NAME: &'static str = "pi";
+    const ABOUT: &'static str = "Pi, version 1";
+    type Record<'r> = (Record<'r>, Shape<'r>);
 
-fn import(store: &Store, path: &Path, first: &[u8]) -> Result<Imported, ImportError> {
-    let header = Header::of(first);
-    for _ in 0..ATTEMPTS {
-        let target = header.find(store)?;
-        let (id, info) = match target {
-            Target::Here(info) => (info.session.clone(), Some(*info)),
-            Target::Free(id) => (id, None),
-        };
-        match attempt(store, path, &header, &id, info.as_ref()) {
-            Ok(Some(imported)) => return Ok(imported),
-            // Another import made or filled the session meanwhile.
-            Ok(None)
-            | Err(ImportError::Open(SessionOpenError::Exists { .. }))
-            | Err(ImportError::Commit(CommitError::Repeated { .. })) => {}
-            Err(error) => return Err(error),
+    fn recognize(first: &[u8]) -> Recognized {
+        let Ok(record) = Record::read(first) else { return Recognized::No };
+        if record.kind().as_deref() != Some("session") || json::text(record.id).is_none() {
+            return Recognized::No;
+        }
+        match record.version.map(serde_json::value::RawValue::get) {
+            None | Some("1") => Recognized::Yes,
+            Some(version) => Recognized::OtherVersion(format!("Pi version {version}")),
         }
     }
-    Err(ImportError::Commit(CommitError::Conflict(format!("another program keeps importing {}", path.display()))))
-}
 
-/// Who the source is.
-struct Header {
-    /// The ids its session may have, the best first.
-    ids: Vec<SessionId>,
-    /// What tells it from other sources: format, id and first record.
-    origin: String,
-    at: Option<Timestamp>,
-}
-
-enum Target {
-    /// It was imported, at least in part.
-    Here(Box<SessionInfo>),
-    /// It was not; this id is free.
-    Free(SessionId),
-}
-
-impl Header {
-    fn of(first: &[u8]) -> Header {
-        let hash: String = Digest::of(first).to_string().chars().skip(3).take(16).collect();
+    fn header(first: &[u8], _: &Source) -> Header {
         let record = Record::read(first).ok();
         let id = record.as_ref().and_then(|record| json::text(record.id)).unwrap_or_default();
-        let candidates = [id.clone(), format!("{id}-{}", &hash[..8]), format!("pi-{hash}")];
-        let mut origin = format!("pi:{id}:{hash}");
-        if id.parse::<SessionId>().is_err() {
-            origin = format!("pi::{hash}");
-        }
-        Header {
-            ids: candidates.iter().filter_map(|id| id.parse().ok()).collect(),
-            origin,
-            at: record.and_then(|record| record.at()),
-        }
+        Header { at: record.and_then(|record| record.at()), ..Header::of(id) }
     }
 
-    fn find(&self, store: &Store) -> Result<Target, ImportError> {
-        let mut free = None;
-        for id in &self.ids {
-            if store.exists(id.as_str())? {
-                let info = store.session(id)?;
-                if info.origin.as_deref() == Some(&self.origin) {
-                    return Ok(Target::Here(Box::new(info)));
-                }
-            } else if free.is_none() {
-                free = Some(id.clone());
+    fn read(record: &[u8]) -> Result<Self::Record<'_>, String> {
+        let record = Record::read(record).map_err(|error| error.to_string())?;
+        let shape = record.shape()?;
+        Ok((record, shape))
+    }
+
+    fn at((record, _): &Self::Record<'_>) -> Option<Timestamp> {
+        record.at()
+    }
+
+    fn begins_turn(&self, (_, shape): &Self::Record<'_>) -> bool {
+        matches!(shape, Shape::Message(Role::User, _))
+    }
+
+    fn record(&mut self, step: &mut Step<'_, '_>, (record, shape): Self::Record<'_>) -> Result<After, Stop> {
+        if step.is_whole_line() {
+            self.entries += 1;
+        }
+        match shape {
+            Shape::Header if step.number() == 1 => {}
+            Shape::Header => {
+                step.note("pi/session", self.turn)?;
             }
+            Shape::Other(kind) => {
+                step.note(&format!("pi/{kind}"), self.turn)?;
+            }
+            Shape::Message(role, message) => self.message(step, role, &message)?,
+            Shape::Compaction(frame) => return self.compaction(step, frame, &record),
         }
-        free.map(Target::Free).ok_or_else(|| {
-            let message = format!("all ids that {} could have are taken", self.origin);
-            ImportError::Commit(CommitError::Conflict(message))
-        })
+        Ok(After::Next)
     }
-}
 
-/// How far the last import came.
-struct Last {
-    event: EventNumber,
-    payload: Digest,
-    progress: Progress<State>,
-}
-
-impl Last {
-    fn of(store: &Store, session: &SessionId, events: u64) -> Result<Option<Last>, ImportError> {
-        let Some((event, payload)) = kept::last(store, session, events)? else { return Ok(None) };
-        let progress = kept::progress(&store.blobs().get(&payload)?)?;
-        Ok(Some(Last { event, payload, progress }))
+    fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
+        self.end(step)
     }
-}
 
-/// One try; `None` where another import was faster.
-fn attempt(
-    store: &Store,
-    path: &Path,
-    header: &Header,
-    id: &SessionId,
-    info: Option<&SessionInfo>,
-) -> Result<Option<Imported>, ImportError> {
-    let io = |source| ImportError::Io { path: path.to_owned(), source };
-    let diverged =
-        |what: &str| ImportError::Diverged { path: path.to_owned(), session: id.clone(), what: what.to_owned() };
-    let last = match info {
-        Some(info) => Last::of(store, id, info.events)?,
-        None => None,
-    };
-    let mut reader = Reader::new(source::open(path)?).map_err(io)?;
-    if let Some(last) = &last {
-        reader.skip(last.progress.bytes).map_err(io)?;
-        if reader.position().bytes < last.progress.bytes {
-            return Err(diverged("it is shorter"));
-        }
-        if reader.position().hash != last.progress.hash {
-            return Err(diverged("what was imported of it has changed"));
+    fn turn(&self) -> Option<TurnNumber> {
+        self.turn
+    }
+
+    fn batch_ended(&mut self) {
+        for pending in &mut self.pending {
+            pending.number = None;
         }
     }
-    let mut importer = Importer::new(path, reader, last.as_ref());
-    importer.advance().map_err(io)?;
-    let before = info.map_or(0, |info| info.events);
-    if importer.has_more() {
-        let session = match info {
-            Some(_) => store.open_session(id)?,
-            None => store.create_session(new_session(header, id)?)?,
-        };
-        // Between the look above and the lease another import may have added to it.
-        let now = store.session(id)?;
-        let again = Last::of(store, id, now.events)?;
-        if again.as_ref().map(|last| last.payload) != last.as_ref().map(|last| last.payload) {
-            return Ok(None);
-        }
-        if last.as_ref().is_some_and(|last| now.events != last.event.0 + last.progress.tail) {
-            return Err(diverged("the session went on by itself, and so did the source"));
-        }
-        importer.run(&session)?;
-        session.close()?;
+
+    fn at_head(&self) -> Option<Pi> {
+        // The turn is over: what its last answer was is in its row.
+        Some(Pi { answer: None, error: None, pending: Vec::new(), ..self.clone() })
     }
-    let torn = importer.torn();
-    summary(store, id, path, before, torn).map(Some)
-}
-
-fn new_session(header: &Header, id: &SessionId) -> Result<NewSession, ImportError> {
-    let mut new = NewSession::named(id.clone());
-    new.origin = Some(header.origin.clone());
-    new.at = header.at;
-    Ok(new)
-}
-
-/// What the session holds now.
-fn summary(
-    store: &Store,
-    id: &SessionId,
-    path: &Path,
-    before: u64,
-    torn: Option<Diagnostic>,
-) -> Result<Imported, ImportError> {
-    let info = store.session(id)?;
-    let counters = store.high_water_counters(id)?;
-    let mut diagnostics = match kept::last(store, id, info.events)? {
-        Some((event, _)) => kept::diagnostics(store, id, event)?,
-        None => Vec::new(),
-    };
-    diagnostics.extend(torn);
-    let alias = Some(info.aliases.first().unwrap_or(&info.session).clone());
-    Ok(Imported {
-        session: info.session,
-        alias,
-        source: path.to_owned(),
-        format: FORMAT.name,
-        events: info.events,
-        messages: counters.message,
-        turns: counters.turn,
-        calls: counters.call,
-        evals: counters.eval,
-        heads: counters.head,
-        invocations: counters.invocation,
-        new_events: info.events.saturating_sub(before),
-        diagnostics,
-    })
 }
 
 /// How many messages the records before Pi's entry `index` became.
-fn messages_before(path: &Path, index: u64) -> Result<u64, ImportError> {
-    let io = |source| ImportError::Io { path: path.to_owned(), source };
-    let mut reader: Reader<BufReader<File>> = Reader::new(source::open(path)?).map_err(io)?;
+fn messages_before(source: &Source, index: u64) -> Result<u64, ImportError> {
+    let mut reader = Reader::of(&source.parts, reader::json_object);
     let (mut entries, mut messages) = (0, 0);
-    while let Some(item) = reader.advance().map_err(io)? {
+    while let Some(item) = reader.advance().map_err(|error| source.io(error))? {
         if item != Item::Record {
             continue;
         }
@@ -268,27 +147,4 @@ fn messages_before(path: &Path, index: u64) -> Result<u64, ImportError> {
         messages += u64::from(shape.is_some_and(|shape| shape.is_message()));
     }
     Ok(messages)
-}
-
-/// The session handle's errors, told apart from those of reading, which a batch's closure cannot return.
-fn commit(
-    session: &Session,
-    key: &str,
-    fill: impl FnOnce(&mut crate::store::Batch) -> Result<(), batch::Stop>,
-) -> Result<(), ImportError> {
-    let mut stopped = None;
-    let result = session.write(|batch| {
-        batch.key(key);
-        fill(batch).map_err(|stop| match stop {
-            batch::Stop::Commit(error) => error,
-            batch::Stop::Import(error) => {
-                stopped = Some(error);
-                CommitError::Invalid("the source could not be read".to_owned())
-            }
-        })
-    });
-    match (result, stopped) {
-        (_, Some(error)) => Err(error),
-        (result, None) => Ok(result?),
-    }
 }

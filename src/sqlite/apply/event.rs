@@ -1,11 +1,12 @@
 //! What each kind of event writes: its own row, and the session's.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{ApplyError, Step, missing};
-use crate::model::{Body, Digest, Event, HeadId, HeadKind, Root, SessionId};
+use crate::model::{Body, Digest, Event, HeadId, HeadKind, Root, SessionId, TranscriptRange};
+use crate::sqlite::row::{self, CALL, INVOCATION, TURN};
 use crate::sqlite::session_row::SessionRow;
-use crate::sqlite::{row, spans, stmt};
+use crate::sqlite::{spans, stmt};
 
 impl Step<'_> {
     /// Applies one event to the session's row and its own table.
@@ -46,12 +47,12 @@ impl Step<'_> {
                 if row.basis != Some(hid) {
                     (row.base_up, row.base_from, row.basis) = (Some(hid), ev + 1, Some(hid));
                 }
-                self.conn.prepare_cached(stmt::head::ADD_REF)?.execute(params![sid, ev, hid])?;
+                self.conn.prepare_cached(stmt::head::ADD_REF)?.execute(params![sid, ev, hid, 0])?;
                 reference = Some(hid);
             }
             Body::HeadCreated(head) => reference = Some(self.add_head(event, head, &mut row)?),
             Body::MessageAdded(m) => {
-                n = Some(m.message.0);
+                n = Some(self.grown(&mut row, 0, m.message.0)?);
                 let (content, extra) = (self.blob(&m.content)?, self.opt(&m.extra)?);
                 self.conn.prepare_cached(stmt::event::ADD_MESSAGE)?.execute(params![
                     sid,
@@ -67,6 +68,7 @@ impl Step<'_> {
             }
             Body::TurnStarted(t) | Body::TurnPut(t) => {
                 n = Some(t.turn.0);
+                self.version(&row, TURN, t.turn.0, ev, t.turn.0 <= inherited.turn)?;
                 self.conn.prepare_cached(stmt::event::ADD_TURN)?.execute(params![
                     sid,
                     number,
@@ -86,6 +88,7 @@ impl Step<'_> {
             }
             Body::CallStarted(c) | Body::CallPut(c) => {
                 n = Some(c.call.0);
+                self.version(&row, CALL, c.call.0, ev, c.call.0 <= inherited.call)?;
                 self.conn.prepare_cached(stmt::event::ADD_CALL)?.execute(params![
                     sid,
                     number,
@@ -116,7 +119,7 @@ impl Step<'_> {
                 ])?;
             }
             Body::EvalAdded(e) => {
-                n = Some(e.eval.0);
+                n = Some(self.grown(&mut row, 1, e.eval.0)?);
                 self.conn.prepare_cached(stmt::event::ADD_EVAL)?.execute(params![
                     sid,
                     number,
@@ -136,7 +139,7 @@ impl Step<'_> {
                 ])?;
             }
             Body::SnapshotAdded(s) => {
-                n = Some(s.snapshot.0);
+                n = Some(self.grown(&mut row, 2, s.snapshot.0)?);
                 self.conn.prepare_cached(stmt::event::ADD_SNAPSHOT)?.execute(params![
                     sid,
                     number,
@@ -155,6 +158,7 @@ impl Step<'_> {
             | Body::InvocationFailed(i)
             | Body::CallerHeadRecorded(i) => {
                 n = Some(i.invocation.0);
+                self.version(&row, INVOCATION, i.invocation.0, ev, i.invocation.0 <= inherited.invocation)?;
                 self.conn.prepare_cached(stmt::event::ADD_INVOCATION)?.execute(params![
                     sid,
                     number,
@@ -200,6 +204,29 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Notes a version of row `n` of a kind.
+    fn version(&self, row: &SessionRow, kind: i64, n: u64, ev: u64, inherited: bool) -> Result<(), ApplyError> {
+        let values = params![row.sid, kind, n, ev];
+        self.conn.prepare_cached(stmt::event::ADD_VERSION)?.execute(values)?;
+        if inherited {
+            self.conn.prepare_cached(stmt::event::ADD_INHERITED)?.execute(values)?;
+        }
+        Ok(())
+    }
+
+    /// The number of a new row of a kind without versions, which is above all before it: numbers are looked up by that.
+    fn grown(&self, row: &mut SessionRow, kind: usize, n: u64) -> Result<u64, ApplyError> {
+        let numbers = match &mut row.numbers {
+            Some(numbers) => numbers,
+            none => none.insert(last_numbers(self.conn, row.sid)?),
+        };
+        match numbers.get_mut(kind) {
+            Some(last) if n > *last => *last = n,
+            _ => return Err(ApplyError::Contradicts(format!("number {n} comes after a greater one"))),
+        }
+        Ok(n)
+    }
+
     /// Makes the rows of a head from its root, which must fit the log it is in.
     fn add_head(&mut self, event: &Event, head: &HeadId, row: &mut SessionRow) -> Result<i64, ApplyError> {
         let place = self.find(&head.0)?;
@@ -224,6 +251,7 @@ impl Step<'_> {
             HeadKind::Compaction => Some(hid),
             _ => self.opt_head(&root.compaction)?,
         };
+        let transcript = root.transcript.as_deref().map(|ranges| self.transcript(row, &root, ranges)).transpose()?;
         self.conn.prepare_cached(stmt::head::ADD)?.execute(params![
             hid,
             row.sid,
@@ -240,22 +268,9 @@ impl Step<'_> {
             self.opt(&root.refs.final_value)?,
             root.refs.snapshot.map(|n| n.0),
             self.opt(&root.refs.vars)?,
+            transcript,
         ])?;
-        for (position, range) in root.transcript.iter().flatten().enumerate() {
-            let source = match range.session == root.session {
-                true => row.sid,
-                false => {
-                    SessionRow::find(self.conn, &range.session)?.ok_or_else(|| missing("session", &range.session))?.sid
-                }
-            };
-            self.conn.prepare_cached(stmt::head::ADD_TRANSCRIPT)?.execute(params![
-                hid,
-                position,
-                source,
-                range.from.0,
-                range.to.0
-            ])?;
-        }
+        self.conn.prepare_cached(stmt::head::ADD_REF)?.execute(params![row.sid, event.number.0, hid, 1])?;
         match root.kind {
             // What a dead turn built is left beside the branch, which goes on from the current head.
             HeadKind::TurnAborted => {
@@ -265,4 +280,22 @@ impl Step<'_> {
         }
         Ok(hid)
     }
+
+    /// A transcript as hw_head keeps it.
+    fn transcript(&self, row: &SessionRow, root: &Root, ranges: &[TranscriptRange]) -> Result<String, ApplyError> {
+        let mut runs = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let sid = if range.session == root.session { row.sid } else { self.sid(&range.session)? };
+            runs.push((sid, range.from.0, range.to.0));
+        }
+        Ok(serde_json::json!(runs).to_string())
+    }
+}
+
+/// The greatest numbers of messages, evals and snapshots of session `sid`.
+fn last_numbers(conn: &Connection, sid: i64) -> rusqlite::Result<[u64; 3]> {
+    conn.prepare_cached(stmt::event::LAST_NUMBERS)?.query_row([sid], |found| {
+        let number = |at| found.get::<_, Option<u64>>(at).map(Option::unwrap_or_default);
+        Ok([number(0)?, number(1)?, number(2)?])
+    })
 }

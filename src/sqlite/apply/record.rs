@@ -12,19 +12,15 @@ impl Step<'_> {
         match record {
             Record::PayloadAdded { hash, size, media, parts: None } => {
                 let place = self.places.next().copied();
-                self.add_blob(hash, *size, media.as_deref(), place, 0)?;
+                self.add_blob(hash, *size, media.as_deref(), place, None)?;
             }
             Record::PayloadPart { hash, size } => {
                 let place = self.places.next().copied();
-                self.add_blob(hash, *size, None, place, 0)?;
+                self.add_blob(hash, *size, None, place, None)?;
             }
             Record::PayloadAdded { hash, size, media, parts: Some(parts) } => {
-                if let Some(bid) = self.add_blob(hash, *size, media.as_deref(), None, 1)? {
-                    for (ord, part) in parts.iter().enumerate() {
-                        let part = self.blob(part)?;
-                        self.conn.prepare_cached(stmt::blob::ADD_PART)?.execute(params![bid, ord, part])?;
-                    }
-                }
+                let bids = parts.iter().map(|part| self.blob(part)).collect::<Result<Vec<i64>, _>>()?;
+                self.add_blob(hash, *size, media.as_deref(), None, Some(&bids))?;
             }
             Record::AliasSet { name, session } => {
                 let sid = self.sid(session)?;
@@ -39,7 +35,11 @@ impl Step<'_> {
                 }
             }
             Record::PinSet { name, target, head, version } => {
-                let bid = if *head { self.head(&HeadId(*target))? } else { self.blob(target)? };
+                let bid = match target {
+                    Some(target) if *head => self.head(&HeadId(*target))?,
+                    Some(target) => self.blob(target)?,
+                    None => 0,
+                };
                 let held: Option<u64> =
                     self.conn.prepare_cached(stmt::name::PIN)?.query_row([name.as_str()], |r| r.get(0)).optional()?;
                 if held.unwrap_or(0) + 1 != *version {
@@ -53,7 +53,12 @@ impl Step<'_> {
                     return Err(ApplyError::Conflict(format!("the last fact is {last}")));
                 }
                 let payload = self.blob(payload)?;
-                self.conn.prepare_cached(stmt::name::ADD_FACT)?.execute(params![fact, tag, payload, self.at])?;
+                self.conn.prepare_cached(stmt::name::ADD_FACT)?.execute(params![
+                    fact,
+                    tag,
+                    payload,
+                    self.head.at.micros()
+                ])?;
             }
             Record::DerivationAdded(d) => {
                 let (source, target) = (self.sid(&d.source_session)?, self.sid(&d.target_session)?);
@@ -65,7 +70,8 @@ impl Step<'_> {
                     head,
                     target,
                     d.target_event.0,
-                    d.at.micros()
+                    d.at.micros(),
+                    self.head.tx.0
                 ])?;
             }
             Record::SessionTitled { session, title } => {
@@ -96,16 +102,16 @@ impl Step<'_> {
         size: u64,
         media: Option<&str>,
         place: Option<FramePlace>,
-        state: i64,
-    ) -> Result<Option<i64>, ApplyError> {
+        parts: Option<&[i64]>,
+    ) -> Result<(), ApplyError> {
         if find_blob(self.conn, hash)?.is_some() {
-            return Ok(None);
+            return Ok(());
         }
-        if state == 0 && place.is_none() {
+        let state = i64::from(parts.is_some());
+        if parts.is_none() && place.is_none() {
             return Err(missing("the frame of payload", hash));
         }
         self.conn.prepare_cached(stmt::blob::ADD)?.execute(params![
-            hash.prefix(),
             hash.0.as_slice(),
             size,
             place.map(|p| p.at.segment),
@@ -113,11 +119,12 @@ impl Step<'_> {
             place.map_or(0, |p| p.stored),
             place.map_or(0, |p| p.codec),
             media,
-            state
+            state,
+            parts.map(|bids| serde_json::json!(bids).to_string())
         ])?;
         let bid = self.conn.last_insert_rowid();
         let place = BlobPlace { bid, size, at: place.map(|p| p.at), stored: place.map_or(0, |p| p.stored), state };
         self.fresh.insert(*hash, place);
-        Ok(Some(bid))
+        Ok(())
     }
 }

@@ -1,19 +1,19 @@
-//! hw_blob, hw_part, hw_pin: payloads by digest, by prefix, by pin.
+//! hw_blob: payloads by digest, by prefix.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::Digest;
 use crate::sqlite::row::{Columns, Word};
 
-const BY_DIGEST: &str =
-    "SELECT bid, size, segment, offset, stored, codec, state, media FROM hw_blob WHERE prefix = ?1 AND hash = ?2";
+const BY_DIGEST: &str = "SELECT bid, size, segment, offset, stored, codec, state, media FROM hw_blob
+     WHERE substr(hash, 1, 5) = ?1 AND hash = ?2";
 const PARTS: &str = "SELECT b.hash, b.bid, b.size, b.segment, b.offset, b.stored, b.codec, b.state, b.media
-     FROM hw_part p CROSS JOIN hw_blob b ON b.bid = p.part WHERE p.bid = ?1 ORDER BY p.ord";
-const BY_PREFIX: &str = "SELECT hash FROM hw_blob WHERE prefix BETWEEN ?1 AND ?2 ORDER BY prefix";
-const HEADS_BY_PREFIX: &str =
-    "SELECT b.hash FROM hw_blob b CROSS JOIN hw_head h ON h.hid = b.bid WHERE b.prefix BETWEEN ?1 AND ?2
-     ORDER BY b.prefix";
-const PIN: &str = "SELECT b.hash, p.head FROM hw_pin p CROSS JOIN hw_blob b ON b.bid = p.bid WHERE p.name = ?1";
+     FROM hw_blob w CROSS JOIN json_each(w.parts) p CROSS JOIN hw_blob b ON b.bid = p.value WHERE w.bid = ?1
+     ORDER BY p.key";
+const BY_PREFIX: &str =
+    "SELECT hash FROM hw_blob WHERE substr(hash, 1, 5) BETWEEN ?1 AND ?2 ORDER BY substr(hash, 1, 5)";
+const HEADS_BY_PREFIX: &str = "SELECT b.hash FROM hw_blob b CROSS JOIN hw_head h ON h.hid = b.bid
+     WHERE substr(b.hash, 1, 5) BETWEEN ?1 AND ?2 ORDER BY substr(b.hash, 1, 5)";
 
 /// A payload's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,12 +76,11 @@ pub(crate) fn parts(connection: &Connection, bid: i64) -> rusqlite::Result<Vec<(
     rows.collect()
 }
 
-/// At most `limit` payloads, or heads' roots only, whose digest begins with the bits from `low` to `high` and for
-/// which `fits` holds.
+/// At most `limit` payloads, or heads' roots only, whose short key lies from `low` to `high` and for which `fits` holds.
 pub(crate) fn by_prefix(
     connection: &Connection,
     heads: bool,
-    (low, high): (i64, i64),
+    (low, high): (&[u8], &[u8]),
     limit: usize,
     fits: impl Fn(&Digest) -> bool,
 ) -> rusqlite::Result<Vec<Digest>> {
@@ -98,12 +97,6 @@ pub(crate) fn by_prefix(
         }
     }
     Ok(found)
-}
-
-/// What pin `name` points to, and whether that is a head.
-pub(crate) fn pin(connection: &Connection, name: &str) -> rusqlite::Result<Option<(Digest, bool)>> {
-    let mut statement = connection.prepare_cached(PIN)?;
-    statement.query_row([name], |row| Ok((digest(row)?, row.get::<_, i64>(1)? != 0))).optional()
 }
 
 fn digest(row: &Row) -> rusqlite::Result<Digest> {

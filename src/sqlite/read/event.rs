@@ -208,17 +208,17 @@ pub(crate) fn find_head(connection: &Connection, head: &HeadId) -> rusqlite::Res
     Ok(head::place(connection, blob.bid)?.map(|place| (blob.bid, place)))
 }
 
-const LAST_HEAD: &str = "SELECT max(ev) FROM hw_head WHERE sid = ?1";
+const LAST_HEAD: &str = "SELECT max(ev) FROM hw_ref WHERE sid = ?1 AND made = 1";
 /// Codes of the events that are bookkeeping: status, error, restored, ref-updated, head/created, caller-head-recorded.
 const CHANGES_STATE: &str = "SELECT EXISTS (SELECT 1 FROM hw_event WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND type NOT IN (2, 3, 4, 5, 13, 17))";
 
 /// The last versions of turns and calls, up to an event, that still run: as long as the branch, so for the rare moment only.
 const OPEN_SINCE: &str = "SELECT min(ev) FROM (
   SELECT r.ev FROM hw_turn r WHERE r.sid = ?1 AND r.ev BETWEEN ?2 AND ?3 AND r.status = 'running'
-    AND NOT EXISTS (SELECT 1 FROM hw_turn l WHERE l.sid = r.sid AND l.n = r.n AND l.ev > r.ev AND l.ev <= ?3)
+    AND NOT EXISTS (SELECT 1 FROM hw_version l WHERE l.sid = r.sid AND l.kind = 7 AND l.n = r.n AND l.ev > r.ev AND l.ev <= ?3)
   UNION ALL
   SELECT r.ev FROM hw_call r WHERE r.sid = ?1 AND r.ev BETWEEN ?2 AND ?3 AND r.status = 'running'
-    AND NOT EXISTS (SELECT 1 FROM hw_call l WHERE l.sid = r.sid AND l.n = r.n AND l.ev > r.ev AND l.ev <= ?3))";
+    AND NOT EXISTS (SELECT 1 FROM hw_version l WHERE l.sid = r.sid AND l.kind = 9 AND l.n = r.n AND l.ev > r.ev AND l.ev <= ?3))";
 
 /// The first event from `first` to `last` that wrote a turn or call which still runs at `last`.
 pub(crate) fn open_since(connection: &Connection, sid: i64, first: i64, last: i64) -> rusqlite::Result<Option<i64>> {

@@ -9,26 +9,31 @@ use crate::sqlite::row::{Columns, Dangling};
 const PLACE: &str =
     "SELECT sid, ev, kind, basis, up, span_from, span_to, depth, turn, snapshot FROM hw_head WHERE hid = ?1";
 macro_rules! head_columns {
-    ($rest:literal) => {
+    ($from:literal, $rest:literal) => {
         concat!(
             "SELECT h.hid, h.sid, h.ev, s.started_at, e.at, h.kind, h.basis, h.up, h.span_from, h.span_to, h.depth, ",
             "h.compaction, h.ordinal - s.i_head, h.turn, h.final, h.snapshot, h.vars, s.current IS h.hid ",
-            "FROM hw_head h CROSS JOIN hw_session s ON s.sid = h.sid ",
+            "FROM ",
+            $from,
+            " CROSS JOIN hw_session s ON s.sid = h.sid ",
             "CROSS JOIN hw_event e ON e.sid = h.sid AND e.ev = h.ev ",
             $rest
         )
     };
 }
-const BY_HID: &str = head_columns!("WHERE h.hid = ?1");
-const OF_SESSION: &str = head_columns!("WHERE h.sid = ?1 ORDER BY h.ev");
+const BY_HID: &str = head_columns!("hw_head h", "WHERE h.hid = ?1");
+const OF_SESSION: &str =
+    head_columns!("hw_ref r CROSS JOIN hw_head h ON h.hid = r.hid", "WHERE r.sid = ?1 AND r.made = 1 ORDER BY r.ev");
 const OF_TURN: &str = "SELECT hid, ev, kind FROM hw_head WHERE sid = ?1 AND turn = ?2 AND ev <= ?3 ORDER BY ev DESC";
-const FIRST_FROM: &str = "SELECT up, span_from FROM hw_head WHERE sid = ?1 AND ev >= ?2 ORDER BY ev LIMIT 1";
-const LAST_BEFORE: &str = "SELECT up, span_from FROM hw_head WHERE sid = ?1 AND ev < ?2 ORDER BY ev DESC LIMIT 1";
+const FIRST_FROM: &str = "SELECT h.up, h.span_from FROM hw_ref r CROSS JOIN hw_head h ON h.hid = r.hid
+     WHERE r.sid = ?1 AND r.made = 1 AND r.ev >= ?2 ORDER BY r.ev LIMIT 1";
+const LAST_BEFORE: &str = "SELECT h.up, h.span_from FROM hw_ref r CROSS JOIN hw_head h ON h.hid = r.hid
+     WHERE r.sid = ?1 AND r.made = 1 AND r.ev < ?2 ORDER BY r.ev DESC LIMIT 1";
 const REFS: &str = "SELECT r.ev, r.hid, s.started_at, e.at FROM hw_ref r CROSS JOIN hw_session s ON s.sid = r.sid
      CROSS JOIN hw_event e ON e.sid = r.sid AND e.ev = r.ev
-     WHERE r.sid = ?1 ORDER BY r.ev DESC LIMIT ?2";
+     WHERE r.sid = ?1 AND r.made = 0 ORDER BY r.ev DESC LIMIT ?2";
 const REF_TO: &str =
-    "SELECT ev FROM hw_ref WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND hid = ?4 ORDER BY ev DESC LIMIT 1";
+    "SELECT ev FROM hw_ref WHERE sid = ?1 AND made = 0 AND ev BETWEEN ?2 AND ?3 AND hid = ?4 ORDER BY ev DESC LIMIT 1";
 
 /// Where a head stands among others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

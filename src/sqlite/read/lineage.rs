@@ -11,10 +11,10 @@ use crate::sqlite::row::Columns;
 const CALLED: &str = "SELECT DISTINCT sid, n FROM hw_invocation WHERE callee = ?1 ORDER BY sid, n";
 const CALLEES: &str =
     "SELECT DISTINCT s.sid FROM hw_invocation i CROSS JOIN hw_session s ON s.id = i.callee WHERE i.sid = ?1";
-const DERIVED: &str =
-    "SELECT hash, kind, source, source_head, target, target_ev, at FROM hw_derivation
-     WHERE did IN (SELECT did FROM hw_derivation WHERE source = ?1 UNION SELECT did FROM hw_derivation WHERE target = ?1)
-     ORDER BY did";
+const DERIVED: &str = "SELECT hash, kind, source, source_head, target, target_ev, at FROM hw_derivation
+     WHERE source = ?1 OR target = ?1 ORDER BY tx, target, target_ev";
+const ATTACHED: &str = "SELECT hash, kind, source, source_head, target, target_ev, at FROM hw_derivation
+     WHERE source = ?1 AND kind = 'attach' ORDER BY tx, target, target_ev";
 const CALLS: &str = "SELECT n, inherited, type, tokens_input, tokens_output, tokens_cached, tokens_reasoning, cost
      FROM hw_call WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev";
 
@@ -41,7 +41,16 @@ pub(crate) fn callees(connection: &Connection, sid: i64) -> rusqlite::Result<Vec
 
 /// The derivations with session `sid` at either end, in order of first appearance.
 pub(crate) fn derivations(names: &mut Names, sid: i64) -> rusqlite::Result<Vec<Derivation>> {
-    let mut statement = names.connection().prepare_cached(DERIVED)?;
+    edges(names, DERIVED, sid)
+}
+
+/// Those of kind `attach` from heads of session `sid`.
+pub(crate) fn attached(names: &mut Names, sid: i64) -> rusqlite::Result<Vec<Derivation>> {
+    edges(names, ATTACHED, sid)
+}
+
+fn edges(names: &mut Names, sql: &str, sid: i64) -> rusqlite::Result<Vec<Derivation>> {
+    let mut statement = names.connection().prepare_cached(sql)?;
     let mut rows = statement.query([sid])?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {

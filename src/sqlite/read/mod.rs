@@ -6,6 +6,7 @@ pub(crate) mod cause;
 pub(crate) mod event;
 pub(crate) mod head;
 pub(crate) mod lineage;
+pub(crate) mod named;
 pub(crate) mod names;
 pub(crate) mod rows;
 pub(crate) mod session;

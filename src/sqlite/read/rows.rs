@@ -9,7 +9,7 @@ use crate::model::{
     Call, CallNumber, Eval, EvalNumber, EventNumber, Invocation, InvocationNumber, Message, MessageNumber, SessionId,
     Snapshot, SnapshotNumber, Turn, TurnNumber,
 };
-use crate::sqlite::row::Columns;
+use crate::sqlite::row::{CALL, Columns, INVOCATION, TURN};
 
 /// A kind of row: its statements and the order of its columns.
 pub(crate) trait Stored: Numbered + Sized {
@@ -17,23 +17,23 @@ pub(crate) trait Stored: Numbered + Sized {
     const RANGE: &'static str;
     /// Their numbers alone: sid, first, last.
     const NUMBERS: &'static str;
-    /// Whether a number may be written more than once.
-    const VERSIONED: bool;
+    /// The kind in hw_version, where a number may be written more than once.
+    const VERSIONS: Option<i64>;
     /// The newest of them first: sid, first, last, limit.
     const NEWEST: &'static str;
     /// The oldest of them first, from a number on: sid, first, last, limit, number.
     const FROM: &'static str;
-    /// The latest event that wrote number n, up to an event: sid, n, event.
-    const LATEST: &'static str;
-    /// The first event that wrote a number not below n: sid, n.
-    const FIRST: &'static str;
+    /// The event and number of the first row from an event on: sid, event.
+    const NEXT: &'static str;
+    /// The event and number of the last row: sid.
+    const LAST: &'static str;
 
     /// Takes the columns after the event.
     fn read(columns: &mut Columns, names: &mut Names) -> rusqlite::Result<Self>;
 }
 
 macro_rules! stored {
-    ($row:ty, $table:literal, $versioned:literal, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+    ($row:ty, $table:literal, $versions:expr, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
         impl Stored for $row {
             const RANGE: &'static str = concat!(
                 "SELECT ev, ",
@@ -44,7 +44,7 @@ macro_rules! stored {
             );
             const NUMBERS: &'static str =
                 concat!("SELECT n FROM ", $table, " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 ORDER BY ev");
-            const VERSIONED: bool = $versioned;
+            const VERSIONS: Option<i64> = $versions;
             const NEWEST: &'static str = concat!(
                 "SELECT ev, ",
                 $columns,
@@ -59,10 +59,10 @@ macro_rules! stored {
                 $table,
                 " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n >= ?5 ORDER BY ev LIMIT ?4"
             );
-            const LATEST: &'static str =
-                concat!("SELECT ev FROM ", $table, " WHERE sid = ?1 AND n = ?2 AND ev <= ?3 ORDER BY ev DESC LIMIT 1");
-            const FIRST: &'static str =
-                concat!("SELECT ev FROM ", $table, " WHERE sid = ?1 AND n >= ?2 ORDER BY n, ev LIMIT 1");
+            const NEXT: &'static str =
+                concat!("SELECT ev, n FROM ", $table, " WHERE sid = ?1 AND ev >= ?2 ORDER BY ev LIMIT 1");
+            const LAST: &'static str =
+                concat!("SELECT ev, n FROM ", $table, " WHERE sid = ?1 ORDER BY ev DESC LIMIT 1");
 
             fn read($c: &mut Columns, $names: &mut Names) -> rusqlite::Result<Self> {
                 Ok($read)
@@ -72,7 +72,7 @@ macro_rules! stored {
 }
 
 // The fields of each literal are evaluated as they are written: in the order of the columns.
-stored!(Message, "hw_message", false, "n, role, content, chars, turn, call, extra", |c, names| Message {
+stored!(Message, "hw_message", None, "n, role, content, chars, turn, call, extra", |c, names| Message {
     message: MessageNumber(c.word()?),
     role: c.word()?,
     content: c.digest(names)?,
@@ -85,7 +85,7 @@ stored!(Message, "hw_message", false, "n, role, content, chars, turn, call, extr
 stored!(
     Turn,
     "hw_turn",
-    true,
+    Some(TURN),
     "n, status, head_before, input, final, summary, started_at, ended_at, error, extra",
     |c, names| Turn {
         turn: TurnNumber(c.word()?),
@@ -104,7 +104,7 @@ stored!(
 stored!(
     Call,
     "hw_call",
-    true,
+    Some(CALL),
     "n, type, status, turn, eval, input, request, response, result, error, provider, model, tokens_input, \
      tokens_output, tokens_cached, tokens_reasoning, cost, batch, batch_index, child, started_at, ended_at, extra",
     |c, names| Call {
@@ -137,7 +137,7 @@ stored!(
 stored!(
     Eval,
     "hw_eval",
-    false,
+    None,
     "n, name, status, turn, message, call, code, result, observation, error, started_at, ended_at, extra",
     |c, names| Eval {
         eval: EvalNumber(c.word()?),
@@ -156,7 +156,7 @@ stored!(
     }
 );
 
-stored!(Snapshot, "hw_snapshot", false, "n, kind, vars, restorable, unrestorable, turn, eval, extra", |c, names| {
+stored!(Snapshot, "hw_snapshot", None, "n, kind, vars, restorable, unrestorable, turn, eval, extra", |c, names| {
     Snapshot {
         snapshot: SnapshotNumber(c.word()?),
         kind: c.word()?,
@@ -172,7 +172,7 @@ stored!(Snapshot, "hw_snapshot", false, "n, kind, vars, restorable, unrestorable
 stored!(
     Invocation,
     "hw_invocation",
-    true,
+    Some(INVOCATION),
     "n, id, type, status, call, label, input, final, error, caller_before, caller_after, callee, callee_before, \
      callee_after, child, started_at, ended_at",
     |c, names| Invocation {
@@ -221,7 +221,7 @@ pub(crate) fn range<T: Stored>(
 /// The rows in several runs of events, in their order: by number, of several versions the last.
 pub(crate) fn visible<T: Stored>(names: &mut Names, runs: &[(i64, (i64, i64))]) -> rusqlite::Result<Vec<Entry<T>>> {
     let mut out = Vec::new();
-    if !T::VERSIONED {
+    if T::VERSIONS.is_none() {
         for (sid, run) in runs {
             range(names, *sid, *run, &mut out)?;
         }
@@ -305,12 +305,80 @@ pub(crate) fn one<T: Stored>(names: &mut Names, sid: i64, ev: i64) -> rusqlite::
     T::read(&mut columns, names).map(Some)
 }
 
+const LATEST_VERSION: &str =
+    "SELECT ev FROM hw_version WHERE sid = ?1 AND kind = ?2 AND n = ?3 AND ev <= ?4 ORDER BY ev DESC LIMIT 1";
+const FIRST_VERSION: &str = "SELECT ev FROM hw_version WHERE sid = ?1 AND kind = ?2 AND n >= ?3 ORDER BY n, ev LIMIT 1";
+
 /// The latest event of `sid`, up to `ev`, that wrote number `n` of the kind.
 pub(crate) fn latest<T: Stored>(connection: &Connection, sid: i64, n: i64, ev: i64) -> rusqlite::Result<Option<i64>> {
-    connection.prepare_cached(T::LATEST)?.query_row([sid, n, ev], |row| row.get(0)).optional()
+    match T::VERSIONS {
+        Some(kind) => {
+            connection.prepare_cached(LATEST_VERSION)?.query_row([sid, kind, n, ev], |row| row.get(0)).optional()
+        }
+        None => Ok(halve::<T>(connection, sid, n)?.filter(|(at, found)| *found == n && *at <= ev).map(|(at, _)| at)),
+    }
 }
 
 /// The first event of `sid` that wrote a number of the kind not below `n`.
 pub(crate) fn first<T: Stored>(connection: &Connection, sid: i64, n: i64) -> rusqlite::Result<Option<i64>> {
-    connection.prepare_cached(T::FIRST)?.query_row([sid, n], |row| row.get(0)).optional()
+    match T::VERSIONS {
+        Some(kind) => connection.prepare_cached(FIRST_VERSION)?.query_row([sid, kind, n], |row| row.get(0)).optional(),
+        None => Ok(halve::<T>(connection, sid, n)?.map(|(ev, _)| ev)),
+    }
+}
+
+/// The first row of `sid` whose number is not below `n`, as event and number, of a kind whose numbers grow with the
+/// events: some twenty seeks in a million events, where an index would cost a page in every commit.
+fn halve<T: Stored>(connection: &Connection, sid: i64, n: i64) -> rusqlite::Result<Option<(i64, i64)>> {
+    let pair = |row: &Row| Ok((row.get(0)?, row.get(1)?));
+    let mut found: Option<(i64, i64)> = connection.prepare_cached(T::LAST)?.query_row([sid], pair).optional()?;
+    // What is looked for is `found`, or lies from `low` to before `high`.
+    let (mut low, mut high) = match found {
+        Some((ev, last)) if last >= n => (0, ev),
+        _ => return Ok(None),
+    };
+    let mut next = connection.prepare_cached(T::NEXT)?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match next.query_row([sid, middle], pair).optional()? {
+            Some((ev, number)) if number < n => low = ev + 1,
+            Some(row) => (found, high) = (Some(row), middle),
+            None => high = middle,
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_found_by_halving_as_by_going_through_all() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("../../../migrations/V1__rows.sql")).unwrap();
+        let add = |sid: i64, ev: i64, n: i64| {
+            conn.execute(
+                "INSERT INTO hw_message (sid, ev, n, role, content, chars) VALUES (?1, ?2, ?3, 1, 1, 0)",
+                [sid, ev, n],
+            )
+            .unwrap();
+        };
+        // Gaps in events and, after inherited numbers, in numbers; neighbours that are not meant.
+        let rows: Vec<(i64, i64)> = (0..200).map(|at| (2 + at * 8 + at * at % 7 + at / 50 * 1_000, 11 + at)).collect();
+        for (ev, n) in &rows {
+            add(2, *ev, *n);
+        }
+        add(1, 5, 1);
+        add(3, 700, 12);
+        for n in -1..230 {
+            let first = rows.iter().find(|row| row.1 >= n).map(|row| row.0);
+            assert_eq!(super::first::<Message>(&conn, 2, n).unwrap(), first, "{n}");
+            for ev in [0, 2, 299, 300, 5_000, i64::MAX] {
+                let latest = rows.iter().find(|row| row.1 == n && row.0 <= ev).map(|row| row.0);
+                assert_eq!(super::latest::<Message>(&conn, 2, n, ev).unwrap(), latest, "{n} up to {ev}");
+            }
+        }
+        assert_eq!(super::first::<Message>(&conn, 4, 1).unwrap(), None);
+    }
 }

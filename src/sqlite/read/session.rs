@@ -27,20 +27,23 @@ const ALIASES: &str = "SELECT sid, name FROM hw_alias ORDER BY name";
 const ALIASES_OF: &str = "SELECT sid, name FROM hw_alias WHERE sid = ?1 ORDER BY name";
 /// The last of each kind, each from its index; the kinds in the order of the counters.
 const LAST: &str = "SELECT
-    (SELECT n FROM hw_call WHERE sid = ?1 ORDER BY n DESC LIMIT 1),
+    (SELECT max(n) FROM hw_version WHERE sid = ?1 AND kind = 9),
     (SELECT child FROM hw_invocation WHERE sid = ?1 AND child IS NOT NULL ORDER BY child DESC LIMIT 1),
-    (SELECT n FROM hw_eval WHERE sid = ?1 ORDER BY n DESC LIMIT 1),
-    (SELECT ordinal FROM hw_head WHERE sid = ?1 ORDER BY ev DESC LIMIT 1),
-    (SELECT n FROM hw_invocation WHERE sid = ?1 ORDER BY n DESC LIMIT 1),
-    (SELECT n FROM hw_message WHERE sid = ?1 ORDER BY n DESC LIMIT 1),
-    (SELECT n FROM hw_snapshot WHERE sid = ?1 ORDER BY n DESC LIMIT 1),
-    (SELECT n FROM hw_turn WHERE sid = ?1 ORDER BY n DESC LIMIT 1)";
+    (SELECT n FROM hw_eval WHERE sid = ?1 ORDER BY ev DESC LIMIT 1),
+    (SELECT h.ordinal FROM hw_ref r CROSS JOIN hw_head h ON h.hid = r.hid
+      WHERE r.sid = ?1 AND r.made = 1 ORDER BY r.ev DESC LIMIT 1),
+    (SELECT max(n) FROM hw_version WHERE sid = ?1 AND kind = 14),
+    (SELECT n FROM hw_message WHERE sid = ?1 ORDER BY ev DESC LIMIT 1),
+    (SELECT n FROM hw_snapshot WHERE sid = ?1 ORDER BY ev DESC LIMIT 1),
+    (SELECT max(n) FROM hw_version WHERE sid = ?1 AND kind = 7)";
 
 /// The last turn and head of its own, and the head its first head hangs from.
 const EXTENT: &str = "SELECT
-    (SELECT n FROM hw_turn WHERE sid = ?1 ORDER BY n DESC LIMIT 1),
-    (SELECT ordinal FROM hw_head WHERE sid = ?1 ORDER BY ev DESC LIMIT 1),
-    (SELECT up FROM hw_head WHERE sid = ?1 ORDER BY ev LIMIT 1)";
+    (SELECT max(n) FROM hw_version WHERE sid = ?1 AND kind = 7),
+    (SELECT h.ordinal FROM hw_ref r CROSS JOIN hw_head h ON h.hid = r.hid
+      WHERE r.sid = ?1 AND r.made = 1 ORDER BY r.ev DESC LIMIT 1),
+    (SELECT h.up FROM hw_ref r CROSS JOIN hw_head h ON h.hid = r.hid
+      WHERE r.sid = ?1 AND r.made = 1 ORDER BY r.ev LIMIT 1)";
 
 /// A session's row.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,13 @@
 
 pub(crate) const ADD: &str =
     "INSERT INTO hw_event (sid, ev, type, at, n, ref, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(crate) const ADD_VERSION: &str = "INSERT INTO hw_version (sid, kind, n, ev) VALUES (?1, ?2, ?3, ?4)";
+pub(crate) const ADD_INHERITED: &str = "INSERT INTO hw_inherited (sid, kind, n, ev) VALUES (?1, ?2, ?3, ?4)";
+/// The greatest numbers of the kinds without versions.
+pub(crate) const LAST_NUMBERS: &str = "SELECT
+     (SELECT n FROM hw_message WHERE sid = ?1 ORDER BY ev DESC LIMIT 1),
+     (SELECT n FROM hw_eval WHERE sid = ?1 ORDER BY ev DESC LIMIT 1),
+     (SELECT n FROM hw_snapshot WHERE sid = ?1 ORDER BY ev DESC LIMIT 1)";
 pub(crate) const ADD_MESSAGE: &str = "INSERT INTO hw_message (sid, ev, n, role, content, chars, turn, call, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 pub(crate) const ADD_TURN: &str =
     "INSERT INTO hw_turn (sid, ev, n, status, head_before, input, final, summary, summary_text, started_at, ended_at,

@@ -17,7 +17,7 @@ impl Batch<'_> {
         turn.started_at = Some(self.at);
         fill(&mut turn);
         turn.turn = number;
-        self.push(Body::TurnStarted(turn));
+        self.push_row(Body::TurnStarted(turn))?;
         Ok(number)
     }
 
@@ -33,7 +33,7 @@ impl Batch<'_> {
         if !row.status.is_running() {
             row.ended_at.get_or_insert(self.at);
         }
-        self.push(Body::TurnPut(row));
+        self.push_row(Body::TurnPut(row))?;
         Ok(())
     }
 
@@ -45,8 +45,7 @@ impl Batch<'_> {
         call.started_at = Some(self.at);
         fill(&mut call);
         call.call = number;
-        self.known_numbers(call.turn, None)?;
-        self.push(Body::CallStarted(call));
+        self.push_row(Body::CallStarted(call))?;
         Ok(number)
     }
 
@@ -62,22 +61,18 @@ impl Batch<'_> {
         if !row.status.is_running() {
             row.ended_at.get_or_insert(self.at);
         }
-        self.push(Body::CallPut(row));
+        self.push_row(Body::CallPut(row))?;
         Ok(())
     }
 
     /// Adds an eval that ended with `status`; `fill` says the rest.
     pub fn add_eval(&mut self, status: Status, fill: impl FnOnce(&mut Eval)) -> Result<EvalNumber, CommitError> {
-        if status.is_running() {
-            return Err(CommitError::Invalid("an eval is recorded when it ended, never while it runs".to_owned()));
-        }
         let number = EvalNumber(self.state.counters.eval + 1);
         let mut eval = Eval::new(number, status);
         eval.turn = self.state.running_turn();
         fill(&mut eval);
         eval.eval = number;
-        self.known_numbers(eval.turn, eval.call)?;
-        self.push(Body::EvalAdded(eval));
+        self.push_row(Body::EvalAdded(eval))?;
         Ok(number)
     }
 
@@ -92,8 +87,7 @@ impl Batch<'_> {
         snapshot.turn = self.state.turn.as_ref().map(|turn| turn.turn);
         fill(&mut snapshot);
         snapshot.snapshot = number;
-        self.known_numbers(snapshot.turn, None)?;
-        self.push(Body::SnapshotAdded(snapshot));
+        self.push_row(Body::SnapshotAdded(snapshot))?;
         Ok(number)
     }
 
@@ -112,8 +106,7 @@ impl Batch<'_> {
         if EPHEMERAL.contains(&kind) {
             return Err(CommitError::Ephemeral { kind: kind.to_owned() });
         }
-        self.known_numbers(turn, None)?;
-        Ok(self.push(Body::Annotation(Annotation::new(kind, turn, payload)?)))
+        self.push_row(Body::Annotation(Annotation::new(kind, turn, payload)?))
     }
 
     /// Changes the session's status; one that ends it sets its end.
@@ -158,11 +151,7 @@ impl Batch<'_> {
         };
         fill(&mut invocation);
         invocation.invocation = number;
-        if invocation.id.is_empty() || invocation.id.len() > 512 || invocation.id.chars().any(char::is_control) {
-            return Err(CommitError::Invalid("an invocation id has 1 to 512 bytes, no control characters".to_owned()));
-        }
-        self.known_numbers(None, invocation.call)?;
-        self.push(Body::InvocationStarted(invocation));
+        self.push_row(Body::InvocationStarted(invocation))?;
         Ok(number)
     }
 
@@ -177,7 +166,7 @@ impl Batch<'_> {
         change: impl FnOnce(&mut Invocation),
     ) -> Result<(), CommitError> {
         let row = self.changed(invocation, Status::OK, change)?;
-        self.push(Body::InvocationCompleted(row));
+        self.push_row(Body::InvocationCompleted(row))?;
         Ok(())
     }
 
@@ -192,7 +181,7 @@ impl Batch<'_> {
         change: impl FnOnce(&mut Invocation),
     ) -> Result<(), CommitError> {
         let row = self.changed(invocation, Status::ERROR, change)?;
-        self.push(Body::InvocationFailed(row));
+        self.push_row(Body::InvocationFailed(row))?;
         Ok(())
     }
 
@@ -204,7 +193,7 @@ impl Batch<'_> {
     pub fn record_caller_head(&mut self, invocation: InvocationNumber, head: HeadId) -> Result<(), CommitError> {
         let mut row = self.invocation_in_sight(invocation)?;
         row.caller_after = Some(head);
-        self.push(Body::CallerHeadRecorded(row));
+        self.push_row(Body::CallerHeadRecorded(row))?;
         Ok(())
     }
 

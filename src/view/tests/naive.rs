@@ -261,7 +261,7 @@ fn check(world: &World) {
         let visible = world.working(s);
         let view = fold(visible.iter().map(|at| world.event(*at)));
         assert_eq!(state::rows_at(conn, &working).unwrap(), view);
-        assert_eq!(events::events(conn, session.sid).unwrap(), session.events);
+        assert_eq!(events::events(conn, session.sid, EventNumber(0), usize::MAX).unwrap(), session.events);
         let lines: Vec<Compact> = session.events.iter().map(Compact::of).collect();
         assert_eq!(events::events_compact(conn, session.sid, EventNumber(0), usize::MAX).unwrap(), lines);
         assert_eq!(

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use crate::model::event::Annotation;
 use crate::model::session::Source;
 use crate::model::*;
-use crate::sqlite::row::{CallTypeSql, KindSql, RoleSql};
+use crate::sqlite::row::{CALL, CallTypeSql, INVOCATION, KindSql, RoleSql, TURN};
 use crate::sqlite::stmt;
 
 /// An event by its place in the world's sessions.
@@ -67,7 +67,7 @@ impl World {
             return *bid;
         }
         let nothing = None::<i64>;
-        self.run(stmt::blob::ADD, params![digest.prefix(), digest.0.as_slice(), 1, 1, 0, 1, 0, nothing, 0]);
+        self.run(stmt::blob::ADD, params![digest.0.as_slice(), 1, 1, 0, 1, 0, nothing, 0, nothing]);
         let bid = self.conn.last_insert_rowid();
         self.bids.insert(digest, bid);
         bid
@@ -142,7 +142,7 @@ impl World {
         if let Some(head) = source {
             let digest = Derivation::digest(kind, self.heads[head].id, &id, EventNumber(1));
             let (from, hid) = (self.sessions[self.heads[head].session].sid, self.heads[head].hid);
-            let values = params![digest.0.as_slice(), kind.as_str(), from, hid, sid, 1, self.clock];
+            let values = params![digest.0.as_slice(), kind.as_str(), from, hid, sid, 1, self.clock, sid];
             self.run(stmt::head::ADD_DERIVATION, values);
         }
         self.seal(at, HeadKind::Genesis);
@@ -198,9 +198,11 @@ impl World {
             turn.map(|n| n as i64),
             None::<i64>,
             snapshot.map(|n| n as i64),
-            vars
+            vars,
+            None::<i64>
         ];
         self.run(stmt::head::ADD, values);
+        self.run(stmt::head::ADD_REF, params![sid, to as i64 + 1, hid, 1]);
         self.add(s, Body::HeadCreated(id));
         let next = self.sessions[s].events.len() as u64 + 1;
         let session = &mut self.sessions[s];
@@ -239,7 +241,7 @@ impl World {
     pub(super) fn advance(&mut self, s: usize, head: usize) {
         self.add(s, Body::RefUpdated(self.heads[head].id));
         let ev = self.sessions[s].events.len() as i64;
-        self.run(stmt::head::ADD_REF, params![self.sessions[s].sid, ev, self.heads[head].hid]);
+        self.run(stmt::head::ADD_REF, params![self.sessions[s].sid, ev, self.heads[head].hid, 0]);
         let session = &mut self.sessions[s];
         session.current = Some(head);
         if session.basis != Some(head) {
@@ -280,6 +282,13 @@ impl World {
             0
         ];
         self.run(stmt::session::UPDATE, values);
+    }
+
+    fn version(&self, kind: i64, sid: i64, n: i64, ev: i64, inherited: bool) {
+        self.run(stmt::event::ADD_VERSION, params![sid, kind, n, ev]);
+        if inherited {
+            self.run(stmt::event::ADD_INHERITED, params![sid, kind, n, ev]);
+        }
     }
 
     /// Lays down an event and its row.
@@ -326,6 +335,7 @@ impl World {
                     t.turn.0 <= inherited.turn
                 ];
                 self.run(stmt::event::ADD_TURN, values);
+                self.version(TURN, sid, num(t.turn.0), ev, t.turn.0 <= inherited.turn);
             }
             Body::CallStarted(c) | Body::CallPut(c) => {
                 n = Some(num(c.call.0));
@@ -360,6 +370,7 @@ impl World {
                     c.call.0 <= inherited.call
                 ];
                 self.run(stmt::event::ADD_CALL, values);
+                self.version(CALL, sid, num(c.call.0), ev, c.call.0 <= inherited.call);
             }
             Body::EvalAdded(e) => {
                 n = Some(num(e.eval.0));
@@ -433,6 +444,7 @@ impl World {
                     i.invocation.0 <= inherited.invocation
                 ];
                 self.run(stmt::event::ADD_INVOCATION, values);
+                self.version(INVOCATION, sid, num(i.invocation.0), ev, i.invocation.0 <= inherited.invocation);
             }
             Body::Annotation(Annotation { turn, payload, .. }) => {
                 (n, reference) = (turn.map(|n| num(n.0)), self.opt(payload));

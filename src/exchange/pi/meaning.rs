@@ -4,7 +4,16 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::*;
+use super::record::{Message, Part, Record};
+use super::{Pending, Pi, messages_before};
+use crate::exchange::batch::{After, Step, Stop};
+use crate::exchange::json::{range_in, text};
+use crate::exchange::template::{Hole, json_string};
+use crate::model::{CallType, EvalNumber, MessageNumber, Role, Status};
+use crate::store::NewMessage;
+
+/// Ids of tools that were given up, remembered in case a result comes late.
+const MAX_GIVEN_UP: usize = 256;
 
 /// A message's content, and what it leaves of its record.
 struct Content<'r> {
@@ -14,77 +23,53 @@ struct Content<'r> {
     tools: Vec<Part<'r>>,
 }
 
-impl Importer<'_> {
-    /// What the model has no row for is an annotation with its bytes.
-    pub(super) fn note(
-        &mut self,
-        batch: &mut Batch,
-        kind: &str,
-        source: &[u8],
-        range: Range<usize>,
-    ) -> Result<(), Stop> {
-        let kind = if Annotation::new(kind, None, None).is_ok() { kind } else { "pi/record" };
-        let payload = batch.put(&source[range.clone()]);
-        let event = batch.add_annotation(kind, self.state.turn, Some(payload))?;
-        self.batch.template.add(source, &[(range, Hole::Note(event))]);
-        Ok(())
-    }
-
-    pub(super) fn message(
-        &mut self,
-        batch: &mut Batch,
-        source: &[u8],
-        role: Role,
-        message: &Message<'_>,
-    ) -> Result<(), Stop> {
+impl Pi {
+    pub(super) fn message(&mut self, step: &mut Step<'_, '_>, role: Role, message: &Message<'_>) -> Result<(), Stop> {
         let is_bash = matches!(&role, Role::Other(role) if role == "bashExecution");
-        let content = content(source, if is_bash { message.output } else { message.content });
+        let content = content(step.bytes(), if is_bash { message.output } else { message.content });
         if role == Role::User {
-            self.begin_turn(batch, &content)?;
-        } else if self.state.turn.is_some() {
+            self.begin_turn(step, &content)?;
+        } else if self.turn.is_some() {
             // The source went on after an import that took it for ended.
-            self.state.ended = false;
+            self.ended = false;
         }
         let mut holes = Vec::new();
         let mut new = NewMessage::new(role.clone(), content.bytes.clone());
-        if let Some(turn) = self.state.turn {
+        if let Some(turn) = self.turn {
             new = new.turn(turn);
         }
         let number = match role {
-            Role::Assistant => self.answer(batch, source, message, new, &content, &mut holes)?,
+            Role::Assistant => self.answer(step, message, new, &content, &mut holes)?,
             Role::Tool => {
-                self.tool_result(batch, message, &content)?;
-                batch.add_message(new)?
+                self.tool_result(step, message, &content)?;
+                step.batch.add_message(new)?
             }
             _ => {
                 if is_bash {
-                    self.bash(batch, source, message, &content, &mut holes)?;
+                    self.bash(step, message, &content, &mut holes)?;
                 }
-                batch.add_message(new)?
+                step.batch.add_message(new)?
             }
         };
         if let Some((range, is_text)) = content.hole {
             holes.push((range, if is_text { Hole::Text(number) } else { Hole::Content(number) }));
         }
-        holes.retain(|(range, _)| range.len() >= MIN_HOLE);
-        holes.sort_by_key(|(range, _)| range.start);
-        self.batch.template.add(source, &holes);
+        step.keep(holes);
         Ok(())
     }
 
-    fn begin_turn(&mut self, batch: &mut Batch, content: &Content<'_>) -> Result<(), Stop> {
-        let input = batch.put(&content.bytes);
-        let at = self.state.at;
-        let turn = batch.begin_turn(|turn| {
+    fn begin_turn(&mut self, step: &mut Step<'_, '_>, content: &Content<'_>) -> Result<(), Stop> {
+        let input = step.batch.put(&content.bytes);
+        let at = step.at();
+        let turn = step.batch.begin_turn(|turn| {
             turn.input = Some(input);
             turn.started_at = at;
         })?;
-        self.state = State {
-            entries: self.state.entries,
+        *self = Pi {
+            entries: self.entries,
             turn: Some(turn),
-            given_up: std::mem::take(&mut self.state.given_up),
-            at,
-            ..State::default()
+            given_up: std::mem::take(&mut self.given_up),
+            ..Pi::default()
         };
         Ok(())
     }
@@ -92,26 +77,25 @@ impl Importer<'_> {
     /// A call and its answer.
     fn answer(
         &mut self,
-        batch: &mut Batch,
-        source: &[u8],
+        step: &mut Step<'_, '_>,
         message: &Message<'_>,
         new: NewMessage,
         content: &Content<'_>,
         holes: &mut Vec<(Range<usize>, Hole)>,
     ) -> Result<MessageNumber, Stop> {
-        let (turn, ended) = (self.state.turn, self.state.at);
+        let (turn, ended) = (self.turn, step.at());
         let started = message.at().or(ended);
         if let Some(at) = started {
-            batch.at(at);
+            step.batch.at(at);
         }
-        let call = batch.begin_call(CallType::Root, |call| {
+        let call = step.batch.begin_call(CallType::Root, |call| {
             call.turn = turn;
             call.provider = message.provider();
             call.model = message.model();
             call.started_at = started;
         })?;
         if let Some(at) = ended {
-            batch.at(at);
+            step.batch.at(at);
         }
         let stop = message.stop_reason();
         let error = message.error_message();
@@ -120,10 +104,10 @@ impl Importer<'_> {
             Some("error") => Status::ERROR,
             _ => Status::OK,
         };
-        let response = (!content.bytes.is_empty()).then(|| batch.put(&content.bytes));
-        let raw_error = error.as_ref().map(|error| batch.put(error.as_bytes()));
+        let response = (!content.bytes.is_empty()).then(|| step.batch.put(&content.bytes));
+        let raw_error = error.as_ref().map(|error| step.batch.put(error.as_bytes()));
         let usage = message.usage();
-        batch.update_call(call, |row| {
+        step.batch.update_call(call, |row| {
             row.status = status;
             row.response = response;
             row.error = raw_error;
@@ -133,11 +117,10 @@ impl Importer<'_> {
             row.cost = usage.cost();
             row.ended_at = ended;
         })?;
-        let number = batch.add_message(new.call(call))?;
+        let number = step.batch.add_message(new.call(call))?;
         for tool in &content.tools {
-            let place = self.batch.asked;
-            self.batch.asked += 1;
-            self.state.pending.push(Pending {
+            let place = step.ask();
+            self.pending.push(Pending {
                 id: tool.id().unwrap_or_default(),
                 name: tool.name(),
                 code: tool.arguments.map(|code| code.get().to_owned()),
@@ -146,31 +129,35 @@ impl Importer<'_> {
                 at: ended,
                 number: Some(place),
             });
-            if let Some(range) = tool.arguments.filter(|_| content.cuts_tools()).and_then(|code| range_in(source, code))
-            {
+            if let Some(range) = tool.arguments.filter(|_| content.cuts_tools()).and_then(|code| step.range_of(code)) {
                 holes.push((range, Hole::Later(place)));
             }
         }
-        self.state.answer = response;
-        self.state.stop = stop;
-        self.state.error = error;
+        self.answer = response;
+        self.stop = stop;
+        self.error = error;
         Ok(number)
     }
 
     /// The eval that a result ends.
-    fn tool_result(&mut self, batch: &mut Batch, message: &Message<'_>, content: &Content<'_>) -> Result<(), Stop> {
+    fn tool_result(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        message: &Message<'_>,
+        content: &Content<'_>,
+    ) -> Result<(), Stop> {
         let id = message.tool_call_id();
-        let found = self.state.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
-        let pending = found.map(|at| self.state.pending.remove(at));
-        if pending.is_none() && id.is_some_and(|id| self.state.given_up.contains(&id)) {
+        let found = self.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
+        let pending = found.map(|at| self.pending.remove(at));
+        if pending.is_none() && id.is_some_and(|id| self.given_up.contains(&id)) {
             let message = "the result of a tool that was recorded as unfinished before: it is a message alone";
-            self.odd("late-result", message.to_owned());
+            step.odd("late-result", message);
             return Ok(());
         }
-        let value = batch.put(&content.bytes);
+        let value = step.batch.put(&content.bytes);
         let status = if message.is_error() { Status::ERROR } else { Status::OK };
         let name = message.tool_name();
-        self.eval(batch, pending, status.clone(), |eval| {
+        self.eval(step, pending, status.clone(), |eval| {
             eval.name = eval.name.take().or(name);
             if status == Status::ERROR {
                 eval.error = Some(value);
@@ -182,15 +169,16 @@ impl Importer<'_> {
 
     pub(super) fn eval(
         &mut self,
-        batch: &mut Batch,
+        step: &mut Step<'_, '_>,
         pending: Option<Pending>,
         status: Status,
         fill: impl FnOnce(&mut crate::model::Eval),
     ) -> Result<(), Stop> {
-        let code = pending.as_ref().and_then(|pending| pending.code.as_ref()).map(|code| batch.put(code.as_bytes()));
+        let code =
+            pending.as_ref().and_then(|pending| pending.code.as_ref()).map(|code| step.batch.put(code.as_bytes()));
         let place = pending.as_ref().and_then(|pending| pending.number);
-        let (turn, ended) = (self.state.turn, self.state.at);
-        let number = batch.add_eval(status, |eval| {
+        let (turn, ended) = (self.turn, step.at());
+        let number = step.batch.add_eval(status, |eval| {
             eval.turn = turn;
             eval.code = code;
             eval.ended_at = ended;
@@ -202,101 +190,95 @@ impl Importer<'_> {
             }
             fill(eval);
         })?;
-        if let Some(place) = place {
-            self.batch.evals.insert(place, number);
-        }
+        step.answer(place, number);
         Ok(())
     }
 
     /// A command that the user ran: an eval that no call asked for.
     fn bash(
         &mut self,
-        batch: &mut Batch,
-        source: &[u8],
+        step: &mut Step<'_, '_>,
         message: &Message<'_>,
         content: &Content<'_>,
         holes: &mut Vec<(Range<usize>, Hole)>,
     ) -> Result<(), Stop> {
         let code = text(message.command);
-        let digest = code.as_ref().map(|code| batch.put(code.as_bytes()));
-        let result = batch.put(&content.bytes);
+        let digest = code.as_ref().map(|code| step.batch.put(code.as_bytes()));
+        let result = step.batch.put(&content.bytes);
         let status = match (message.cancelled(), message.exit_code()) {
             (true, _) => Status::ABORTED,
             (false, Some(0) | None) => Status::OK,
             (false, Some(_)) => Status::ERROR,
         };
-        let number = EvalNumber(batch.counters().eval + 1);
-        self.eval(batch, None, status, |eval| {
+        let number = EvalNumber(step.batch.counters().eval + 1);
+        self.eval(step, None, status, |eval| {
             eval.name = Some("bash".to_owned());
             eval.code = digest;
             eval.result = Some(result);
         })?;
         let written = message.command.zip(code).filter(|(raw, code)| json_string(code) == raw.get());
-        if let Some(range) = written.and_then(|(raw, _)| range_in(source, raw)) {
+        if let Some(range) = written.and_then(|(raw, _)| step.range_of(raw)) {
             holes.push((range, Hole::CodeText(number)));
         }
         Ok(())
     }
 
     /// Ends the turn, if one is open; says whether.
-    pub(super) fn end_turn(&mut self, batch: &mut Batch) -> Result<bool, Stop> {
-        let Some(turn) = self.state.turn.filter(|_| !self.state.ended) else { return Ok(false) };
-        if let Some(at) = self.state.at {
-            batch.at(at);
+    pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
+        let Some(turn) = self.turn.filter(|_| !self.ended) else { return Ok(false) };
+        if let Some(at) = step.at() {
+            step.batch.at(at);
         }
-        for pending in std::mem::take(&mut self.state.pending) {
-            self.state.given_up.push(pending.id.clone());
-            self.eval(batch, Some(pending), Status::UNFINISHED, |_| {})?;
+        for pending in std::mem::take(&mut self.pending) {
+            self.given_up.push(pending.id.clone());
+            self.eval(step, Some(pending), Status::UNFINISHED, |_| {})?;
         }
-        let excess = self.state.given_up.len().saturating_sub(MAX_GIVEN_UP);
-        self.state.given_up.drain(..excess);
-        let status = match self.state.stop.as_deref() {
+        let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
+        self.given_up.drain(..excess);
+        let status = match self.stop.as_deref() {
             Some("stop" | "length") => Status::FINAL,
             Some("aborted") => Status::ABORTED,
             Some("error") => Status::ERROR,
             _ => Status::UNFINISHED,
         };
-        let final_value = self.state.answer.filter(|_| status == Status::FINAL);
+        let final_value = self.answer.filter(|_| status == Status::FINAL);
         let failed = status == Status::ABORTED || status == Status::ERROR;
-        let error = self.state.error.as_ref().filter(|_| failed).map(|error| batch.put(error.as_bytes()));
-        let at = self.state.at;
-        batch.update_turn(turn, |row| {
+        let error = self.error.as_ref().filter(|_| failed).map(|error| step.batch.put(error.as_bytes()));
+        let at = step.at();
+        step.batch.update_turn(turn, |row| {
             row.status = status;
             row.final_value = final_value;
             row.error = error;
             row.ended_at = at;
         })?;
-        self.state.ended = true;
+        self.ended = true;
         Ok(true)
     }
 
     /// A summary that stands for what came before the first record that Pi keeps.
     pub(super) fn compaction(
         &mut self,
-        batch: &mut Batch,
-        source: &[u8],
-        frame: &str,
-        first_kept: Option<(u64, &RawValue)>,
-    ) -> Result<(), Stop> {
+        step: &mut Step<'_, '_>,
+        frame: String,
+        record: &Record<'_>,
+    ) -> Result<After, Stop> {
         // After a settled answer the turn is over; otherwise Pi compacts in its middle and goes on.
-        let settled = matches!(self.state.stop.as_deref(), Some("stop" | "length")) && self.state.pending.is_empty();
-        if settled && self.end_turn(batch)? {
-            batch.seal()?;
+        let settled = matches!(self.stop.as_deref(), Some("stop" | "length")) && self.pending.is_empty();
+        if settled && self.end(step)? {
+            step.seal(self)?;
         }
-        let messages = batch.counters().message;
-        let keep = match first_kept {
-            Some((index, _)) if index < self.state.entries => {
-                let before = messages_before(self.path, index).map_err(Stop::Import)?;
+        let messages = step.batch.counters().message;
+        let keep = match record.first_kept() {
+            Some(index) if index < self.entries => {
+                let before = messages_before(step.source(), index)?;
                 usize::try_from(messages.saturating_sub(before)).unwrap_or(usize::MAX)
             }
             _ => 0,
         };
-        let written = first_kept.map(|(_, raw)| raw).filter(|raw| json_string(frame) == raw.get());
-        let hole = written.and_then(|raw| range_in(source, raw)).filter(|range| range.len() >= MIN_HOLE);
-        let holes: Vec<_> = hole.map(|range| (range, Hole::Text(MessageNumber(messages + 1)))).into_iter().collect();
-        self.batch.template.add(source, &holes);
-        self.finish(batch, self.reader.position_after(), End::Compact { frame, keep })?;
-        self.advance().map_err(|error| self.io(error))
+        let written = record.summary.filter(|raw| json_string(&frame) == raw.get());
+        let hole = written.and_then(|raw| step.range_of(raw));
+        step.keep(hole.map(|range| (range, Hole::Text(MessageNumber(messages + 1)))).into_iter().collect());
+        Ok(After::Compact { frame, keep })
     }
 }
 

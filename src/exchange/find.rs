@@ -1,0 +1,185 @@
+//! What there is to import: the sources below a folder, each with its format, those that others need before them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::format::{Known, Recognized};
+use super::run::first_record;
+use super::source::Source;
+use super::{FORMATS, ImportError, Imported, Seen};
+use crate::store::Store;
+
+/// A file, or a folder that is one source.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Of a folder: the format that takes it for one source.
+    folder: Option<&'static Known>,
+}
+
+/// The sources that `path` names: itself, or of a folder all below it. They are sorted, and those that others need, such
+/// as the parents of forks, stand before them; a cycle of those is broken, and what is not there is not waited for.
+/// Links in folders are not followed.
+///
+/// # Errors
+///
+/// [`ImportError::Io`]: a folder that cannot be read.
+pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
+    // What does not exist is found out when it is opened.
+    if !std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        return Ok(vec![Found { path: path.to_owned(), folder: None }]);
+    }
+    let (mut found, mut folders) = (Vec::new(), vec![path.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        if let Some(known) = FORMATS.iter().find(|known| (known.is_folder)(&folder)) {
+            found.push(Found { path: folder, folder: Some(known) });
+            continue;
+        }
+        let io = |source| ImportError::Io { path: folder.clone(), source };
+        for entry in std::fs::read_dir(&folder).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            let kind = entry.file_type().map_err(io)?;
+            let path = entry.path();
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() && FORMATS.iter().any(|known| (known.wants)(&path)) {
+                found.push(Found { path, folder: None });
+            }
+        }
+    }
+    found.sort_by(|left, right| left.path.cmp(&right.path));
+    Ok(ordered(found))
+}
+
+/// The same with those first that others need, whatever folders they were found in; otherwise in the order given.
+pub fn ordered(found: Vec<Found>) -> Vec<Found> {
+    if found.len() < 2 {
+        return found;
+    }
+    let mut places: HashMap<(&str, String), usize> = HashMap::new();
+    let mut needs: Vec<Vec<(&str, String)>> = Vec::new();
+    for (at, one) in found.iter().enumerate() {
+        let mut wanted = Vec::new();
+        // What cannot be read now is told of when it is imported.
+        if let Ok((known, sources)) = one.sources() {
+            for source in &sources {
+                let Ok(first) = first_record(source, known.syntax) else { continue };
+                let header = (known.header)(&first, source);
+                places.entry((known.name, header.root)).or_insert(at);
+                wanted.extend(header.parents.into_iter().chain(header.after).map(|id| (known.name, id)));
+            }
+        }
+        needs.push(wanted);
+    }
+    let needs: Vec<Vec<usize>> =
+        needs.iter().map(|ids| ids.iter().filter_map(|id| places.get(id).copied()).collect()).collect();
+    let order = before(&needs);
+    let mut found: Vec<_> = found.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|at| found.get_mut(at)?.take()).collect()
+}
+
+/// All places in order, each behind those it needs; of a cycle the first stays first.
+fn before(needs: &[Vec<usize>]) -> Vec<usize> {
+    let (mut order, mut seen) = (Vec::new(), vec![false; needs.len()]);
+    for start in 0..needs.len() {
+        // A place and how many of its needs were looked at.
+        let mut path = vec![(start, 0)];
+        if std::mem::replace(&mut seen[start], true) {
+            continue;
+        }
+        while let Some((at, done)) = path.last_mut() {
+            match needs[*at].get(*done) {
+                Some(need) => {
+                    *done += 1;
+                    if !std::mem::replace(&mut seen[*need], true) {
+                        path.push((*need, 0));
+                    }
+                }
+                None => {
+                    order.push(*at);
+                    path.pop();
+                }
+            }
+        }
+    }
+    order
+}
+
+impl Found {
+    /// The format, and what becomes a session each.
+    fn sources(&self) -> Result<(&'static Known, Vec<Source>), ImportError> {
+        let io = |source| ImportError::Io { path: self.path.clone(), source };
+        let known = match self.folder {
+            Some(known) => known,
+            None => recognized(&self.path)?,
+        };
+        Ok((known, (known.sources)(&self.path).map_err(io)?))
+    }
+
+    /// Imports what is there, each session by itself: one that fails stops no other. `seen` is told how far the
+    /// reading of each came.
+    pub fn import(&self, store: &Store, seen: &mut dyn FnMut(Seen)) -> Vec<Result<Imported, ImportError>> {
+        match self.sources() {
+            Ok((known, sources)) => sources.iter().map(|source| (known.import)(store, source, seen)).collect(),
+            Err(error) => vec![Err(error)],
+        }
+    }
+}
+
+fn recognized(path: &Path) -> Result<&'static Known, ImportError> {
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        let folder = FORMATS.iter().find(|known| (known.is_folder)(path));
+        return folder.ok_or_else(|| ImportError::NotAFile { path: path.to_owned(), what: "a folder" });
+    }
+    let source = Source::file(path);
+    let mut unread = None;
+    for known in &FORMATS {
+        match first_record(&source, known.syntax) {
+            Ok(first) => match (known.recognize)(&first) {
+                Recognized::Yes => return Ok(known),
+                Recognized::OtherVersion(version) => {
+                    return Err(ImportError::UnsupportedVersion { path: path.to_owned(), version });
+                }
+                Recognized::No => unread = Some(ImportError::UnknownFormat { path: path.to_owned() }),
+            },
+            Err(error @ ImportError::NoRecords { .. }) => {
+                unread.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(unread.unwrap_or_else(|| ImportError::UnknownFormat { path: path.to_owned() }))
+}
+
+/// Imports one file, or folder that is one source; its format is told by its first record. Of a path that gives several
+/// sessions all are imported, and the main one is told of.
+///
+/// # Errors
+///
+/// See [`ImportError`]: each variant says what it leaves.
+pub fn import(store: &Store, path: &Path) -> Result<Imported, ImportError> {
+    let found = Found { path: path.to_owned(), folder: None };
+    let (known, sources) = found.sources()?;
+    let mut main = None;
+    for source in &sources {
+        let imported = (known.import)(store, source, &mut |_| {})?;
+        if main.is_none() || source.below.is_empty() {
+            main = Some(imported);
+        }
+    }
+    main.ok_or_else(|| ImportError::NoRecords { path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::before;
+
+    #[test]
+    fn what_is_needed_comes_first_and_a_cycle_does_no_harm() {
+        assert_eq!(before(&[vec![], vec![], vec![]]), [0, 1, 2]);
+        assert_eq!(before(&[vec![2], vec![0], vec![]]), [2, 0, 1]);
+        assert_eq!(before(&[vec![1], vec![2], vec![0]]), [2, 1, 0]);
+        assert_eq!(before(&[vec![0], vec![0, 1]]), [0, 1]);
+    }
+}

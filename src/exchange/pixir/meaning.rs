@@ -1,0 +1,353 @@
+//! What each type of record means: turns, messages, calls, evals, compactions.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+use super::record::{Data, EPHEMERAL, Inner, Record, Usage, is_true};
+use super::{Pending, Pixir};
+use crate::exchange::batch::{After, Step, Stop};
+use crate::exchange::json::text;
+use crate::exchange::template::{Hole, json_string};
+use crate::model::{CallType, Digest, Eval, MessageNumber, Role, Status};
+use crate::store::NewMessage;
+
+/// Ids of tools that were given up, remembered in case a result comes late.
+const MAX_GIVEN_UP: usize = 256;
+
+type Holes = Vec<(Range<usize>, Hole)>;
+
+impl Pixir {
+    pub(super) fn take(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, kind: &str) -> Result<After, Stop> {
+        // Records of one reading were put in order; what an earlier reading had stays before.
+        if let Some(seq) = record.seq().filter(|seq| seq.saturating_add(1) < self.next_seq) {
+            step.odd("late-seq", format!("seq {seq} comes after seq {}", self.next_seq - 1));
+        }
+        self.count(record);
+        let data = record.fields();
+        match kind {
+            "user_message" => self.user(step, record, &data)?,
+            "assistant_message" => self.answer(step, record, &data)?,
+            "tool_call" => self.tool_call(step, &data),
+            "tool_result" => self.tool_result(step, record, &data)?,
+            "provider_usage" => self.usage(step, record, &data)?,
+            "turn_failed" => self.fail(step, &data)?,
+            "branch_summary" => self.branch_summary(step, record, &data)?,
+            "history_compaction" => return self.compaction(step, record, &data),
+            "subagent_event" => {
+                self.subagent(step, &data)?;
+                step.note("pixir/subagent_event", self.turn)?;
+            }
+            // The log of what was shown live: no fact.
+            ephemeral if EPHEMERAL.contains(&ephemeral) => {
+                step.odd("ephemeral", format!("{ephemeral} is ephemeral: kept as bytes, no event"));
+            }
+            other => {
+                step.note(&format!("pixir/{other}"), self.turn)?;
+            }
+        }
+        Ok(After::Next)
+    }
+
+    /// Counts a record, which may be one that is shared with the source of a fork.
+    pub(super) fn count(&mut self, record: &Record<'_>) {
+        self.count += 1;
+        match record.seq() {
+            Some(seq) => self.next_seq = self.next_seq.max(seq.saturating_add(1)),
+            None => self.has_unnumbered = true,
+        }
+    }
+
+    /// The number that the next record appended gets.
+    pub(super) fn next_seq(&self) -> u64 {
+        if self.has_unnumbered { self.count } else { self.next_seq }
+    }
+
+    fn user(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, data: &Data<'_>) -> Result<(), Stop> {
+        let content = Content::of(data.text, record);
+        let input = step.batch.put(&content.bytes);
+        let at = step.at();
+        let turn = step.batch.begin_turn(|turn| {
+            turn.input = Some(input);
+            turn.started_at = at;
+        })?;
+        *self = Pixir {
+            count: self.count,
+            next_seq: self.next_seq,
+            has_unnumbered: self.has_unnumbered,
+            turn: Some(turn),
+            given_up: std::mem::take(&mut self.given_up),
+            subagents: std::mem::take(&mut self.subagents),
+            children: std::mem::take(&mut self.children),
+            ..Pixir::default()
+        };
+        let mut new = NewMessage::new(Role::User, content.bytes.clone()).turn(turn);
+        let mut holes = Holes::new();
+        new.extra = content.rest(record, "text");
+        let number = step.batch.add_message(new)?;
+        content.cut(step, number, &mut holes);
+        step.keep(holes);
+        Ok(())
+    }
+
+    fn answer(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, data: &Data<'_>) -> Result<(), Stop> {
+        let content = Content::of(data.text, record);
+        let mut new = NewMessage::new(Role::Assistant, content.bytes.clone());
+        new.turn = self.turn;
+        new.call = self.call;
+        let answer = step.batch.put(&content.bytes);
+        if let Some(call) = self.call.take() {
+            step.batch.update_call(call, |row| row.response = Some(answer))?;
+        }
+        new.extra = content.rest(record, "text");
+        let number = step.batch.add_message(new)?;
+        self.goes_on();
+        self.answer = (!Inner::of(data.metadata).is_partial()).then_some(answer);
+        let mut holes = Holes::new();
+        content.cut(step, number, &mut holes);
+        step.keep(holes);
+        Ok(())
+    }
+
+    /// The turn has more than it had when it was taken for ended.
+    fn goes_on(&mut self) {
+        self.ended = self.ended && self.turn.is_none();
+    }
+
+    fn tool_call(&mut self, step: &mut Step<'_, '_>, data: &Data<'_>) {
+        let number = step.ask();
+        self.goes_on();
+        self.answer = None;
+        self.pending.push(Pending {
+            id: text(data.call_id).unwrap_or_default(),
+            name: text(data.name),
+            code: data.args.map(|args| args.get().to_owned()),
+            call: self.call,
+            at: step.at(),
+            number: Some(number),
+        });
+        let range = data.args.and_then(|args| step.range_of(args));
+        step.keep(range.map(|range| (range, Hole::Later(number))).into_iter().collect());
+    }
+
+    fn tool_result(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, data: &Data<'_>) -> Result<(), Stop> {
+        let id = text(data.call_id);
+        let is_ok = is_true(data.ok) || (data.ok.is_none() && data.error.is_none());
+        let value = if is_ok { data.output } else { data.error.or(data.output) };
+        let content = Content::of(value, record);
+        let found = self.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
+        let pending = found.map(|at| self.pending.remove(at));
+        self.goes_on();
+        if pending.is_none() && id.is_some_and(|id| self.given_up.contains(&id)) {
+            step.odd("late-result", "the result of a tool that was recorded as orphaned before: it is a message alone");
+        } else {
+            let status = match Inner::of(data.error).kind().as_deref() {
+                _ if is_ok => Status::OK,
+                Some("orphan_tool_call") => Status::ORPHANED,
+                _ => Status::ERROR,
+            };
+            let value = step.batch.put(&content.bytes);
+            self.eval(step, pending, status, |eval| match is_ok {
+                true => eval.result = Some(value),
+                false => eval.error = Some(value),
+            })?;
+        }
+        let mut new = NewMessage::new(Role::Tool, content.bytes.clone());
+        new.turn = self.turn;
+        let number = step.batch.add_message(new)?;
+        let mut holes = Holes::new();
+        content.cut(step, number, &mut holes);
+        step.keep(holes);
+        Ok(())
+    }
+
+    fn eval(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        pending: Option<Pending>,
+        status: Status,
+        fill: impl FnOnce(&mut Eval),
+    ) -> Result<(), Stop> {
+        let code = pending.as_ref().and_then(|pending| pending.code.as_ref());
+        let code = code.map(|code| step.batch.put(code.as_bytes()));
+        let place = pending.as_ref().and_then(|pending| pending.number);
+        let (turn, ended) = (self.turn, step.at());
+        let number = step.batch.add_eval(status, |eval| {
+            eval.turn = turn;
+            eval.code = code;
+            eval.ended_at = ended;
+            if let Some(pending) = pending {
+                eval.name = pending.name;
+                eval.call = pending.call;
+                eval.started_at = pending.at;
+            }
+            fill(eval);
+        })?;
+        step.answer(place, number);
+        Ok(())
+    }
+
+    /// One call of the model, told of when it is over.
+    fn usage(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, data: &Data<'_>) -> Result<(), Stop> {
+        let (summary, raw) = (Usage::of(data.usage_summary), Usage::of(data.usage));
+        let turn = self.turn;
+        let call = step.batch.begin_call(CallType::Root, |call| {
+            call.turn = turn;
+            call.provider = text(data.provider);
+            call.model = text(data.model);
+        })?;
+        // All that the record says of the call is more than the row has columns for.
+        let extra = record.data.map(|data| step.batch.put(data.get().as_bytes()));
+        let ended = step.at();
+        step.batch.update_call(call, |row| {
+            row.status = Status::OK;
+            row.tokens_input = summary.input().or_else(|| raw.input());
+            row.tokens_output = summary.output().or_else(|| raw.output());
+            row.tokens_cached = summary.cached().or_else(|| raw.cached());
+            row.tokens_reasoning = summary.reasoning().or_else(|| raw.reasoning());
+            row.extra = extra;
+            row.ended_at = ended;
+        })?;
+        self.call = Some(call);
+        let range = record.data.and_then(|data| step.range_of(data));
+        step.keep(range.zip(extra).map(|(range, extra)| (range, Hole::Payload(extra))).into_iter().collect());
+        Ok(())
+    }
+
+    fn fail(&mut self, step: &mut Step<'_, '_>, data: &Data<'_>) -> Result<(), Stop> {
+        let message = text(data.error_message).or_else(|| text(data.error_kind));
+        let error = message.map(|message| step.batch.put(message.as_bytes()));
+        let status = text(data.terminal_status).unwrap_or_default();
+        let status = match status.as_str() {
+            status if status.contains("timeout") || status.contains("timed_out") => Status::TIMEOUT,
+            status if ["interrupt", "cancel", "abort"].iter().any(|word| status.contains(word)) => Status::ABORTED,
+            _ => Status::ERROR,
+        };
+        self.goes_on();
+        self.failed = Some((status.as_str().to_owned(), error));
+        step.note("pixir/turn_failed", self.turn)?;
+        Ok(())
+    }
+
+    /// What a fork carries over in short: a message, and a head.
+    fn branch_summary(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, data: &Data<'_>) -> Result<(), Stop> {
+        let content = Content::of(data.summary, record);
+        let mut new = NewMessage::new(Role::Summary, content.bytes.clone());
+        new.turn = self.turn;
+        new.extra = content.rest(record, "summary");
+        let number = step.batch.add_message(new)?;
+        let mut holes = Holes::new();
+        content.cut(step, number, &mut holes);
+        step.keep(holes);
+        self.end(step)?;
+        step.seal(self)?;
+        Ok(())
+    }
+
+    /// A summary that stands for the records up to a number.
+    fn compaction(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, data: &Data<'_>) -> Result<After, Stop> {
+        let settled = self.has_end();
+        if settled && self.end(step)? {
+            step.seal(self)?;
+        }
+        let content = Content::of(data.summary, record);
+        let own = record.seq();
+        let mut keep = 0;
+        if let Some(to_seq) = Inner::of(data.range).to_seq() {
+            step.before(&mut |record| {
+                let Ok(record) = Record::read(record) else { return };
+                let is_later = record.seq().is_none_or(|seq| seq > to_seq && own.is_none_or(|own| seq < own));
+                let kind = record.kind().unwrap_or_default();
+                let is_message = ["user_message", "assistant_message", "tool_result", "branch_summary"];
+                keep += usize::from(is_later && is_message.contains(&kind.as_str()));
+            })?;
+        }
+        if let Some(rest) = content.rest(record, "summary") {
+            let rest = step.batch.put(&rest);
+            step.batch.add_annotation("pixir/history_compaction", self.turn, Some(rest))?;
+        }
+        let messages = step.batch.counters().message;
+        let keep = keep.min(usize::try_from(messages).unwrap_or(usize::MAX));
+        let mut holes = Holes::new();
+        content.cut(step, MessageNumber(messages + 1), &mut holes);
+        step.keep(holes);
+        Ok(After::Compact { frame: String::from_utf8_lossy(&content.bytes).into_owned(), keep })
+    }
+
+    /// Whether the turn has its answer, or failed.
+    pub(super) fn has_end(&self) -> bool {
+        self.pending.is_empty() && (self.answer.is_some() || self.failed.is_some())
+    }
+
+    /// Ends the turn, if one is open; says whether.
+    pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
+        let Some(turn) = self.turn.filter(|_| !self.ended) else { return Ok(false) };
+        if let Some(at) = step.at() {
+            step.batch.at(at);
+        }
+        for pending in std::mem::take(&mut self.pending) {
+            self.given_up.push(pending.id.clone());
+            self.eval(step, Some(pending), Status::ORPHANED, |_| {})?;
+        }
+        let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
+        self.given_up.drain(..excess);
+        let (status, final_value, error): (Status, Option<Digest>, Option<Digest>) = match (&self.failed, self.answer) {
+            (Some((status, error)), _) => (Status::new(status.clone())?, None, *error),
+            (None, Some(answer)) => (Status::FINAL, Some(answer), None),
+            (None, None) => (Status::UNFINISHED, None, None),
+        };
+        let at = step.at();
+        step.batch.update_turn(turn, |row| {
+            row.status = status;
+            row.final_value = final_value;
+            row.error = error;
+            row.ended_at = at;
+        })?;
+        self.ended = true;
+        Ok(true)
+    }
+}
+
+/// A message's content, and what it leaves of its record.
+struct Content<'r> {
+    bytes: Vec<u8>,
+    /// The part of the record that it is, and whether as a JSON string.
+    part: Option<(&'r RawValue, bool)>,
+    is_text: bool,
+}
+
+impl<'r> Content<'r> {
+    /// The text of `value`, or its JSON as it is written; of a record without the field, all of its data.
+    fn of(value: Option<&'r RawValue>, record: &Record<'r>) -> Content<'r> {
+        let Some(value) = value.or(record.data) else {
+            return Content { bytes: Vec::new(), part: None, is_text: false };
+        };
+        match text(Some(value)) {
+            Some(text) => {
+                let part = (json_string(&text) == value.get()).then_some((value, true));
+                Content { bytes: text.into_bytes(), part, is_text: true }
+            }
+            None => Content { bytes: value.get().as_bytes().to_vec(), part: Some((value, false)), is_text: false },
+        }
+    }
+
+    fn cut(&self, step: &Step<'_, '_>, message: MessageNumber, holes: &mut Holes) {
+        if let Some((value, is_text)) = self.part
+            && let Some(range) = step.range_of(value)
+        {
+            holes.push((range, if is_text { Hole::Text(message) } else { Hole::Content(message) }));
+        }
+    }
+
+    /// The other fields of the data, as JSON; none where there are none, or where they are in the content.
+    fn rest(&self, record: &Record<'r>, content: &str) -> Option<Vec<u8>> {
+        let mut fields: BTreeMap<String, &RawValue> =
+            record.data.and_then(|data| serde_json::from_str(data.get()).ok())?;
+        fields.remove(content);
+        if !self.is_text || fields.is_empty() {
+            return None;
+        }
+        serde_json::to_vec(&fields).ok()
+    }
+}

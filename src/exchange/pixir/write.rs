@@ -1,0 +1,341 @@
+//! A session as Pixir's log: what it holds beyond a kept source becomes canonical events.
+
+use std::collections::VecDeque;
+use std::io::BufReader;
+use std::os::unix::fs::FileExt;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::Pixir;
+use super::record::Record;
+use crate::exchange::ExportError;
+use crate::exchange::export::{Output, Task};
+use crate::exchange::format::Format;
+use crate::exchange::kept;
+use crate::exchange::reader::{Item, Reader};
+use crate::exchange::shared::flat;
+use crate::model::{
+    Annotation, Body, Call, CallType, Digest, Eval, Event, EventNumber, HeadKind, Invocation, Message, Role, SessionId,
+    Span, Status, Turn,
+};
+use crate::store::error::ReadError;
+
+/// How many events are held at a time.
+const PAGE: usize = 1_024;
+
+/// One line of the log.
+#[derive(Debug, Serialize)]
+pub(super) struct Line<'l> {
+    pub(super) id: &'l str,
+    pub(super) session_id: &'l str,
+    pub(super) seq: u64,
+    pub(super) ts: &'l str,
+    #[serde(rename = "type")]
+    pub(super) kind: &'l str,
+    pub(super) data: &'l RawValue,
+}
+
+/// Writes the kept source, and behind it what the session's own log holds since; of a session without one, all that is
+/// visible at its current head, and what a fork is of.
+pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+    let store = task.store;
+    let mut writer = Writer { task, out, seq: 0, told: VecDeque::new(), calls: 0 };
+    let info = store.session(task.session)?;
+    if let Some(source) = &task.kept {
+        let state: Pixir = serde_json::from_str(&source.state)
+            .map_err(|error| ExportError::Read(kept::damaged(Some(error.into()))))?;
+        task.write_kept(writer.out)?;
+        writer.seq = state.next_seq();
+        let (session, from) = (task.session.clone(), source.last_event.next());
+        return writer.span(&Span { session, from, to: EventNumber(info.events) });
+    }
+    if let Some((source, head)) = &info.source {
+        let data = json!({ "parent_session_id": source, "fork_root_session_id": root_of(task, source)?,
+            "parent_head": head, "strategy": "replay_v1" });
+        let first = store.event(task.session, EventNumber(1))?;
+        writer.line("session_fork", &first.at.to_string(), 1, data)?;
+    }
+    let mut spans = match info.current_head {
+        Some(head) => store.spans(&head)?,
+        None => Vec::new(),
+    };
+    // What is not sealed yet: all behind the last span, where that is the session's own.
+    let sealed = spans.last().filter(|span| span.session == *task.session).map_or(0, |span| span.to.0);
+    spans.push(Span { session: task.session.clone(), from: EventNumber(sealed + 1), to: EventNumber(info.events) });
+    // A kept source holds what was before it too: a fork's has the records it shares.
+    for at in (0..spans.len()).rev() {
+        let Some((bytes, head)) = kept_until(task, &spans[at])? else { continue };
+        writer.replay(&spans[at].session, bytes)?;
+        spans.drain(..at);
+        spans[0].from = spans[0].from.max(EventNumber(head.0 + 1));
+        break;
+    }
+    spans.iter().try_for_each(|span| writer.span(span))
+}
+
+/// How much of the source of a span's session was imported when the head at its end, or the last before, was sealed.
+fn kept_until(task: &Task<'_>, span: &Span) -> Result<Option<(u64, EventNumber)>, ReadError> {
+    let info = task.store.session(&span.session)?;
+    let last = kept::last(task.store, &span.session, info.events)?;
+    for kept in kept::backwards(task.store, &span.session, last.map(|(event, _)| event)) {
+        let kept = kept?;
+        if kept.progress.format != Pixir::NAME {
+            break;
+        }
+        let mut marks = kept.progress.marks.clone();
+        marks.push(kept.end());
+        if let Some(mark) = marks.iter().rev().find(|mark| mark.head.0 <= span.to.0 + 1) {
+            return Ok(Some((mark.bytes, mark.head)));
+        }
+    }
+    Ok(None)
+}
+
+fn root_of(task: &Task<'_>, source: &SessionId) -> Result<SessionId, ReadError> {
+    let mut root = source.clone();
+    while let Some((source, _)) = task.store.session(&root)?.source {
+        root = source;
+    }
+    Ok(root)
+}
+
+/// The types that a fork repeats: what is told of the parent's own calls, failures and summaries stays its own.
+const REPLAYED: [&str; 9] = [
+    "user_message",
+    "assistant_message",
+    "reasoning",
+    "skill_activation",
+    "subagent_event",
+    "workflow_event",
+    "tool_call",
+    "tool_result",
+    "permission_decision",
+];
+
+struct Writer<'w> {
+    task: &'w Task<'w>,
+    out: &'w mut dyn Output,
+    seq: u64,
+    /// Results of evals that were written, whose messages say the same again.
+    told: VecDeque<Digest>,
+    calls: u64,
+}
+
+impl Writer<'_> {
+    fn span(&mut self, span: &Span) -> Result<(), ExportError> {
+        let mut since = EventNumber(span.from.0.saturating_sub(1));
+        while since < span.to {
+            let limit = PAGE.min(usize::try_from(span.to.0 - since.0).unwrap_or(PAGE));
+            let events = self.task.store.events_page(&span.session, since, limit)?;
+            let Some(last) = events.last() else { break };
+            since = last.number;
+            for event in &events {
+                self.event(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the records of a kept source again, in the order of their history, as the session's own.
+    fn replay(&mut self, session: &SessionId, bytes: u64) -> Result<(), ExportError> {
+        let mut file = flat(self.task.store, session, bytes)?;
+        let mut reader = Reader::over(BufReader::new(&mut file));
+        let mut records = Vec::new();
+        while let Some(item) = reader.advance().map_err(ExportError::Output)? {
+            if item == Item::Record {
+                let seq = Pixir::order(reader.record());
+                let at = reader.offset() + reader.record_range().start as u64;
+                records.push((seq.is_none(), seq, at, reader.record().len()));
+            }
+        }
+        drop(reader);
+        records.sort_unstable();
+        let mut bytes = Vec::new();
+        for (_, _, at, length) in records {
+            bytes.resize(length, 0);
+            file.read_exact_at(&mut bytes, at).map_err(ExportError::Output)?;
+            let Ok(record) = Record::read(&bytes) else { continue };
+            let (Some(kind), Some(data)) = (record.kind(), record.data) else { continue };
+            if REPLAYED.contains(&kind.as_str()) {
+                self.raw(&kind, &record.ts().unwrap_or_default(), 0, data)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, kind: &str, ts: &str, event: u64, data: Value) -> Result<(), ExportError> {
+        let data = serde_json::value::to_raw_value(&data).map_err(|error| ExportError::Output(error.into()))?;
+        self.raw(kind, ts, event, &data)
+    }
+
+    /// The same of a row that `of` wrote: what a fork does not repeat is left out.
+    fn tell(&mut self, of: &Event, kind: &str, data: Value) -> Result<(), ExportError> {
+        if of.session != *self.task.session && !REPLAYED.contains(&kind) {
+            return Ok(());
+        }
+        self.line(kind, &of.at.to_string(), of.number.0, data)
+    }
+
+    fn raw(&mut self, kind: &str, ts: &str, event: u64, data: &RawValue) -> Result<(), ExportError> {
+        let session_id = self.task.session.as_str();
+        let id = format!("{session_id}-{event}-{}", self.seq);
+        let line = Line { id: &id, session_id, seq: self.seq, ts, kind, data };
+        let mut bytes = serde_json::to_vec(&line).map_err(|error| ExportError::Output(error.into()))?;
+        bytes.push(b'\n');
+        self.seq += 1;
+        self.out.write(&bytes)
+    }
+
+    /// A payload as text; what is no text, or was erased, as its ref.
+    fn text(&self, payload: Option<Digest>) -> Result<Value, ExportError> {
+        let Some(payload) = payload else { return Ok(Value::Null) };
+        match self.task.store.blobs().get(&payload) {
+            Ok(bytes) => Ok(String::from_utf8(bytes).map_or_else(|_| json!({ "ref": payload }), Value::String)),
+            Err(ReadError::Erased { .. }) => Ok(json!({ "ref": payload, "erased": true })),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), ExportError> {
+        match &event.body {
+            Body::MessageAdded(row) => self.message(event, row),
+            Body::TurnPut(row) => self.turn(event, row),
+            Body::CallPut(row) => self.call(event, row),
+            Body::EvalAdded(row) => self.eval(event, row),
+            Body::InvocationStarted(row) => self.invocation(event, row, "started", "running"),
+            Body::InvocationCompleted(row) => self.invocation(event, row, "finished", "completed"),
+            Body::InvocationFailed(row) => self.invocation(event, row, "finished", "failed"),
+            Body::Annotation(row) => self.annotation(event, row),
+            Body::SnapshotAdded(row) => {
+                let data = json!({ "kind": "headwater_snapshot", "snapshot": row.snapshot, "snapshot_kind": row.kind,
+                    "vars": self.text(row.vars)? });
+                self.tell(event, "workflow_event", data)
+            }
+            // Bookkeeping of the store; a turn begins with its message, a call is told of when it ended.
+            Body::TurnStarted(_)
+            | Body::CallStarted(_)
+            | Body::SessionStarted(_)
+            | Body::SessionStatus(_)
+            | Body::SessionError(_)
+            | Body::SessionRestored(_)
+            | Body::RefUpdated(_)
+            | Body::HeadCreated(_)
+            | Body::CallerHeadRecorded(_) => Ok(()),
+        }
+    }
+
+    fn message(&mut self, of: &Event, row: &Message) -> Result<(), ExportError> {
+        let text = self.text(Some(row.content))?;
+        match row.role {
+            Role::User => self.tell(of, "user_message", json!({ "text": text })),
+            Role::Assistant => self.tell(of, "assistant_message", json!({ "text": text })),
+            Role::Summary => {
+                // A compaction's frame is the last message of its head.
+                let kind = if self.is_frame(of)? { "history_compaction" } else { "branch_summary" };
+                let data = json!({ "strategy": "headwater", "summary": text, "limitations": [],
+                    "range": { "from_seq": 0, "to_seq": self.seq.saturating_sub(1) } });
+                self.tell(of, kind, data)
+            }
+            Role::Tool | Role::Observation if self.told.iter().any(|told| *told == row.content) => Ok(()),
+            Role::Tool | Role::Observation => {
+                let data = json!({ "call_id": format!("message_{}", row.message), "ok": true, "output": text });
+                self.tell(of, "tool_result", data)
+            }
+            Role::System | Role::Other(_) => {
+                let data = json!({ "kind": "headwater_message", "role": row.role, "text": text });
+                self.tell(of, "workflow_event", data)
+            }
+        }
+    }
+
+    fn is_frame(&self, of: &Event) -> Result<bool, ExportError> {
+        let next = self.task.store.events_since(&of.session, of.number, 1)?;
+        let Some(head) = next.first().filter(|next| next.kind == "head/created").and_then(|next| next.head_id) else {
+            return Ok(false);
+        };
+        Ok(self.task.store.head(&head)?.kind == HeadKind::Compaction)
+    }
+
+    fn turn(&mut self, of: &Event, row: &Turn) -> Result<(), ExportError> {
+        if row.status.is_running() || row.status == Status::FINAL {
+            return Ok(());
+        }
+        let data =
+            json!({ "terminal_status": row.status, "error_kind": row.status, "error_message": self.text(row.error)? });
+        self.tell(of, "turn_failed", data)
+    }
+
+    fn call(&mut self, of: &Event, row: &Call) -> Result<(), ExportError> {
+        let is_model = matches!(row.call_type, CallType::Root | CallType::Leaf | CallType::LeafBatchItem);
+        if row.status.is_running() || !is_model {
+            return Ok(());
+        }
+        self.calls += 1;
+        let mut summary = serde_json::Map::new();
+        for (name, tokens) in [
+            ("input_tokens", row.tokens_input),
+            ("output_tokens", row.tokens_output),
+            ("cached_tokens", row.tokens_cached),
+            ("reasoning_tokens", row.tokens_reasoning),
+        ] {
+            summary.extend(tokens.map(|tokens| (name.to_owned(), tokens.into())));
+        }
+        let data = json!({ "model": row.model, "provider": row.provider, "call_index": self.calls - 1,
+            "call_type": row.call_type, "status": row.status, "usage_available": !summary.is_empty(),
+            "usage_summary_missing": summary.is_empty(), "usage": {}, "usage_summary": summary,
+            "cost_nano_usd": row.cost });
+        self.tell(of, "provider_usage", data)
+    }
+
+    fn eval(&mut self, of: &Event, row: &Eval) -> Result<(), ExportError> {
+        let call_id = format!("call_{}", row.eval);
+        let code = self.text(row.code)?;
+        let parsed = code.as_str().and_then(|code| serde_json::from_str::<Box<RawValue>>(code).ok());
+        #[derive(Serialize)]
+        struct Asked<'a> {
+            call_id: &'a str,
+            name: &'a str,
+            args: &'a RawValue,
+        }
+        let args = match parsed.filter(|parsed| parsed.get().starts_with('{')) {
+            Some(args) => args,
+            None => serde_json::value::to_raw_value(&json!({ "code": code }))
+                .map_err(|error| ExportError::Output(error.into()))?,
+        };
+        let asked = Asked { call_id: &call_id, name: row.name.as_deref().unwrap_or("eval"), args: &args };
+        let asked = serde_json::value::to_raw_value(&asked).map_err(|error| ExportError::Output(error.into()))?;
+        self.raw("tool_call", &of.at.to_string(), of.number.0, &asked)?;
+        let value = row.observation.or(row.result).or(row.error);
+        self.told.extend([row.observation, row.result, row.error].into_iter().flatten());
+        self.told.drain(..self.told.len().saturating_sub(64));
+        let data = if row.status == Status::OK || row.status == Status::FINAL {
+            json!({ "call_id": call_id, "ok": true, "output": self.text(value)? })
+        } else {
+            let kind = if row.status == Status::ORPHANED { "orphan_tool_call" } else { row.status.as_str() };
+            json!({ "call_id": call_id, "ok": false,
+                "error": { "kind": kind, "message": self.text(row.error.or(value))?, "details": {} } })
+        };
+        self.tell(of, "tool_result", data)
+    }
+
+    fn invocation(&mut self, of: &Event, row: &Invocation, event: &str, status: &str) -> Result<(), ExportError> {
+        let mut data = json!({ "event": event, "status": status, "subagent_id": row.id, "child_session_id": row.callee,
+            "agent": self.text(row.label)?, "task": self.text(row.input)? });
+        if let Some(fields) = data.as_object_mut().filter(|_| event == "finished") {
+            fields.insert("summary".to_owned(), self.text(row.final_value)?);
+            fields.insert("reason".to_owned(), self.text(row.error)?);
+        }
+        self.tell(of, "subagent_event", data)
+    }
+
+    fn annotation(&mut self, of: &Event, row: &Annotation) -> Result<(), ExportError> {
+        if row.kind == kept::KIND {
+            return Ok(());
+        }
+        let data =
+            json!({ "kind": "headwater_annotation", "annotation": row.kind, "payload": self.text(row.payload)? });
+        self.tell(of, "workflow_event", data)
+    }
+}

@@ -1,0 +1,387 @@
+//! One source into the store: found again or made, gone on with, or made a fork of what it has in common with.
+
+use super::batch::Importer;
+use super::format::{Format, Header};
+use super::kept::{self, Last};
+use super::reader::{Item, Reader};
+use super::shared::{Agreement, Shared, agreement, branch_at};
+use super::source::Source;
+use super::{Diagnostic, ImportError, Imported, Seen};
+use crate::model::{DerivationKind, Digest, HeadId, SessionId, Status};
+use crate::store::error::{CommitError, SessionOpenError};
+use crate::store::{NewSession, Session, Store};
+use crate::view::types::SessionInfo;
+
+/// What is told of a source that was longer when it was imported.
+const SHORTER: &str = "the source was longer when it was imported: nothing in it is new";
+
+/// How often an import begins anew because another one was faster.
+const ATTEMPTS: usize = 8;
+
+/// Imports one source.
+pub(super) fn import<F: Format>(
+    store: &Store,
+    source: &Source,
+    seen: &mut dyn FnMut(Seen),
+) -> Result<Imported, ImportError> {
+    let first = first_record(source, F::SYNTAX)?;
+    let header = F::header(&first, source);
+    let identity = Identity::of(F::NAME, &header, source, &first);
+    for _ in 0..ATTEMPTS {
+        let place = place::<F>(store, source, &header, &identity)?;
+        match attempt(store, source, &header, place, seen) {
+            Ok(Some(imported)) => return Ok(imported),
+            // Another import made or filled the session meanwhile.
+            Ok(None)
+            | Err(ImportError::Open(SessionOpenError::Exists { .. }))
+            | Err(ImportError::Commit(CommitError::Repeated { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let path = source.path.display();
+    Err(ImportError::Commit(CommitError::Conflict(format!("another program keeps importing {path}"))))
+}
+
+/// The session that a source became; none where it was not imported.
+pub(super) fn known_session<F: Format>(store: &Store, source: &Source) -> Result<Option<SessionId>, ImportError> {
+    let first = match first_record(source, F::SYNTAX) {
+        Err(ImportError::NoRecords { .. }) => return Ok(None),
+        first => first?,
+    };
+    let header = F::header(&first, source);
+    let (id, info) = Identity::of(F::NAME, &header, source, &first).find(store)?;
+    Ok(info.map(|_| id))
+}
+
+/// The first record of a source; refused where there is none.
+pub(super) fn first_record(source: &Source, syntax: super::reader::Syntax) -> Result<Vec<u8>, ImportError> {
+    // What is no file is told apart from what cannot be read.
+    if let [part] = source.parts.as_slice() {
+        super::source::open(&part.path)?;
+    }
+    let mut reader = Reader::of(&source.parts, syntax);
+    loop {
+        match reader.advance().map_err(|error| source.io(error))? {
+            Some(Item::Record) => return Ok(reader.record().to_vec()),
+            Some(_) => {}
+            None => return Err(ImportError::NoRecords { path: source.path.clone() }),
+        }
+    }
+}
+
+/// What tells a source from others.
+struct Identity {
+    /// The ids its session may have, the best first.
+    ids: Vec<SessionId>,
+    origin: String,
+}
+
+impl Identity {
+    fn of(format: &str, header: &Header, source: &Source, first: &[u8]) -> Identity {
+        let hash = short(&Digest::of(first));
+        let root = if header.root.parse::<SessionId>().is_ok() { header.root.as_str() } else { "" };
+        let below = if source.below.is_empty() { String::new() } else { format!("/{}", source.below) };
+        let hashed = match below.is_empty() {
+            true => hash.clone(),
+            false => short(&Digest::of(format!("{hash}{below}").as_bytes())),
+        };
+        let ids = [header.id.clone(), format!("{}-{}", header.id, &hashed[..8]), format!("{format}-{hashed}")];
+        Identity {
+            ids: ids.iter().filter_map(|id| id.parse().ok()).collect(),
+            origin: format!("{format}:{root}{below}:{hash}"),
+        }
+    }
+
+    /// Of the source whose history leaves that of `session` with `item`, after `same` bytes.
+    fn leaving(&self, format: &str, session: &SessionId, same: u64, item: &[u8]) -> Identity {
+        let hash = short(&Digest::of(&[format!("{session}\n{same}\n").as_bytes(), item].concat()));
+        let mut ids = vec![format!("{format}-{hash}")];
+        ids.extend(self.ids.first().map(|id| format!("{id}-{}", &hash[..8])));
+        Identity {
+            ids: ids.iter().rev().filter_map(|id| id.parse().ok()).collect(),
+            origin: format!("{}~{hash}", self.origin),
+        }
+    }
+
+    fn find(&self, store: &Store) -> Result<(SessionId, Option<SessionInfo>), ImportError> {
+        let mut free = None;
+        for id in &self.ids {
+            if store.exists(id.as_str())? {
+                let info = store.session(id)?;
+                if info.origin.as_deref() == Some(&self.origin) {
+                    return Ok((id.clone(), Some(info)));
+                }
+            } else if free.is_none() {
+                free = Some(id.clone());
+            }
+        }
+        free.map(|id| (id, None)).ok_or_else(|| {
+            let message = format!("all ids that {} could have are taken", self.origin);
+            ImportError::Commit(CommitError::Conflict(message))
+        })
+    }
+}
+
+/// The digits of a hash that names have.
+pub(super) fn short(digest: &Digest) -> String {
+    digest.to_string().chars().skip(3).take(16).collect()
+}
+
+/// Where a source goes.
+struct Place<F> {
+    id: SessionId,
+    /// What is there; none for a session that is to be made.
+    info: Option<SessionInfo>,
+    origin: String,
+    last: Option<Last<F>>,
+    /// The head a new session is a fork of.
+    head: Option<HeadId>,
+    /// Or a child that is attached to it.
+    is_attached: bool,
+    shared: Option<Shared>,
+    /// All of the source is there already, whatever follows it there: why nothing is done.
+    done: Option<&'static str>,
+}
+
+fn place<F: Format>(
+    store: &Store,
+    source: &Source,
+    header: &Header,
+    identity: &Identity,
+) -> Result<Place<F>, ImportError> {
+    let (id, info) = identity.find(store)?;
+    let Some(info) = info else { return new_place(store, source, header, identity, id, None) };
+    let mut best: Option<(u64, bool, Candidate<F>)> = None;
+    for info in family(store, info, &identity.origin)? {
+        let Some(candidate) = Candidate::of(store, source, info)? else { continue };
+        let value = candidate.value();
+        // Of two that have as much in common, the one that the source only goes on from.
+        let is_full = matches!(candidate.fit, Fit::Begins { .. });
+        if best.as_ref().is_none_or(|(most, full, _)| (value, is_full) > (*most, *full)) {
+            best = Some((value, is_full, candidate));
+        }
+    }
+    let origin = identity.origin.clone();
+    let Some((_, _, Candidate { info, last, fit })) = best else {
+        // It was made, and its first batch was not written.
+        let info = store.session(&id)?;
+        return new_place(store, source, header, identity, id, Some(info));
+    };
+    let id = info.session.clone();
+    let here = |last, done| Place {
+        id: id.clone(),
+        info: Some(info.clone()),
+        origin: origin.clone(),
+        last,
+        head: None,
+        is_attached: false,
+        shared: None,
+        done,
+    };
+    let same = match fit {
+        Fit::IsPart => return Ok(here(Some(last), Some(SHORTER))),
+        Fit::Begins { .. } if last.end() == Some(info.events) => {
+            return Ok(here(Some(last), None));
+        }
+        // The session went on by itself.
+        Fit::Begins { bytes } => bytes,
+        Fit::Leaves { same } => same,
+    };
+    let Some(item) = next_item_at(source, last.progress.bytes.min(same), same, F::SYNTAX)? else {
+        return Ok(here(Some(last), Some("")));
+    };
+    let identity = identity.leaving(F::NAME, &id, same, &item);
+    let (_, branch) = branch_at::<F>(store, &id, last.event, same)?;
+    let (id, info) = identity.find(store)?;
+    Ok(Place {
+        id,
+        info,
+        origin: identity.origin,
+        last: Some(branch.last),
+        head: Some(branch.head),
+        is_attached: false,
+        shared: Some(branch.shared),
+        done: None,
+    })
+}
+
+fn new_place<F: Format>(
+    store: &Store,
+    source: &Source,
+    header: &Header,
+    identity: &Identity,
+    id: SessionId,
+    info: Option<SessionInfo>,
+) -> Result<Place<F>, ImportError> {
+    let branch = match &info {
+        // It was made without a parent; so it stays.
+        Some(info) if info.source.is_none() => None,
+        // Made, but its first batch was not written: at that head and no other.
+        Some(info) => F::branch(store, source, header, info.source.as_ref().map(|(_, head)| *head))?,
+        None => F::branch(store, source, header, None)?,
+    };
+    let (head, shared, last) = match branch {
+        Some(branch) => (Some(branch.head), Some(branch.shared), Some(branch.last)),
+        None => (None, None, None),
+    };
+    let is_attached = F::CHILDREN_ATTACH && header.kind == Status::CHILD;
+    Ok(Place { id, info, origin: identity.origin.clone(), last, head, is_attached, shared, done: None })
+}
+
+/// The session of a source, and those of sources that began as it did and then left it.
+fn family(store: &Store, root: SessionInfo, origin: &str) -> Result<Vec<SessionInfo>, ImportError> {
+    let prefix = format!("{origin}~");
+    let (mut found, mut next) = (Vec::new(), 0);
+    found.push(root);
+    while next < found.len() {
+        let session = found[next].session.clone();
+        next += 1;
+        for derivation in store.derivations(&session)? {
+            if derivation.kind != DerivationKind::Fork || derivation.source_session != session {
+                continue;
+            }
+            let info = store.session(&derivation.target_session)?;
+            if info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
+                found.push(info);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// How a source and what is kept of one fit.
+enum Fit {
+    /// What is kept is the beginning of the source.
+    Begins { bytes: u64 },
+    /// The source is the beginning of what is kept.
+    IsPart,
+    /// Both begin with the same bytes.
+    Leaves { same: u64 },
+}
+
+struct Candidate<F> {
+    info: SessionInfo,
+    last: Last<F>,
+    fit: Fit,
+}
+
+impl<F: Format> Candidate<F> {
+    fn of(store: &Store, source: &Source, info: SessionInfo) -> Result<Option<Candidate<F>>, ImportError> {
+        let Some(last) = Last::<F>::of(store, &info.session, info.events)? else { return Ok(None) };
+        let mut reader = Reader::of(&source.parts, F::SYNTAX);
+        let bytes = last.progress.bytes;
+        reader.skip(bytes).map_err(|error| source.io(error))?;
+        let fit = if reader.position().bytes == bytes && Some(reader.position().hash) == last.progress.hash {
+            Fit::Begins { bytes }
+        } else {
+            match agreement(store, &info.session, source)? {
+                Agreement { same, .. } if same == bytes => Fit::Begins { bytes },
+                Agreement { is_all: true, .. } => Fit::IsPart,
+                Agreement { same, .. } => Fit::Leaves { same },
+            }
+        };
+        Ok(Some(Candidate { info, last, fit }))
+    }
+
+    fn value(&self) -> u64 {
+        match self.fit {
+            Fit::Begins { bytes } => bytes,
+            Fit::IsPart => u64::MAX,
+            Fit::Leaves { same } => same,
+        }
+    }
+}
+
+/// The first item that becomes something and does not end before `at`; the reading begins at `from`, between two items.
+fn next_item_at(
+    source: &Source,
+    from: u64,
+    at: u64,
+    syntax: super::reader::Syntax,
+) -> Result<Option<Vec<u8>>, ImportError> {
+    let io = |error| source.io(error);
+    let mut reader = Reader::of(&source.parts, syntax);
+    reader.skip(from).map_err(io)?;
+    while let Some(item) = reader.advance().map_err(io)? {
+        let is_something = !matches!(item, Item::Blank | Item::Part | Item::Torn);
+        if is_something && (item == Item::Long || reader.offset() + reader.bytes().len() as u64 > at) {
+            return Ok(Some(reader.bytes().to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+/// One try; `None` where another import was faster.
+fn attempt<F: Format>(
+    store: &Store,
+    source: &Source,
+    header: &Header,
+    place: Place<F>,
+    seen: &mut dyn FnMut(Seen),
+) -> Result<Option<Imported>, ImportError> {
+    let Place { id, info, origin, last, head, is_attached, shared, done } = place;
+    let before = info.as_ref().map_or(0, |info| info.events);
+    let (payload, end) = (last.as_ref().and_then(|last| last.payload), last.as_ref().and_then(Last::end));
+    let mut importer = Importer::<F>::new(store, source, last, shared, seen)?;
+    if done.is_none() && importer.has_news(info.as_ref().map(|info| &info.session))? {
+        let session = match (&info, head) {
+            (Some(_), _) => store.open_session(&id)?,
+            (None, None) => store.create_session(new_session(header, &id, origin))?,
+            (None, Some(head)) if is_attached => store.attach(&head, new_session(header, &id, origin))?,
+            (None, Some(head)) => store.fork(&head, new_session(header, &id, origin))?,
+        };
+        // Between the look above and the lease another import, or a writer, may have added to it.
+        let now = store.session(&id)?;
+        let again = kept::last(store, &id, now.events)?.map(|(_, payload)| payload);
+        if again != payload || end.is_some_and(|end| end != now.events) {
+            return Ok(None);
+        }
+        importer.run(&session)?;
+        Session::close(session)?;
+    }
+    let shorter = done.filter(|why| !why.is_empty()).map(|why| Diagnostic::new(0, "shorter", why));
+    summary::<F>(store, &id, source, before, importer.torn().or(shorter)).map(Some)
+}
+
+fn new_session(header: &Header, id: &SessionId, origin: String) -> NewSession {
+    let mut new = NewSession::named(id.clone());
+    new.origin = Some(origin);
+    new.at = header.at;
+    new.kind = header.kind.clone();
+    new.title = header.title.clone();
+    new
+}
+
+/// What the session holds now.
+fn summary<F: Format>(
+    store: &Store,
+    id: &SessionId,
+    source: &Source,
+    before: u64,
+    torn: Option<Diagnostic>,
+) -> Result<Imported, ImportError> {
+    let info = store.session(id)?;
+    let counters = store.high_water_counters(id)?;
+    let mut diagnostics = match kept::last(store, id, info.events)? {
+        Some((event, _)) => kept::diagnostics(store, id, event)?,
+        None => Vec::new(),
+    };
+    diagnostics.extend(torn);
+    let alias = Some(info.aliases.first().unwrap_or(&info.session).clone());
+    Ok(Imported {
+        session: info.session,
+        alias,
+        source: source.path.clone(),
+        format: F::NAME,
+        forked_from: info.source.map(|(session, _)| session),
+        events: info.events,
+        messages: counters.message,
+        turns: counters.turn,
+        calls: counters.call,
+        evals: counters.eval,
+        heads: counters.head,
+        invocations: counters.invocation,
+        new_events: info.events.saturating_sub(before),
+        diagnostics,
+    })
+}

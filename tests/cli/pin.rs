@@ -1,0 +1,57 @@
+//! `pin`.
+
+use serde_json::json;
+
+use crate::{Home, is_head};
+
+#[test]
+fn a_pin_names_a_head_everywhere() {
+    let home = Home::demo();
+    home.ok(&["resume", "demo", "and then?"]);
+    assert_eq!(home.json(&["pin"]), json!([]));
+    let (old, new) = (home.json(&["show", "demo", "--head", "@1"]), home.json(&["show", "demo"]));
+    let set = home.json(&["pin", "release", "demo@1"]);
+    assert!(is_head(&set["head"]));
+    assert_eq!(set, json!({ "pin": "release", "head": old["head"]["head"], "payload-ref": null, "version": 1 }));
+    assert_eq!(home.json(&["show", "demo", "--head", "release"])["head"], old["head"]);
+    assert_eq!(home.ok(&["cat", "release"]), home.ok(&["cat", "demo@1"]));
+    let moved = home.json(&["pin", "release", "demo@0", "--expect", "1"]);
+    assert_eq!((&moved["head"], &moved["version"]), (&new["head"]["head"], &json!(2)));
+    assert_eq!(home.json(&["pin", "release"]), moved);
+    let digest = new["messages"][0]["content-ref"].as_str().unwrap();
+    let notes = home.json(&["pin", "notes", digest]);
+    assert_eq!(notes, json!({ "pin": "notes", "head": null, "payload-ref": digest, "version": 1 }));
+    assert_eq!(home.ok(&["cat", "notes"]), home.ok(&["cat", digest]));
+    assert_eq!(home.json(&["pin", "copy", "release"])["head"], moved["head"]);
+    let names: Vec<_> = home.json(&["pin"]).as_array().unwrap().iter().map(|pin| pin["pin"].clone()).collect();
+    assert_eq!(names, ["copy", "notes", "release"]);
+    let text = home.ok(&["pin"]);
+    assert!(text.lines().count() == 3 && text.contains("version 2"), "{text}");
+    assert_eq!(home.json(&["check"])["status"], "ok");
+}
+
+#[test]
+fn a_pin_that_is_not_as_expected_stays() {
+    let home = Home::demo();
+    home.ok(&["pin", "release", "demo@0", "--expect", "0"]);
+    let before = home.json(&["pin", "release"]);
+    for expect in ["0", "7"] {
+        let error = home.error(&["pin", "release", "demo@0", "--expect", expect]);
+        assert_eq!(
+            (&error["kind"], &error["details"]),
+            (&json!("stale-pin"), &json!({ "pin": "release", "found": 1 }))
+        );
+    }
+    assert_eq!(home.error(&["pin", "new", "demo@0", "--expect", "1"])["details"]["found"], json!(null));
+    assert_eq!(home.error(&["pin", "new", "nothing"])["kind"], "not-found");
+    assert_eq!(home.error(&["pin", "new"])["details"], json!({ "what": "pin", "name": "new" }));
+    assert_eq!(home.error(&["pin", "new", "--remove"])["kind"], "not-found");
+    assert_eq!(home.error(&["pin", "release", "--remove", "--expect", "2"])["kind"], "stale-pin");
+    assert_eq!(home.error(&["pin", "a b", "demo@0"])["kind"], "usage");
+    assert_eq!(home.error(&["pin", "release", "--expect", "1"])["kind"], "usage");
+    assert_eq!(home.json(&["pin", "release"]), before);
+    let removed = home.json(&["pin", "release", "--remove", "--expect", "1"]);
+    assert_eq!(removed, json!({ "pin": "release", "removed": true }));
+    assert_eq!(home.error(&["show", "demo", "--head", "release"])["kind"], "not-found");
+    assert_eq!(home.json(&["pin", "release", "demo@0", "--expect", "0"])["version"], 3, "versions never repeat");
+}
