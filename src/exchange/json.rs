@@ -21,6 +21,11 @@ pub fn whole<T: std::str::FromStr>(value: Option<&RawValue>) -> Option<T> {
     value?.get().parse().ok()
 }
 
+/// An amount, if it is one that a store keeps: up to 2^63 - 1. A greater one counts as unknown.
+pub fn kept(amount: Option<u64>) -> Option<u64> {
+    amount.filter(|amount| i64::try_from(*amount).is_ok())
+}
+
 /// A JSON number times 10^`digits`, rounded to the nearest whole number, from its text: no binary fraction is involved.
 /// None for what is negative or too large.
 pub fn scaled(number: &str, digits: i64) -> Option<u64> {

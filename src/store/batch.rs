@@ -112,6 +112,10 @@ impl<'a> Batch<'a> {
         if let Err(error) = well_formed(&mut body) {
             self.failed.get_or_insert(error.into());
         }
+        if let Some(what) = too_great(&body) {
+            self.failed
+                .get_or_insert(CommitError::Invalid(format!("{what} is beyond 2^63 - 1, the greatest that is kept")));
+        }
         let number = self.state.last_event.next();
         let event = Event { session: self.state.session.clone(), number, at: self.at, body };
         let digest = self.lines.push_event(&event);
@@ -279,6 +283,29 @@ fn well_formed(body: &mut Body) -> Result<(), BadId> {
         _ => {}
     }
     Ok(())
+}
+
+/// The amount of a row that no column holds, if there is one: what could not be made a row must never be committed.
+fn too_great(body: &Body) -> Option<&'static str> {
+    let amounts: &[(&'static str, Option<u64>)] = match body {
+        Body::CallStarted(row) | Body::CallPut(row) => &[
+            ("a call's input tokens", row.tokens_input),
+            ("a call's output tokens", row.tokens_output),
+            ("a call's cached tokens", row.tokens_cached),
+            ("a call's reasoning tokens", row.tokens_reasoning),
+            ("a call's cost", row.cost),
+            ("a call's index in its batch", row.batch_index),
+        ],
+        Body::SnapshotAdded(row) => {
+            &[("a snapshot's restorable", Some(row.restorable)), ("a snapshot's unrestorable", Some(row.unrestorable))]
+        }
+        Body::MessageAdded(row) => &[("a message's length", Some(row.chars))],
+        _ => &[],
+    };
+    amounts
+        .iter()
+        .find(|(_, amount)| amount.is_some_and(|amount| i64::try_from(amount).is_err()))
+        .map(|(what, _)| *what)
 }
 
 /// A digest of what the caller said.

@@ -37,10 +37,11 @@ pub const SCENARIOS: [Scenario; 15] = [
 ];
 
 /// Those that other tests use: they go on until they are killed, or for so many commits.
-const OTHERS: [Scenario; 5] = [
+const OTHERS: [Scenario; 6] = [
     Scenario { name: "writer", start: Start::Nothing, run: writer },
     Scenario { name: "reader", start: Start::Nothing, run: reader },
-    Scenario { name: "hundred", start: Start::Nothing, run: hundred },
+    Scenario { name: "hundred", start: Start::Nothing, run: |work| timed_commits(work, 100) },
+    Scenario { name: "five-hundred", start: Start::Nothing, run: |work| timed_commits(work, 500) },
     Scenario { name: "two-seconds", start: Start::Nothing, run: two_seconds },
     Scenario { name: "until-full", start: Start::Nothing, run: until_full },
 ];
@@ -265,11 +266,11 @@ fn reader(work: &Work) -> Result<(), Failure> {
     }
 }
 
-/// A hundred commits of one's own session, each timed.
-fn hundred(work: &Work) -> Result<(), Failure> {
+/// So many commits of one's own session, each timed.
+fn timed_commits(work: &Work, commits: u64) -> Result<(), Failure> {
     let store = work.open(Options::default())?;
     let session = work.create(&store, &format!("process-{}", work.arg))?;
-    for n in 0..100 {
+    for n in 0..commits {
         timed(work, &session, n)?;
     }
     drop(session);

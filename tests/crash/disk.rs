@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::acks::{self, Ack};
-use super::tools::{Scratch, child, content_with, long, wait};
+use super::tools::{Scratch, child, content_with, did, long, wait};
 use super::verify::verify;
 
 /// What is removed to make space again.
@@ -48,8 +48,8 @@ pub fn a_full_disk() {
             Err(why) => failures.push(format!("a disk of {kib} KiB: {why}")),
         }
     }
-    println!("  {disks} disks; what the child was told: {told:?}");
     content_with(&failures, "a full disk");
+    did("disk::a_full_disk", &format!("{disks} disks; what the child was told: {told:?}"), 0);
     // Unknown only where the very last pages are wanting: after the log's, before those that commit the rows.
     let unknown: u32 = told.iter().filter(|(kind, _)| kind.ends_with("unknown")).map(|(_, times)| times).sum();
     assert!(unknown * 4 <= disks, "{unknown} of {disks} full disks left an unknown outcome");

@@ -9,7 +9,7 @@ use super::acks::{self, Ack};
 use super::points::{self, Point};
 use super::strace;
 use super::template::Templates;
-use super::tools::{as_child, content_with, on_two_threads, seed, wait};
+use super::tools::{as_child, content_with, did, on_two_threads, seed, wait};
 use super::verify::verify;
 
 /// A call, the errors it fails with, and whether it may fail for ever: one that is tried again until it succeeds, or
@@ -79,8 +79,9 @@ fn failing(test: &str, sticky: bool, most: usize) {
             *told.entry(format!("{} {what}", outcome.fault)).or_default() += 1;
         }
     }
-    println!(
-        "  {} were noticed by the child; of {} unknown outcomes {} were durable; {:.0} points a minute",
+    let what = format!(
+        "{} calls failed, {} were noticed by the child; of {} unknown outcomes {} were durable; {:.0} points a minute",
+        points.len(),
         good.iter().filter(|outcome| !outcome.told.is_empty()).count(),
         good.iter().map(|outcome| outcome.unknown.0).sum::<usize>(),
         good.iter().map(|outcome| outcome.unknown.1).sum::<usize>(),
@@ -90,6 +91,7 @@ fn failing(test: &str, sticky: bool, most: usize) {
         println!("  {times:5} x {what}");
     }
     content_with(&failures, test);
+    did(test, &what, seed);
     assert!(good.iter().any(|outcome| outcome.unknown.0 > 0), "no commit was of unknown outcome");
 }
 

@@ -9,7 +9,7 @@ use super::acks;
 use super::points::{self, Point};
 use super::strace;
 use super::template::{Start, Templates};
-use super::tools::{as_child, child, content_with, on_two_threads, seed, wait};
+use super::tools::{as_child, child, content_with, did, on_two_threads, seed, wait};
 use super::verify::verify;
 
 /// Those that change files or names.
@@ -69,8 +69,8 @@ pub fn at_every_system_call() {
     let failures: Vec<String> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err().cloned()).collect();
     let good: Vec<&Outcome> = outcomes.iter().flatten().collect();
     let count = |what: fn(&Outcome) -> bool| good.iter().filter(|outcome| what(outcome)).count();
-    println!(
-        "  {} killed, {} reached their end, {} adopted, {} rebuilt, {} acknowledged things looked for; the slowest reopening took {:?}; {:.0} points a minute",
+    let what = format!(
+        "{} killed, {} reached their end, {} adopted, {} rebuilt, {} acknowledged things looked for; the slowest reopening took {:?}; {:.0} points a minute",
         count(|o| o.killed),
         count(|o| !o.killed),
         count(|o| o.adopted),
@@ -80,6 +80,7 @@ pub fn at_every_system_call() {
         points.len() as f64 * 60.0 / start.elapsed().as_secs_f64(),
     );
     content_with(&failures, "killed at a system call");
+    did("kill::at_every_system_call", &what, seed);
     // Threads may take turns in another order than when they were counted, so that a few are not met.
     assert!(count(|o| o.killed) * 10 >= points.len() * 9, "too few of the points were met");
     assert!(count(|o| o.adopted) > 0 && count(|o| o.rebuilt) > 0);
@@ -131,8 +132,9 @@ pub fn one_of_two_processes() {
     println!("  {} points, seed {seed}", points.len());
     let outcomes = on_two_threads(&points, |point| beside(&templates, point));
     let failures: Vec<String> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err().cloned()).collect();
-    println!("  {} killed beside one that went on", outcomes.iter().flatten().filter(|killed| **killed).count());
     content_with(&failures, "killed beside another");
+    let killed = outcomes.iter().flatten().filter(|killed| **killed).count();
+    did("kill::one_of_two_processes", &format!("{killed} killed beside one that went on"), seed);
 }
 
 fn beside(templates: &Templates, point: &Point) -> Result<bool, String> {

@@ -8,7 +8,7 @@ use headwater::store::Store;
 
 use super::acks::{self, Ack};
 use super::steps::id;
-use super::tools::{Random, Scratch, child, content_with, long, on_two_threads, pause, seed, wait};
+use super::tools::{Random, Scratch, child, content_with, did, long, on_two_threads, pause, seed, wait};
 use super::verify::{sound, verify};
 
 /// Rounds that one store lives through.
@@ -27,7 +27,7 @@ struct Tally {
 /// Two to four processes write their own sessions, one reads; each is killed at its own time. What any of them was told
 /// is there, no lease is stuck, and the next round goes on in the same store.
 pub fn killed_at_random_times() {
-    let rounds = if long() { 20_000 } else { 60 };
+    let rounds = if long() { 20_000 } else { 120 };
     let seed = seed();
     println!("  {rounds} rounds, seed {seed}");
     let stores: Vec<u64> = (0..rounds / ROUNDS_A_STORE).collect();
@@ -41,11 +41,12 @@ pub fn killed_at_random_times() {
         all.batches += tally.batches;
         all.slowest = all.slowest.max(tally.slowest);
     }
-    println!(
-        "  {} kills; {} commits adopted, {} rebuilds, {} acknowledged batches found; the slowest reopening took {:?}",
+    let what = format!(
+        "{rounds} rounds, {} kills; {} commits adopted, {} rebuilds, {} acknowledged batches found; the slowest reopening took {:?}",
         all.kills, all.adopted, all.rebuilt, all.batches, all.slowest
     );
     content_with(&failures, "killed at random times");
+    did("loops::killed_at_random_times", &what, seed);
     assert!(all.batches > 0);
 }
 
@@ -119,7 +120,9 @@ pub fn a_survivor_takes_over() {
     });
     let failures: Vec<String> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err().cloned()).collect();
     content_with(&failures, "a session taken over");
-    println!("  {} batches were written by the survivors meanwhile", outcomes.iter().flatten().sum::<usize>());
+    let written = outcomes.iter().flatten().sum::<usize>();
+    let what = format!("{} rounds; {written} batches were written by the survivors meanwhile", rounds.len());
+    did("loops::a_survivor_takes_over", &what, seed);
 }
 
 fn takes_over(scratch: &Scratch, random: &mut Random) -> Result<usize, String> {

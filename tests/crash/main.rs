@@ -18,6 +18,8 @@ mod controls;
 mod disk;
 mod faults;
 mod kill;
+#[path = "../support/ledger.rs"]
+mod ledger;
 mod loops;
 mod many;
 #[path = "../support/note.rs"]
@@ -36,7 +38,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// Every test, in the order they run.
-const TESTS: [(&str, fn()); 16] = [
+const TESTS: [(&str, fn()); 17] = [
     ("controls::a_lost_commit_is_reported", controls::a_lost_commit_is_reported),
     ("controls::skipped_adoption_is_reported", controls::skipped_adoption_is_reported),
     ("controls::a_false_acknowledgement_is_reported", controls::a_false_acknowledgement_is_reported),
@@ -49,6 +51,7 @@ const TESTS: [(&str, fn()); 16] = [
     ("loops::killed_at_random_times", loops::killed_at_random_times),
     ("loops::a_survivor_takes_over", loops::a_survivor_takes_over),
     ("many::sixteen_processes_at_once", many::sixteen_processes_at_once),
+    ("many::thirty_two_processes_at_once", many::thirty_two_processes_at_once),
     ("many::two_processes_share", many::two_processes_share),
     ("faults::a_call_that_fails_once", faults::a_call_that_fails_once),
     ("faults::calls_that_fail_from_then_on", faults::calls_that_fail_from_then_on),

@@ -5,6 +5,8 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::ledger;
+
 /// No run of a child takes this long unless it hangs.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -162,6 +164,12 @@ pub fn on_two_threads<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sy
     });
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Says what a test did; a long run also writes it into the page about such runs.
+pub fn did(test: &str, what: &str, seed: u64) {
+    println!("  {what}");
+    ledger::note(test, what, seed);
 }
 
 /// Fails with all that went wrong, at most ten of them in full.

@@ -10,6 +10,8 @@ mod content;
 #[path = "../support/fill.rs"]
 mod fill;
 mod judge;
+#[path = "../support/ledger.rs"]
+mod ledger;
 #[path = "../support/note.rs"]
 mod note;
 mod places;
@@ -47,7 +49,11 @@ fn on_both(name: &str, run: impl Fn(&mut Judge, &mut Samples) + Sync) {
             }
         }
     });
-    println!("{name}: {} damages in {:?}", told.values().sum::<u64>(), start.elapsed());
+    let damages = told.values().sum::<u64>();
+    let harmless = told.get(&Outcome::Harmless).copied().unwrap_or(0);
+    println!("{name}: {damages} damages in {:?}", start.elapsed());
+    let what = format!("{damages} damages, of which {} were told and {harmless} changed nothing", damages - harmless);
+    ledger::note(&format!("damage: {name}"), &what, Samples::new(0).seed);
 }
 
 #[test]

@@ -9,6 +9,8 @@
 mod archive;
 #[path = "../support/fill.rs"]
 mod fill;
+#[path = "../support/ledger.rs"]
+mod ledger;
 #[path = "../support/note.rs"]
 mod note;
 mod seeds;
@@ -137,14 +139,14 @@ fn fuzz(name: &str) {
         .env("HEADWATER_FUZZ_COMMAND", assert_cmd::cargo::cargo_bin!("headwater"));
     let output = command.output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
-    if let Some(line) = told.lines().find(|line| line.starts_with(name)) {
-        println!("{line}, seed {seed}");
-    }
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let kept = folder.keep().join("input");
         panic!("{name}, seed {seed}: {}; the input is {}\n{said}", output.status, kept.display());
     }
+    let line = told.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).expect("it says what it did");
+    println!("{name}: {line}, seed {seed}");
+    ledger::note(&format!("fuzz: {name}"), line, seed);
 }
 
 fn write_seeds(name: &str) {

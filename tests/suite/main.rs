@@ -10,6 +10,7 @@ mod facts;
 mod files;
 mod format;
 mod fractal;
+mod hostile;
 mod leases;
 mod life;
 mod model;

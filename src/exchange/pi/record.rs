@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::exchange::json::{text, whole};
+use crate::exchange::json::{kept, text, whole};
 use crate::model::{Role, Timestamp};
 
 /// Any record.
@@ -231,20 +231,20 @@ impl<'a> Part<'a> {
 
 impl Usage<'_> {
     pub fn input(&self) -> Option<u64> {
-        whole(self.input)
+        kept(whole(self.input))
     }
 
     pub fn output(&self) -> Option<u64> {
-        whole(self.output)
+        kept(whole(self.output))
     }
 
     pub fn cached(&self) -> Option<u64> {
-        whole(self.cache_read)
+        kept(whole(self.cache_read))
     }
 
     /// Nano-USD.
     pub fn cost(&self) -> Option<u64> {
         let cost: Cost<'_> = serde_json::from_str(self.cost?.get()).ok()?;
-        crate::exchange::json::scaled(cost.total?.get(), 9)
+        kept(crate::exchange::json::scaled(cost.total?.get(), 9))
     }
 }

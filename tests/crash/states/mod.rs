@@ -29,7 +29,7 @@ use super::acks::Ack;
 use super::child::{SCENARIOS, Scenario};
 use super::strace;
 use super::template::Templates;
-use super::tools::{Program, Random, Scratch, content_with, long, seed};
+use super::tools::{Program, Random, Scratch, content_with, did, long, seed};
 
 /// Losses that are tried of all scenarios together in a run that is not long.
 const MOST: usize = 40_000;
@@ -111,15 +111,17 @@ pub fn after_a_power_loss_at_any_step() {
         all.add(tally);
     }
     let minutes = start.elapsed().as_secs_f64() / 60.0;
-    println!(
-        "  {} losses of {}, {} disks that differ; {} acknowledged things looked for; {:.0} disks a minute",
+    let what = format!(
+        "{} losses of {}, {} disks that differ, {} of them in full; {} acknowledged things looked for; {:.0} disks a minute",
         all.tried,
         all.losses,
         all.judged,
+        all.in_full,
         all.looked_for,
         all.judged as f64 / minutes
     );
     content_with(&all.failures, "after a power loss");
+    did("states::after_a_power_loss_at_any_step", &what, seed);
     assert!(all.judged * 3 > all.tried && all.adopted > 0 && all.rebuilt > 0);
 }
 
