@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::record::{Message, Part, Record};
+use super::record::{Message, Part, Record, Shape};
 use super::{Pending, Pi, messages_before};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::{range_in, text};
@@ -25,11 +25,11 @@ struct Content<'r> {
 
 impl Pi {
     pub(super) fn message(&mut self, step: &mut Step<'_, '_>, role: Role, message: &Message<'_>) -> Result<(), Stop> {
-        let is_bash = matches!(&role, Role::Other(role) if role == "bashExecution");
-        let content = content(step.bytes(), if is_bash { message.output } else { message.content });
+        let is_bash = is_bash(&role);
+        let content = content(step.bytes(), if is_bash { message.output } else { message.content() });
         if role == Role::User {
             self.begin_turn(step, &content)?;
-        } else if self.turn.is_some() {
+        } else if self.turn.is_some() && role != Role::Summary {
             // The source went on after an import that took it for ended.
             self.ended = false;
         }
@@ -67,6 +67,8 @@ impl Pi {
         })?;
         *self = Pi {
             entries: self.entries,
+            leaf: self.leaf.take(),
+            tree: self.tree.take(),
             turn: Some(turn),
             given_up: std::mem::take(&mut self.given_up),
             ..Pi::default()
@@ -269,6 +271,7 @@ impl Pi {
         }
         let messages = step.batch.counters().message;
         let keep = match record.first_kept() {
+            _ if record.first_kept_id().is_some() => self.keeps(step),
             Some(index) if index < self.entries => {
                 let before = messages_before(step.source(), index)?;
                 usize::try_from(messages.saturating_sub(before)).unwrap_or(usize::MAX)
@@ -286,6 +289,22 @@ impl Content<'_> {
     /// Whether the tools' arguments can be cut out of the record: not where they lie within a hole already.
     fn cuts_tools(&self) -> bool {
         !matches!(self.hole, Some((_, false)))
+    }
+}
+
+fn is_bash(role: &Role) -> bool {
+    matches!(role, Role::Other(role) if role == "bashExecution")
+}
+
+/// The message that a record becomes, if it becomes one.
+pub(super) fn said(shape: Shape<'_>) -> Option<(Role, Vec<u8>)> {
+    match shape {
+        Shape::Message(role, message) => {
+            let written = if is_bash(&role) { message.output } else { message.content() };
+            Some((role, content(&[], written).bytes))
+        }
+        Shape::Compaction(frame) => Some((Role::Summary, frame.into_bytes())),
+        Shape::Header | Shape::Other(_) => None,
     }
 }
 

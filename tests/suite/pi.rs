@@ -1,0 +1,292 @@
+//! Pi's trees: a session whose records name their parents comes in as heads that leave each other where its branches do.
+//!
+//! The fixture is a session of which two prompts were tried on one answer, a third branch leaves within a turn, one label,
+//! one compaction. Where a test says what Pi would show, it walks the parents of the raw lines itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use headwater::exchange::{self, Imported};
+use headwater::model::{EventNumber, HeadKind, SessionId, TurnNumber};
+use headwater::store::{Options, Store};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const TREE: &str = include_str!("../fixtures/pi/tree.jsonl");
+
+struct Place {
+    folder: TempDir,
+    store: Store,
+}
+
+impl Place {
+    fn new() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Store::open_with(folder.path().join("store"), Options { create: true, ..Options::default() }).unwrap();
+        Place { folder, store }
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn import(&self, text: &str) -> Imported {
+        exchange::import(&self.store, &self.file("session.jsonl", text)).unwrap()
+    }
+
+    fn source(&self, session: &SessionId) -> String {
+        let mut out = Vec::new();
+        exchange::write_source(&self.store, session, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// The messages of the current head: role and content.
+    fn said(&self, session: &SessionId) -> Vec<(String, String)> {
+        let rows = self.store.view(session).unwrap().rows;
+        let text = |digest| String::from_utf8(self.store.blobs().get(&digest).unwrap()).unwrap();
+        rows.messages.iter().map(|entry| (entry.row.role.to_string(), text(entry.row.content))).collect()
+    }
+
+    fn is_sound(&self) {
+        assert_eq!(headwater::care::check(self.store.root(), headwater::care::Mode::Deep).unwrap().issues, []);
+    }
+}
+
+/// A file as Pi reads it: its records, and for the last of them those on the way from the root.
+struct Raw {
+    records: Vec<Value>,
+    path: Vec<usize>,
+}
+
+impl Raw {
+    fn of(text: &str) -> Raw {
+        let records: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let path = Raw::path_to(&records, records.len() - 1);
+        Raw { records, path }
+    }
+
+    fn path_to(records: &[Value], last: usize) -> Vec<usize> {
+        let mut places = BTreeMap::new();
+        let mut parents = Vec::new();
+        for (at, record) in records.iter().enumerate() {
+            let known = record["parentId"].as_str().and_then(|parent| places.get(parent).copied());
+            let is_linear = record.get("parentId").is_none() || (record["parentId"].is_string() && known.is_none());
+            parents.push(if is_linear { at.checked_sub(1) } else { known });
+            if let Some(id) = record["id"].as_str().filter(|_| record["type"] != "session") {
+                places.insert(id.to_owned(), at);
+            }
+        }
+        let mut path = vec![last];
+        while let Some(up) = parents[path[path.len() - 1]] {
+            path.push(up);
+        }
+        path.reverse();
+        path
+    }
+
+    /// The role of the message that a record becomes.
+    fn role(record: &Value) -> Option<&str> {
+        match record["type"].as_str()? {
+            "message" if record["message"]["role"] == "toolResult" => Some("tool"),
+            "message" => record["message"]["role"].as_str(),
+            "custom_message" => Some("custom"),
+            "branch_summary" | "compaction" => Some("summary"),
+            _ => None,
+        }
+    }
+
+    /// The roles that the current head of the session must show.
+    fn roles(&self) -> Vec<&str> {
+        self.path.iter().filter_map(|at| Raw::role(&self.records[*at])).collect()
+    }
+
+    fn count(&self, wanted: impl Fn(&Value) -> bool) -> u64 {
+        self.records.iter().filter(|record| wanted(record)).count() as u64
+    }
+
+    fn with_role<'r>(&'r self, role: &'r str) -> impl Iterator<Item = &'r Value> {
+        self.records.iter().filter(move |record| record["type"] == "message" && record["message"]["role"] == role)
+    }
+
+    /// Messages, turns, calls, evals.
+    fn counts(&self) -> [u64; 4] {
+        let tools = self
+            .with_role("assistant")
+            .flat_map(|record| record["message"]["content"].as_array().into_iter().flatten());
+        let asked: Vec<&str> =
+            tools.filter(|part| part["type"] == "toolCall").filter_map(|part| part["id"].as_str()).collect();
+        let unasked = |record: &&Value| !record["message"]["toolCallId"].as_str().is_some_and(|id| asked.contains(&id));
+        [
+            self.count(|record| Raw::role(record).is_some()),
+            self.with_role("user").count() as u64,
+            self.with_role("assistant").count() as u64,
+            asked.len() as u64
+                + self.with_role("toolResult").filter(unasked).count() as u64
+                + self.with_role("bashExecution").count() as u64,
+        ]
+    }
+
+    /// Cost in nano-USD, and tokens in, out and read from a cache, of all answers.
+    fn usage(&self) -> [u64; 4] {
+        self.with_role("assistant").fold([0; 4], |[cost, input, output, cached], record| {
+            let usage = &record["message"]["usage"];
+            let tokens = |name: &str| usage[name].as_u64().unwrap_or(0);
+            let nano = (usage["cost"]["total"].as_f64().unwrap_or(0.0) * 1e9).round() as u64;
+            [cost + nano, input + tokens("input"), output + tokens("output"), cached + tokens("cacheRead")]
+        })
+    }
+}
+
+fn counts(imported: &Imported) -> [u64; 4] {
+    [imported.messages, imported.turns, imported.calls, imported.evals]
+}
+
+/// What all calls of the session's own log used.
+fn usage(store: &Store, session: &SessionId) -> [u64; 4] {
+    use headwater::model::Call;
+    use headwater::store::{Range, Scope};
+    let calls = store.records::<Call>(session, Scope::Log, Range::default()).unwrap();
+    calls.map(|call| call.unwrap().row).fold([0; 4], |[cost, input, output, cached], call| {
+        [
+            cost + call.cost.unwrap_or(0),
+            input + call.tokens_input.unwrap_or(0),
+            output + call.tokens_output.unwrap_or(0),
+            cached + call.tokens_cached.unwrap_or(0),
+        ]
+    })
+}
+
+fn roles(said: &[(String, String)]) -> Vec<&str> {
+    said.iter().map(|(role, _)| role.as_str()).collect()
+}
+
+#[test]
+fn the_current_head_is_the_last_branch_and_shows_nothing_of_the_others() {
+    let place = Place::new();
+    let imported = place.import(TREE);
+    let raw = Raw::of(TREE);
+    assert_eq!(counts(&imported), raw.counts());
+    assert_eq!(counts(&imported), [15, 4, 6, 3]);
+    assert_eq!(usage(&place.store, &imported.session), raw.usage());
+    assert_eq!(imported.diagnostics, []);
+    let said = place.said(&imported.session);
+    assert_eq!(roles(&said), raw.roles());
+    let texts: Vec<&str> = said.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts[0], "Which bed gets the beans this year?");
+    assert_eq!(texts[3], "Ada asked where the pumpkins go: beside the compost.");
+    assert!(
+        texts.iter().all(|text| !text.starts_with("And the pumpkins") && !text.starts_with("The south bed")),
+        "{texts:?}"
+    );
+    let info = place.store.session(&imported.session).unwrap();
+    assert_eq!(info.title.as_deref(), Some("Garden plan"));
+    assert_eq!(place.source(&imported.session), TREE);
+    assert_eq!(place.import(TREE), Imported { new_events: 0, ..imported });
+    place.is_sound();
+}
+
+#[test]
+fn a_prompt_that_was_tried_again_leaves_the_head_of_the_answer_before_it() {
+    let place = Place::new();
+    let session = place.import(TREE).session;
+    let heads = place.store.heads(&session).unwrap();
+    let of_turn = |turn| heads.iter().filter(|head| head.turn == Some(TurnNumber(turn))).collect::<Vec<_>>();
+    // Of the first turn: behind the tool's result, where the third branch leaves, and at its end; then that branch's.
+    let [within, ended, again] = of_turn(1)[..] else { panic!("{:?}", of_turn(1)) };
+    let left = |head: &headwater::view::types::HeadInfo| place.store.root_of(&head.head).unwrap().up;
+    assert_eq!(left(of_turn(3)[0]), Some(ended.head), "the second try");
+    assert_eq!(left(again), Some(within.head), "the branch within the turn");
+    let before = |turn| {
+        let view = place.store.view_at(&session, &of_turn(turn)[0].head).unwrap();
+        view.rows.turns.iter().find(|entry| entry.row.turn.0 == turn).unwrap().row.head_before
+    };
+    assert_eq!((before(2), before(3)), (Some(ended.head), Some(ended.head)), "both tries have one basis");
+    // What a branch was given up with is seen at its head: the unfinished tool, and the label behind it.
+    let view = place.store.view_at(&session, &of_turn(2)[0].head).unwrap();
+    let last = view.rows.evals.last().unwrap();
+    assert_eq!((last.row.status.as_str(), last.row.name.as_deref()), ("unfinished", Some("bash")));
+    assert_eq!(view.rows.turns.last().unwrap().row.status.as_str(), "aborted");
+    let statuses = |head| {
+        let turns = place.store.view_at(&session, head).unwrap().rows.turns;
+        turns.iter().map(|entry| entry.row.status.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(&within.head), ["running"]);
+    assert_eq!(statuses(&ended.head), ["final"]);
+}
+
+#[test]
+fn a_compaction_keeps_what_lies_behind_its_first_record_on_its_own_branch() {
+    let place = Place::new();
+    let session = place.import(TREE).session;
+    let heads = place.store.heads(&session).unwrap();
+    let head = heads.iter().find(|head| head.kind == HeadKind::Compaction).unwrap();
+    let ranges = place.store.root_of(&head.head).unwrap().transcript.unwrap();
+    let view = place.store.view_at(&session, &head.head).unwrap();
+    let inside = |event: EventNumber| ranges.iter().any(|range| range.from <= event && event <= range.to);
+    let kept: Vec<&str> =
+        view.rows.messages.iter().filter(|entry| inside(entry.event)).map(|entry| entry.row.role.as_str()).collect();
+    assert_eq!(kept, ["summary", "assistant", "custom", "summary"]);
+}
+
+#[test]
+fn a_file_that_grows_gives_what_the_whole_file_gives() {
+    let whole = Place::new();
+    let expected = whole.import(TREE);
+    let said = whole.said(&expected.session);
+    let lines: Vec<&str> = TREE.split_inclusive('\n').collect();
+    for cut in 1..lines.len() {
+        let place = Place::new();
+        let first = place.import(&lines[..cut].concat());
+        assert_eq!(
+            roles(&place.said(&first.session)),
+            Raw::of(&lines[..cut].concat()).roles(),
+            "the first {cut} lines"
+        );
+        let imported = place.import(TREE);
+        assert_eq!(counts(&imported)[1..3], counts(&expected)[1..3], "cut behind line {cut}");
+        assert_eq!(
+            usage(&place.store, &imported.session),
+            usage(&whole.store, &expected.session),
+            "cut behind line {cut}"
+        );
+        assert_eq!(place.source(&imported.session), TREE);
+        // The third branch leaves within the first turn, behind line 6. Where that turn was imported to its end before,
+        // its first three messages are there once more.
+        let is_late = imported.diagnostics.iter().any(|one| one.kind == "late-branch");
+        assert_eq!(is_late, (7..=13).contains(&cut), "cut behind line {cut}");
+        assert_eq!(imported.messages, expected.messages + 3 * u64::from(is_late), "cut behind line {cut}");
+        assert_eq!(place.said(&imported.session), said, "cut behind line {cut}");
+        place.is_sound();
+    }
+}
+
+#[test]
+fn real_pi_sessions_of_newer_versions_come_in_whole() {
+    let folder = std::env::var_os("HEADWATER_SHARED").map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")).join("data/pi");
+    for name in [
+        "pi-coding-agent-0.73.1/session-v3-branched.jsonl",
+        "getspecstory/piagent-full_format.jsonl",
+        "agentsview/pi-session.jsonl",
+    ] {
+        let path = folder.join(name);
+        let Ok(text) = fs::read_to_string(&path) else {
+            eprintln!("skipped: {} is not there", path.display());
+            continue;
+        };
+        let place = Place::new();
+        let imported = exchange::import(&place.store, &path).unwrap();
+        let raw = Raw::of(&text);
+        assert_eq!(counts(&imported), raw.counts(), "{name}");
+        assert_eq!(usage(&place.store, &imported.session), raw.usage(), "{name}");
+        assert_eq!(roles(&place.said(&imported.session)), raw.roles(), "{name}");
+        assert!(place.source(&imported.session) == text, "{name} is not what it was");
+        assert_eq!(exchange::import(&place.store, &path).unwrap().new_events, 0);
+        eprintln!("{name}: {} heads, {:?}", imported.heads, imported.diagnostics);
+        place.is_sound();
+    }
+}
