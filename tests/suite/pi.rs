@@ -264,6 +264,125 @@ fn a_file_that_grows_gives_what_the_whole_file_gives() {
     }
 }
 
+/// A fork's file: a header that names the fixture, copies of some of its lines, and lines of its own.
+fn fork_of(lines: &[usize], own: &str) -> String {
+    let all: Vec<&str> = TREE.split_inclusive('\n').collect();
+    let header = r#"{"type":"session","version":3,"id":"7c1d-fork","timestamp":"2026-02-02T09:00:00.000Z","cwd":"/home/ada/garden","parentSession":"/home/ada/.pi/agent/sessions/--home-ada--/2026-02-01T09-00-00-000Z_7c1d-tree.jsonl"}"#;
+    let copies: String = lines.iter().map(|line| all[line - 1]).collect();
+    format!("{header}\n{copies}{own}\n")
+}
+
+fn question(id: &str, parent: &str) -> String {
+    format!(
+        r#"{{"type":"message","id":"{id}","parentId":"{parent}","timestamp":"2026-02-02T09:00:01.000Z","message":{{"role":"user","content":"And the leeks?"}}}}"#
+    )
+}
+
+#[test]
+fn a_fork_shares_the_rows_of_its_parent_wherever_it_leaves() {
+    let path = [2, 3, 4, 5, 6, 7, 11, 12, 13];
+    let all: Vec<usize> = (2..=21).collect();
+    for (what, text, is_shared) in [
+        ("behind a turn of another branch", fork_of(&path, &question("99", "00000004")), true),
+        ("behind a turn, before its parent's own end", fork_of(&path[..6], &question("99", "000000a4")), true),
+        ("within a turn", fork_of(&path[..7], &question("99", "000000d1")), true),
+        ("within the first turn", fork_of(&path[..4], &question("99", "000000a2")), false),
+        ("at the end of all", fork_of(&all, &question("99", "000000f3")), true),
+        ("at the end, to go back", fork_of(&all, &question("99", "000000a4")), true),
+        ("at the end, to go back within a turn", fork_of(&all, &question("99", "000000a3")), true),
+        ("at the end, to begin anew", fork_of(&all, &question("99", "").replace("\"\"", "null")), true),
+    ] {
+        let place = Place::new();
+        let parent = place.import(TREE);
+        let log = place.store.events(&parent.session).unwrap();
+        let fork = exchange::import(&place.store, &place.file("fork.jsonl", &text)).unwrap();
+        assert_eq!(fork.forked_from, Some(parent.session.clone()), "{what}");
+        let raw = Raw::of(&text);
+        assert_eq!(roles(&place.said(&fork.session)), raw.roles(), "{what}");
+        assert_eq!(place.source(&fork.session), text, "{what}");
+        // Whatever was copied was paid for once; only the question is new.
+        assert_eq!(usage(&place.store, &fork.session), [0; 4], "{what}");
+        let own = place.store.events(&fork.session).unwrap();
+        let messages = own.iter().filter(|event| event.body.kind() == "message/added").count();
+        assert_eq!(messages <= 2, is_shared, "{what}: {messages} messages are rows of its own");
+        assert_eq!(place.store.events(&parent.session).unwrap(), log, "{what}: the parent gains nothing");
+        assert_eq!(exchange::import(&place.store, &place.file("fork.jsonl", &text)).unwrap().new_events, 0, "{what}");
+        place.is_sound();
+    }
+}
+
+#[test]
+fn a_folder_gives_parents_before_their_forks() {
+    let place = Place::new();
+    let folder = place.folder.path().join("sessions");
+    fs::create_dir(&folder).unwrap();
+    fs::write(
+        folder.join("a.jsonl"),
+        fork_of(&[2, 3, 4, 5, 6, 7], &question("99", "000000a4")).replace("_7c1d-tree", "renamed"),
+    )
+    .unwrap();
+    // The parent is found by its file's name, whatever that has to do with its id.
+    fs::write(folder.join("2026-02-01T09-00-00-000Zrenamed.jsonl"), TREE).unwrap();
+    let found = exchange::find(&folder).unwrap();
+    let imported: Vec<Imported> =
+        found.iter().flat_map(|one| one.import(&place.store, &mut |_| {})).map(Result::unwrap).collect();
+    let sessions: Vec<&str> = imported.iter().map(|one| one.session.as_str()).collect();
+    assert_eq!(sessions, ["7c1d-tree", "7c1d-fork"]);
+    assert_eq!(imported[1].forked_from, Some(imported[0].session.clone()));
+}
+
+#[test]
+fn a_file_that_left_what_was_imported_pays_for_no_call_twice() {
+    let place = Place::new();
+    let first = place.import(TREE);
+    // The last answer, in a turn of three records, is another.
+    let changed = TREE.replace("It is in plan.txt now.", "It is in plan.txt now, and dated.");
+    let other = place.import(&changed);
+    assert_eq!(other.forked_from, Some(first.session.clone()));
+    assert_eq!(usage(&place.store, &other.session)[0], 900_000, "the answer that differs, and no other");
+    assert_eq!(place.source(&other.session), changed);
+    // It goes on from a record that only the first has a head for.
+    let grown = format!("{changed}{}\n", question("99", "000000a4"));
+    let more = place.import(&grown);
+    assert_eq!(more.session, other.session);
+    assert_eq!(roles(&place.said(&more.session)), Raw::of(&grown).roles());
+    assert_eq!(place.source(&more.session), grown);
+    place.is_sound();
+}
+
+#[test]
+fn parents_that_are_no_good_stop_nothing() {
+    let header = r#"{"type":"session","version":3,"id":"bad"}"#;
+    let said = |id: &str, parent: &str, text: &str| {
+        format!(r#"{{"type":"message","id":{id},"parentId":{parent},"message":{{"role":"user","content":"{text}"}}}}"#)
+    };
+    let text = [
+        header.to_owned(),
+        said("\"a\"", "\"nowhere\"", "its parent is not there"),
+        said("\"b\"", "\"b\"", "it is its own parent"),
+        said("\"c\"", "\"d\"", "its parent comes later"),
+        said("\"d\"", "\"c\"", "which goes round"),
+        said("\"a\"", "\"d\"", "its id was there before"),
+        said("\"e\"", "\"a\"", "the later one of that id is meant"),
+        said("7", "[]", "no ids at all"),
+        said("\"f\"", "\"c\"", "back"),
+        "{\"type\":\"label\",\"id\":\"g\",\"parentId\":\"f\",\"targetId\":\"nobody\",\"label\":\"x\"}".to_owned(),
+        "{\"type\":\"compaction\",\"id\":\"h\",\"parentId\":\"g\",\"summary\":\"s\",\"firstKeptEntryId\":\"e\"}"
+            .to_owned(),
+    ]
+    .join("\n");
+    let place = Place::new();
+    let imported = place.import(&text);
+    let kinds: Vec<(u64, &str)> = imported.diagnostics.iter().map(|one| (one.line, one.kind.as_str())).collect();
+    assert_eq!(kinds, [(2, "missing-parent"), (3, "missing-parent"), (4, "missing-parent")]);
+    let said = place.said(&imported.session);
+    let texts: Vec<&str> = said.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts, ["its parent is not there", "it is its own parent", "its parent comes later", "back", "s"]);
+    assert_eq!(place.source(&imported.session), text);
+    assert_eq!(place.import(&text).new_events, 0);
+    place.is_sound();
+}
+
 #[test]
 fn real_pi_sessions_of_newer_versions_come_in_whole() {
     let folder = std::env::var_os("HEADWATER_SHARED").map(PathBuf::from);

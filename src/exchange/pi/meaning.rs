@@ -45,7 +45,7 @@ impl Pi {
                 step.batch.add_message(new)?
             }
             _ => {
-                if is_bash {
+                if is_bash && !self.is_repeated(step) {
                     self.bash(step, message, &content, &mut holes)?;
                 }
                 step.batch.add_message(new)?
@@ -67,6 +67,7 @@ impl Pi {
         })?;
         *self = Pi {
             entries: self.entries,
+            repeated: self.repeated,
             leaf: self.leaf.take(),
             tree: self.tree.take(),
             turn: Some(turn),
@@ -85,6 +86,11 @@ impl Pi {
         content: &Content<'_>,
         holes: &mut Vec<(Range<usize>, Hole)>,
     ) -> Result<MessageNumber, Stop> {
+        if self.is_repeated(step) {
+            self.answer = (!content.bytes.is_empty()).then(|| step.batch.put(&content.bytes));
+            (self.stop, self.error) = (message.stop_reason(), message.error_message());
+            return Ok(step.batch.add_message(new)?);
+        }
         let (turn, ended) = (self.turn, step.at());
         let started = message.at().or(ended);
         if let Some(at) = started {
@@ -151,6 +157,9 @@ impl Pi {
         let id = message.tool_call_id();
         let found = self.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
         let pending = found.map(|at| self.pending.remove(at));
+        if self.is_repeated(step) {
+            return Ok(());
+        }
         if pending.is_none() && id.is_some_and(|id| self.given_up.contains(&id)) {
             let message = "the result of a tool that was recorded as unfinished before: it is a message alone";
             step.odd("late-result", message);

@@ -30,6 +30,9 @@ pub struct Pi {
     /// The id of the last record.
     #[serde(skip_serializing_if = "Option::is_none")]
     leaf: Option<String>,
+    /// The end of the records that another session's calls and evals were made of.
+    #[serde(skip_serializing_if = "is_zero")]
+    repeated: u64,
     #[serde(skip)]
     tree: Option<Rc<RefCell<Tree>>>,
     /// The turn that records belong to.
@@ -152,6 +155,10 @@ impl Format for Pi {
         self.batch_ends();
     }
 
+    fn repeats(&mut self, bytes: u64) {
+        self.repeated = bytes;
+    }
+
     fn at_head(&self) -> Option<Pi> {
         if self.turn.is_some() && !self.ended {
             return Some(self.clone());
@@ -161,7 +168,17 @@ impl Format for Pi {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
 impl Pi {
+    /// Whether what the record tells of happened in the session that this one was forked from.
+    fn is_repeated(&self, step: &Step<'_, '_>) -> bool {
+        step.end() <= self.repeated
+    }
+
     fn batch_ends(&mut self) {
         for pending in &mut self.pending {
             pending.number = None;

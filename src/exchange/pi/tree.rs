@@ -224,7 +224,8 @@ impl Pi {
         step.seal(self)?;
         let point = tree.borrow_mut().point(step, parent.as_deref())?;
         step.batch.go_on_from(point.head)?;
-        *self = Pi { entries: self.entries, tree: self.tree.take(), leaf: parent, ..point.state };
+        let (entries, repeated) = (self.entries, self.repeated);
+        *self = Pi { entries, repeated, tree: self.tree.take(), leaf: parent, ..point.state };
         if !point.between.is_empty() {
             let message =
                 "it goes on from within a turn that was imported before: the messages of that turn are added again";
