@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use headwater::exchange::{self, Imported};
 use headwater::model::{EventNumber, HeadKind, SessionId, TurnNumber};
 use headwater::store::{Options, Store};
+use proptest::prelude::*;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -219,6 +220,33 @@ fn a_prompt_that_was_tried_again_leaves_the_head_of_the_answer_before_it() {
 }
 
 #[test]
+fn a_label_is_a_pin_on_the_head_behind_its_record() {
+    let place = Place::new();
+    let session = place.import(TREE).session;
+    let pins = || -> Vec<(String, headwater::model::Digest)> {
+        place.store.pins().unwrap().into_iter().map(|pin| (pin.name.to_string(), pin.target.digest())).collect()
+    };
+    let ended = place.store.heads(&session).unwrap().into_iter().find(|head| {
+        let view = place.store.view_at(&session, &head.head).unwrap();
+        view.rows.messages.len() == 4 && view.rows.turns[0].row.status.as_str() == "final"
+    });
+    assert_eq!(pins(), [("7c1d-tree.beans-are-settled".to_owned(), ended.unwrap().head.0)]);
+    // It moves when the record is labelled otherwise, and goes when the label does.
+    let label = |id: &str, parent: &str, label: &str| {
+        format!(r#"{{"type":"label","id":"{id}","parentId":"{parent}","targetId":"000000a4"{label}}}"#)
+    };
+    let again = format!("{TREE}{}\n", label("90", "000000f3", r#","label":"beans""#));
+    place.import(&again);
+    assert_eq!(pins()[0].0, "7c1d-tree.beans");
+    assert_eq!(pins().len(), 1);
+    let gone = format!("{again}{}\n", label("91", "90", ""));
+    place.import(&gone);
+    assert_eq!(pins(), []);
+    assert_eq!(place.import(&gone).new_events, 0);
+    place.is_sound();
+}
+
+#[test]
 fn a_compaction_keeps_what_lies_behind_its_first_record_on_its_own_branch() {
     let place = Place::new();
     let session = place.import(TREE).session;
@@ -381,6 +409,76 @@ fn parents_that_are_no_good_stop_nothing() {
     assert_eq!(place.source(&imported.session), text);
     assert_eq!(place.import(&text).new_events, 0);
     place.is_sound();
+}
+
+/// A step of a generated session: what kind of record, and how far back in the file its parent is (0: the one before).
+fn records() -> impl Strategy<Value = Vec<(u8, usize)>> {
+    let back = prop_oneof![4 => Just(0_usize), 1 => 1..40_usize];
+    proptest::collection::vec((0..9_u8, back), 1..60)
+}
+
+/// The file of such a session. What is too far back is the root.
+fn written(steps: &[(u8, usize)]) -> String {
+    let mut out = "{\"type\":\"session\",\"version\":3,\"id\":\"made\"}\n".to_owned();
+    let mut asked = Vec::new();
+    for (at, (kind, back)) in steps.iter().enumerate() {
+        let parent = match at.checked_sub(back + 1) {
+            Some(parent) => format!("\"e{parent}\""),
+            None => "null".to_owned(),
+        };
+        let body = match kind {
+            0 | 1 => format!(r#""type":"message","message":{{"role":"user","content":"question number {at}"}}"#),
+            2 => format!(
+                r#""type":"message","message":{{"role":"assistant","content":[{{"type":"text","text":"answer number {at}"}}],"usage":{{"input":{at},"output":1,"cost":{{"total":0.00{at}}}}},"stopReason":"stop"}}"#
+            ),
+            3 | 4 => {
+                asked.push(at);
+                format!(
+                    r#""type":"message","message":{{"role":"assistant","content":[{{"type":"toolCall","id":"t{at}","name":"bash","arguments":{{"command":"echo number {at}"}}}}],"usage":{{"input":{at},"output":2,"cacheRead":3}},"stopReason":"toolUse"}}"#
+                )
+            }
+            5 => {
+                let of = asked.pop().unwrap_or(999);
+                format!(
+                    r#""type":"message","message":{{"role":"toolResult","toolCallId":"t{of}","content":[{{"type":"text","text":"result number {at}"}}]}}"#
+                )
+            }
+            6 => {
+                format!(r#""type":"compaction","summary":"what was so far, at {at}","firstKeptEntryId":"e{}""#, at / 2)
+            }
+            7 => format!(r#""type":"label","targetId":"e{}","label":"mark {}""#, at / 3, at % 3),
+            _ => format!(r#""type":"thinking_level_change","thinkingLevel":"{at}""#),
+        };
+        out.push_str(&format!("{{{body},\"id\":\"e{at}\",\"parentId\":{parent}}}\n"));
+    }
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_tree_comes_in_whole_at_once_or_in_parts(steps in records(), cut in 0..60_usize) {
+        let text = written(&steps);
+        let raw = Raw::of(&text);
+        let place = Place::new();
+        let imported = place.import(&text);
+        prop_assert_eq!(&counts(&imported)[..3], &raw.counts()[..3]);
+        prop_assert_eq!(usage(&place.store, &imported.session), raw.usage());
+        let said = place.said(&imported.session);
+        prop_assert_eq!(roles(&said), raw.roles());
+        prop_assert_eq!(place.source(&imported.session), text.clone());
+        prop_assert_eq!(place.import(&text).new_events, 0);
+
+        let parts = Place::new();
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        parts.import(&lines[..(cut % lines.len()) + 1].concat());
+        let session = parts.import(&text).session;
+        prop_assert_eq!(parts.said(&session), said);
+        prop_assert_eq!(usage(&parts.store, &session), raw.usage());
+        prop_assert_eq!(parts.source(&session), text);
+        parts.is_sound();
+    }
 }
 
 #[test]

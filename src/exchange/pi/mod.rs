@@ -1,5 +1,6 @@
 //! Pi's session logs, versions 1 to 3: JSONL, linear at first, then a tree. docs/IMPORT.md says what becomes of each record.
 
+mod label;
 mod meaning;
 mod record;
 mod tree;
@@ -134,6 +135,9 @@ impl Format for Pi {
                     && let Some(name) = record.name()
                 {
                     step.batch.set_title(&name)?;
+                }
+                if kind == "label" {
+                    self.label(step, &record)?;
                 }
                 step.note(&format!("pi/{kind}"), self.turn)?;
             }

@@ -28,6 +28,8 @@ pub struct Tree {
     missing: HashSet<String>,
     /// How many messages the compaction that is this record keeps.
     keeps: HashMap<u64, usize>,
+    /// What the record that is labelled by this one was labelled before.
+    labels: HashMap<u64, String>,
     /// The point whose record was the last one: its head is sealed before the next.
     awaited: Option<String>,
     heads: HashMap<String, Point>,
@@ -114,6 +116,7 @@ impl Tree {
         // Where each branch leaves: from which, behind which record. The first has none.
         let mut runs: Vec<Option<(usize, u64)>> = vec![None];
         let (mut now, mut leaf, mut points) = (Place::default(), None::<String>, HashSet::new());
+        let mut labelled = HashMap::<String, String>::new();
         each(source, |number, record, is_message| {
             let branch = match record.parent() {
                 Parent::Root if leaf.is_some() => Some(Place::default()),
@@ -138,9 +141,11 @@ impl Tree {
                 let keep = now.before.saturating_sub(first.before);
                 tree.keeps.insert(number, usize::try_from(keep).unwrap_or(usize::MAX));
             }
-            if let Some((target, Some(_))) = record.label()
+            if let Some((target, label)) = record.label()
                 && wanted.get(&target).is_some_and(Option::is_some)
             {
+                tree.labels.extend(labelled.remove(&target).map(|before| (number, before)));
+                labelled.extend(label.map(|label| (target.clone(), label)));
                 points.insert(target);
             }
             leaf = record.id().or(leaf.take());
@@ -287,6 +292,20 @@ impl Pi {
 }
 
 impl Tree {
+    /// What the record that is labelled by record `number` was labelled before.
+    pub fn label_before(&self, number: u64) -> Option<&str> {
+        self.labels.get(&number).map(String::as_str)
+    }
+
+    /// The head behind the record with that id, if there is one of that place.
+    pub fn head_at(&mut self, step: &Step<'_, '_>, id: &str) -> Result<Option<HeadId>, Stop> {
+        if !self.points.contains_key(id) {
+            return Ok(None);
+        }
+        let point = self.point(step, Some(id))?;
+        Ok(point.between.is_empty().then_some(point.head))
+    }
+
     /// The point behind the record with that id, or before all of them.
     fn point(&mut self, step: &Step<'_, '_>, id: Option<&str>) -> Result<Point, Stop> {
         let store = step.store();
