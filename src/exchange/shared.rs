@@ -43,6 +43,9 @@ pub struct Branch<F> {
     pub(super) last: Last<F>,
 }
 
+/// A place to begin, and how many bytes of the source lie before it.
+type At<F> = Option<(u64, Branch<F>)>;
+
 impl Shared {
     /// How many bytes the source begins with that are not imported as rows.
     pub(super) fn until(&self) -> u64 {
@@ -203,7 +206,7 @@ pub(super) fn from_parent<F: Format>(
         if !store.exists(id.as_str())? {
             continue;
         }
-        let (mut best, mut common): (Option<(u64, Branch<F>)>, u64) = (None, 0);
+        let (mut best, mut common): (At<F>, u64) = (None, 0);
         let mut next = Some(id.clone());
         for _ in 0..MAX_DEPTH {
             let Some(session) = next.take() else { break };
@@ -239,7 +242,7 @@ fn against<F: Format>(
     events: u64,
     source: &Source,
     made: Option<HeadId>,
-) -> Result<(u64, Option<(u64, Branch<F>)>), ImportError> {
+) -> Result<(u64, At<F>), ImportError> {
     let Some((event, _)) = kept::last(store, session, events)? else { return Ok((0, None)) };
     let batches: Vec<Kept> = backwards(store, session, Some(event)).collect::<Result<_, ReadError>>()?;
     let depth = batches.first().map_or(0, |kept| kept.progress.depth) + 1;
