@@ -151,6 +151,10 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
         None
     }
 
+    /// The records that end within the first `bytes` of the source of a fork are those of its parent too, also where no
+    /// head lies between them: what is made of them again happened there.
+    fn repeats(&mut self, _bytes: u64) {}
+
     /// A record that is shared with the source of a fork was passed over: its rows are there.
     fn passed(&mut self, _record: &[u8]) {}
 

@@ -192,7 +192,8 @@ fn place<F: Format>(
         return Ok(here(Some(last), Some("")));
     };
     let identity = identity.leaving(F::NAME, &id, same, &item);
-    let (_, branch) = branch_at::<F>(store, &id, last.event, same)?;
+    let (_, mut branch) = branch_at::<F>(store, &id, last.event, same)?;
+    branch.last.progress.state.repeats(branch.common);
     let (id, info) = identity.find(store)?;
     Ok(Place {
         id,
@@ -222,7 +223,10 @@ fn new_place<F: Format>(
         None => F::branch(store, source, header, None)?,
     };
     let (head, shared, last) = match branch {
-        Some(branch) => (Some(branch.head), Some(branch.shared), Some(branch.last)),
+        Some(mut branch) => {
+            branch.last.progress.state.repeats(branch.common);
+            (Some(branch.head), Some(branch.shared), Some(branch.last))
+        }
         None => (None, None, None),
     };
     let is_attached = F::CHILDREN_ATTACH && header.kind == Status::CHILD;

@@ -292,20 +292,34 @@ impl Drop for Entered<'_> {
 }
 
 impl Batch<'_> {
+    /// Goes on from `head`, which this batch may have sealed: of this session, or of one whose rows it shares. What was not
+    /// sealed before lies outside every head from now on. A head of another session does not become current: the
+    /// next one that is sealed does.
+    pub(crate) fn go_on_from(&mut self, head: HeadId) -> Result<(), CommitError> {
+        self.drain();
+        let root = self.root_of(&head)?;
+        if self.state.basis != Some(head) || self.state.dirty {
+            self.restore(head, &root);
+        }
+        Ok(())
+    }
+
     /// Goes on from `head`, which is not current.
     fn restore(&mut self, head: HeadId, root: &Root) {
         let (session, at) = (self.state.session.clone(), self.at);
         let event = self.push(Body::SessionRestored(Restored {
-            source_session: session.clone(),
+            source_session: root.session.clone(),
             source_head: head,
             snapshot: root.refs.snapshot,
         }));
-        self.push(Body::RefUpdated(head));
+        if root.session == session {
+            self.push(Body::RefUpdated(head));
+        }
         self.state.stand_on(head, root);
         self.record(Record::DerivationAdded(Derivation {
             id: Derivation::digest(DerivationKind::Restore, head, &session, event),
             kind: DerivationKind::Restore,
-            source_session: session.clone(),
+            source_session: root.session.clone(),
             source_head: head,
             target_session: session,
             target_event: event,

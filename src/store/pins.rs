@@ -1,10 +1,12 @@
 //! Pins: names for heads and payloads, moved by compare-and-set.
 
 use super::Store;
+use super::batch::Batch;
 use super::commit::Work;
 use super::error::{CommitError, ReadError};
 use super::late::Late;
-use crate::model::{Pin, PinTarget, SessionId};
+use crate::model::line::Item;
+use crate::model::{HeadId, Pin, PinTarget, Record, SessionId};
 use crate::view::names;
 
 /// What a pin must be for a change of it to be made.
@@ -72,5 +74,28 @@ impl Store {
     /// [`ReadError::Database`].
     pub fn pins(&self) -> Result<Vec<Pin>, ReadError> {
         self.inner.read(names::pins)
+    }
+}
+
+impl Batch<'_> {
+    /// Points the pin `name` at a head, which this batch may have sealed, or takes it away; nothing where there is none to
+    /// take away. The commit fails as [`CommitError::Conflict`] if somebody else changes the pin meanwhile.
+    pub(crate) fn set_pin(&mut self, name: &SessionId, head: Option<HeadId>) -> Result<(), CommitError> {
+        self.drain();
+        let here = self.lines.lines.iter().rev().find_map(|line| match &line.item {
+            Item::Record(Record::PinSet { name: held, version, target, .. }) if held == name => {
+                Some((*version, target.is_some()))
+            }
+            _ => None,
+        });
+        let (last, is_held) = match here {
+            Some(here) => here,
+            None => self.store.read(|conn| names::pin_version(conn, name))?,
+        };
+        if head.is_some() || is_held {
+            let target = head.map(|head| head.0);
+            self.record(Record::PinSet { name: name.clone(), target, head: head.is_some(), version: last + 1 });
+        }
+        Ok(())
     }
 }

@@ -13,6 +13,11 @@ pub(crate) fn pin(conn: &Connection, name: &SessionId) -> Result<Pin, ReadError>
     named::pin(conn, name.as_str()).answer()?.ok_or_else(|| not_found("pin", name.as_str()))
 }
 
+/// The last version of the pin `name`, 0 before the first, and whether it points at something.
+pub(crate) fn pin_version(conn: &Connection, name: &SessionId) -> Result<(u64, bool), ReadError> {
+    Ok(named::pin_version(conn, name.as_str()).answer()?.unwrap_or_default())
+}
+
 /// All pins, in alphabetical order.
 pub(crate) fn pins(conn: &Connection) -> Result<Vec<Pin>, ReadError> {
     named::pins(conn).answer()

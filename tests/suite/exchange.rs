@@ -345,7 +345,7 @@ fn what_cannot_be_read_is_refused_and_changes_nothing() {
     assert_eq!(kind(&[0; 4096]), Some("no-records"));
     assert_eq!(kind(b"{}\n"), Some("unknown-format"));
     assert_eq!(kind(b"{\"type\":\"session\"}\n"), Some("unknown-format"));
-    assert_eq!(kind(b"{\"type\":\"session\",\"id\":\"a\",\"version\":3}\n"), Some("unsupported-version"));
+    assert_eq!(kind(b"{\"type\":\"session\",\"id\":\"a\",\"version\":4}\n"), Some("unsupported-version"));
 
     let at = |path: &Path| exchange::import(&place.store, path).unwrap_err().kind();
     let link = place.folder.path().join("link.jsonl");

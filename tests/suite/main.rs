@@ -17,6 +17,7 @@ mod model;
 mod observed;
 mod opening;
 mod payloads;
+mod pi;
 mod pins;
 mod pixir;
 mod references;

@@ -118,6 +118,11 @@ impl<'i, 'b> Step<'i, 'b> {
         self.core.of().records + 1
     }
 
+    /// How many bytes of the source end with the record.
+    pub fn end(&self) -> u64 {
+        self.core.place(true).0
+    }
+
     /// The time of the record, or of the last one that had one.
     pub fn at(&self) -> Option<Timestamp> {
         self.core.of().at

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::record::{Message, Part, Record};
+use super::record::{Message, Part, Record, Shape};
 use super::{Pending, Pi, messages_before};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::{range_in, text};
@@ -25,11 +25,11 @@ struct Content<'r> {
 
 impl Pi {
     pub(super) fn message(&mut self, step: &mut Step<'_, '_>, role: Role, message: &Message<'_>) -> Result<(), Stop> {
-        let is_bash = matches!(&role, Role::Other(role) if role == "bashExecution");
-        let content = content(step.bytes(), if is_bash { message.output } else { message.content });
+        let is_bash = is_bash(&role);
+        let content = content(step.bytes(), if is_bash { message.output } else { message.content() });
         if role == Role::User {
             self.begin_turn(step, &content)?;
-        } else if self.turn.is_some() {
+        } else if self.turn.is_some() && role != Role::Summary {
             // The source went on after an import that took it for ended.
             self.ended = false;
         }
@@ -45,7 +45,7 @@ impl Pi {
                 step.batch.add_message(new)?
             }
             _ => {
-                if is_bash {
+                if is_bash && !self.is_repeated(step) {
                     self.bash(step, message, &content, &mut holes)?;
                 }
                 step.batch.add_message(new)?
@@ -67,6 +67,9 @@ impl Pi {
         })?;
         *self = Pi {
             entries: self.entries,
+            repeated: self.repeated,
+            leaf: self.leaf.take(),
+            tree: self.tree.take(),
             turn: Some(turn),
             given_up: std::mem::take(&mut self.given_up),
             ..Pi::default()
@@ -83,6 +86,11 @@ impl Pi {
         content: &Content<'_>,
         holes: &mut Vec<(Range<usize>, Hole)>,
     ) -> Result<MessageNumber, Stop> {
+        if self.is_repeated(step) {
+            self.answer = (!content.bytes.is_empty()).then(|| step.batch.put(&content.bytes));
+            (self.stop, self.error) = (message.stop_reason(), message.error_message());
+            return Ok(step.batch.add_message(new)?);
+        }
         let (turn, ended) = (self.turn, step.at());
         let started = message.at().or(ended);
         if let Some(at) = started {
@@ -149,6 +157,9 @@ impl Pi {
         let id = message.tool_call_id();
         let found = self.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
         let pending = found.map(|at| self.pending.remove(at));
+        if self.is_repeated(step) {
+            return Ok(());
+        }
         if pending.is_none() && id.is_some_and(|id| self.given_up.contains(&id)) {
             let message = "the result of a tool that was recorded as unfinished before: it is a message alone";
             step.odd("late-result", message);
@@ -269,6 +280,7 @@ impl Pi {
         }
         let messages = step.batch.counters().message;
         let keep = match record.first_kept() {
+            _ if record.first_kept_id().is_some() => self.keeps(step),
             Some(index) if index < self.entries => {
                 let before = messages_before(step.source(), index)?;
                 usize::try_from(messages.saturating_sub(before)).unwrap_or(usize::MAX)
@@ -286,6 +298,22 @@ impl Content<'_> {
     /// Whether the tools' arguments can be cut out of the record: not where they lie within a hole already.
     fn cuts_tools(&self) -> bool {
         !matches!(self.hole, Some((_, false)))
+    }
+}
+
+fn is_bash(role: &Role) -> bool {
+    matches!(role, Role::Other(role) if role == "bashExecution")
+}
+
+/// The message that a record becomes, if it becomes one.
+pub(super) fn said(shape: Shape<'_>) -> Option<(Role, Vec<u8>)> {
+    match shape {
+        Shape::Message(role, message) => {
+            let written = if is_bash(&role) { message.output } else { message.content() };
+            Some((role, content(&[], written).bytes))
+        }
+        Shape::Compaction(frame) => Some((Role::Summary, frame.into_bytes())),
+        Shape::Header | Shape::Other(_) => None,
     }
 }
 

@@ -1,7 +1,13 @@
-//! Pi's session logs, version 1: linear JSONL. docs/IMPORT.md says what becomes of each record.
+//! Pi's session logs, versions 1 to 3: JSONL, linear at first, then a tree. docs/IMPORT.md says what becomes of each record.
 
+mod label;
 mod meaning;
 mod record;
+mod tree;
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +15,12 @@ use super::batch::{After, Step, Stop};
 use super::format::{Format, Header, Recognized};
 use super::json;
 use super::reader::{Item, Reader};
+use super::run::{first_record, short};
 use super::source::Source;
 use super::{ImportError, reader};
 use crate::model::{CallNumber, Digest, MessageNumber, Role, Timestamp, TurnNumber};
 use record::{Record, Shape};
+use tree::Tree;
 
 /// What must be known between two records.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -20,6 +28,14 @@ use record::{Record, Shape};
 pub struct Pi {
     /// Lines that Pi itself reads as one record: what its entry indexes count.
     entries: u64,
+    /// The id of the last record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leaf: Option<String>,
+    /// The end of the records that another session's calls and evals were made of.
+    #[serde(skip_serializing_if = "is_zero")]
+    repeated: u64,
+    #[serde(skip)]
+    tree: Option<Rc<RefCell<Tree>>>,
     /// The turn that records belong to.
     #[serde(skip_serializing_if = "Option::is_none")]
     turn: Option<TurnNumber>,
@@ -57,7 +73,8 @@ struct Pending {
 
 impl Format for Pi {
     const NAME: &'static str = "pi";
-    const ABOUT: &'static str = "Pi, version 1";
+    const ABOUT: &'static str = "Pi, versions 1 to 3";
+    const IS_TREE: bool = true;
     type Record<'r> = (Record<'r>, Shape<'r>);
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -66,15 +83,22 @@ impl Format for Pi {
             return Recognized::No;
         }
         match record.version.map(serde_json::value::RawValue::get) {
-            None | Some("1") => Recognized::Yes,
+            None | Some("1" | "2" | "3") => Recognized::Yes,
             Some(version) => Recognized::OtherVersion(format!("Pi version {version}")),
         }
     }
 
-    fn header(first: &[u8], _: &Source) -> Header {
+    fn header(first: &[u8], source: &Source) -> Header {
         let record = Record::read(first).ok();
-        let id = record.as_ref().and_then(|record| json::text(record.id)).unwrap_or_default();
-        Header { at: record.and_then(|record| record.at()), ..Header::of(id) }
+        let id = record.as_ref().and_then(Record::id).unwrap_or_default();
+        let parent = record.as_ref().and_then(Record::parent_file);
+        let parents = parent.map(|parent| parents(source, &parent)).unwrap_or_default();
+        Header { at: record.and_then(|record| record.at()), parents, ..Header::of(id) }
+    }
+
+    fn key(record: &[u8]) -> Option<Digest> {
+        let is_header = Record::read(record).is_ok_and(|record| record.kind().as_deref() == Some("session"));
+        (!is_header).then(|| Digest::of(record))
     }
 
     fn read(record: &[u8]) -> Result<Self::Record<'_>, String> {
@@ -87,26 +111,40 @@ impl Format for Pi {
         record.at()
     }
 
-    fn begins_turn(&self, (_, shape): &Self::Record<'_>) -> bool {
-        matches!(shape, Shape::Message(Role::User, _))
+    fn begins_turn(&self, (record, shape): &Self::Record<'_>) -> bool {
+        matches!(shape, Shape::Message(Role::User, _)) || (!shape.is_header() && self.leaves(record))
     }
 
     fn record(&mut self, step: &mut Step<'_, '_>, (record, shape): Self::Record<'_>) -> Result<After, Stop> {
         if step.is_whole_line() {
             self.entries += 1;
         }
-        match shape {
-            Shape::Header if step.number() == 1 => {}
-            Shape::Header => {
+        if shape.is_header() {
+            if step.number() > 1 {
                 step.note("pi/session", self.turn)?;
             }
+            return Ok(After::Next);
+        }
+        self.go(step, &record, matches!(shape, Shape::Message(Role::User, _)))?;
+        let mut after = After::Next;
+        match shape {
+            Shape::Message(role, message) => self.message(step, role, &message)?,
+            Shape::Compaction(frame) => after = self.compaction(step, frame, &record)?,
             Shape::Other(kind) => {
+                if kind == "session_info"
+                    && let Some(name) = record.name()
+                {
+                    step.batch.set_title(&name)?;
+                }
+                if kind == "label" {
+                    self.label(step, &record)?;
+                }
                 step.note(&format!("pi/{kind}"), self.turn)?;
             }
-            Shape::Message(role, message) => self.message(step, role, &message)?,
-            Shape::Compaction(frame) => return self.compaction(step, frame, &record),
+            Shape::Header => {}
         }
-        Ok(After::Next)
+        self.went(record.id());
+        Ok(after)
     }
 
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
@@ -118,15 +156,57 @@ impl Format for Pi {
     }
 
     fn batch_ended(&mut self) {
+        self.batch_ends();
+    }
+
+    fn repeats(&mut self, bytes: u64) {
+        self.repeated = bytes;
+    }
+
+    fn at_head(&self) -> Option<Pi> {
+        if self.turn.is_some() && !self.ended {
+            return Some(self.clone());
+        }
+        // The turn is over: what its last answer was is in its row.
+        Some(Pi { answer: None, error: None, pending: Vec::new(), ..self.clone() })
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
+impl Pi {
+    /// Whether what the record tells of happened in the session that this one was forked from.
+    fn is_repeated(&self, step: &Step<'_, '_>) -> bool {
+        step.end() <= self.repeated
+    }
+
+    fn batch_ends(&mut self) {
         for pending in &mut self.pending {
             pending.number = None;
         }
     }
+}
 
-    fn at_head(&self) -> Option<Pi> {
-        // The turn is over: what its last answer was is in its row.
-        Some(Pi { answer: None, error: None, pending: Vec::new(), ..self.clone() })
+/// The ids that the session may have which a header says it was forked from: those of the file of that name beside
+/// `source`, if there is one; else what the name ends with. No other folder is looked into.
+fn parents(source: &Source, parent: &str) -> Vec<String> {
+    // A path of any system.
+    let name = parent.rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut ids = Vec::new();
+    let beside =
+        source.path.parent().map(|folder| folder.join(name)).filter(|path| !name.is_empty() && path != &source.path);
+    if let Some(first) = beside.and_then(|path| first_record(&Source::file(&path), reader::json_object).ok())
+        && let Some(id) = Record::read(&first).ok().and_then(|record| record.id())
+    {
+        ids.push(format!("{id}-{}", &short(&Digest::of(&first))[..8]));
+        ids.push(id);
     }
+    let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    ids.push(stem.rsplit('_').next().unwrap_or(stem).to_owned());
+    ids
 }
 
 /// How many messages the records before Pi's entry `index` became.

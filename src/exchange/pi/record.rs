@@ -1,4 +1,4 @@
-//! The records of Pi, version 1: one JSON object a line, as docs/IMPORT.md describes them. Fields are taken as they are
+//! The records of Pi: one JSON object a line, as docs/IMPORT.md describes them. Fields are taken as they are
 //! written; one of an unexpected type counts as missing.
 
 use std::borrow::Cow;
@@ -26,16 +26,50 @@ pub struct Record<'a> {
     pub summary: Option<&'a RawValue>,
     #[serde(rename = "firstKeptEntryIndex", default, borrow)]
     first_kept: Option<&'a RawValue>,
+    #[serde(rename = "firstKeptEntryId", default, borrow)]
+    first_kept_id: Option<&'a RawValue>,
+    #[serde(rename = "parentId", default, deserialize_with = "written", borrow)]
+    parent_id: Option<&'a RawValue>,
+    #[serde(rename = "targetId", default, borrow)]
+    target_id: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    label: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(rename = "parentSession", default, borrow)]
+    parent_session: Option<&'a RawValue>,
+    #[serde(rename = "branchedFrom", default, borrow)]
+    branched_from: Option<&'a RawValue>,
+}
+
+/// A field as it is written: `null` too is something that is said.
+fn written<'de: 'a, 'a, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
+}
+
+/// What a record says of the one before it in its history.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// Nothing: it is the one before it in the file.
+    Unsaid,
+    /// There is none.
+    Root,
+    /// The record with that id.
+    Entry(String),
 }
 
 /// The `message` of a record.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message<'a> {
     #[serde(default, borrow)]
     role: Option<&'a RawValue>,
     #[serde(default, borrow)]
-    pub content: Option<&'a RawValue>,
+    content: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    summary: Option<&'a RawValue>,
     #[serde(default, borrow)]
     timestamp: Option<&'a RawValue>,
     #[serde(default, borrow)]
@@ -110,6 +144,11 @@ pub enum Shape<'a> {
 }
 
 impl Shape<'_> {
+    /// Whether it is a header.
+    pub fn is_header(&self) -> bool {
+        matches!(self, Shape::Header)
+    }
+
     /// Whether it becomes a message.
     pub fn is_message(&self) -> bool {
         matches!(self, Shape::Message(..) | Shape::Compaction(_))
@@ -143,6 +182,15 @@ impl<'a> Record<'a> {
                 };
                 Ok(Shape::Message(role, Box::new(message)))
             }
+            "custom_message" => {
+                let message = Message { content: self.content, timestamp: self.timestamp, ..Message::default() };
+                let role = Role::try_from(Cow::Borrowed("custom")).map_err(|error| error.to_string())?;
+                Ok(Shape::Message(role, Box::new(message)))
+            }
+            "branch_summary" if text(self.summary).is_some() => {
+                let message = Message { content: self.summary, timestamp: self.timestamp, ..Message::default() };
+                Ok(Shape::Message(Role::Summary, Box::new(message)))
+            }
             "compaction" => text(self.summary).map(Shape::Compaction).ok_or_else(|| "it has no `summary`".to_owned()),
             _ => Ok(Shape::Other(kind)),
         }
@@ -157,9 +205,47 @@ impl<'a> Record<'a> {
     pub fn first_kept(&self) -> Option<u64> {
         whole(self.first_kept)
     }
+
+    /// The same by its id, from version 2 on.
+    pub fn first_kept_id(&self) -> Option<String> {
+        text(self.first_kept_id)
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Option<String> {
+        text(self.id)
+    }
+
+    /// What it follows.
+    pub fn parent(&self) -> Parent {
+        match self.parent_id {
+            None => Parent::Unsaid,
+            Some(id) => text(Some(id)).map_or(Parent::Root, Parent::Entry),
+        }
+    }
+
+    /// Of a label: the record it is put on, and what it says; nothing where it is taken away.
+    pub fn label(&self) -> Option<(String, Option<String>)> {
+        Some((text(self.target_id)?, text(self.label).filter(|label| !label.is_empty())))
+    }
+
+    /// Of a `session_info`: the session's name.
+    pub fn name(&self) -> Option<String> {
+        text(self.name).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+    }
+
+    /// Of a header: the file that the session was forked from.
+    pub fn parent_file(&self) -> Option<String> {
+        text(self.parent_session).or_else(|| text(self.branched_from))
+    }
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    /// What it says.
+    pub fn content(&self) -> Option<&'a RawValue> {
+        self.content.or(self.summary)
+    }
+
     /// When it began: of an answer, when it was asked for.
     pub fn at(&self) -> Option<Timestamp> {
         Timestamp::from_micros(whole::<i64>(self.timestamp)?.checked_mul(1_000)?)

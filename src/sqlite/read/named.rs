@@ -26,6 +26,12 @@ pub(crate) fn pin(connection: &Connection, name: &str) -> rusqlite::Result<Optio
     connection.prepare_cached(PIN)?.query_row([name], a_pin).optional()
 }
 
+/// The last version of the pin `name`, and whether it points at something now.
+pub(crate) fn pin_version(connection: &Connection, name: &str) -> rusqlite::Result<Option<(u64, bool)>> {
+    let version = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)? != 0));
+    connection.prepare_cached(stmt::name::PIN)?.query_row([name], version).optional()
+}
+
 /// All pins, in alphabetical order.
 pub(crate) fn pins(connection: &Connection) -> rusqlite::Result<Vec<Pin>> {
     connection.prepare_cached(PINS)?.query_map([], a_pin)?.collect()
