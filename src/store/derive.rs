@@ -292,6 +292,24 @@ impl Drop for Entered<'_> {
 }
 
 impl Batch<'_> {
+    /// Goes on from a head of the session that is not current: `session/restored`, the move to it and the derivation. What
+    /// is not sealed stays on the branch that is left. Nothing happens where the batch stands on that head.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Missing`] if `head` is no head of this session.
+    pub fn go_back(&mut self, head: HeadId) -> Result<(), CommitError> {
+        self.drain();
+        let root = self.root_of(&head)?;
+        if root.session != self.state.session {
+            return Err(CommitError::Missing { what: format!("head {} of {}", head.short(), self.state.session) });
+        }
+        if self.state.current != Some(head) || self.state.dirty {
+            self.restore(head, &root);
+        }
+        Ok(())
+    }
+
     /// Goes on from `head`, which is not current.
     fn restore(&mut self, head: HeadId, root: &Root) {
         let (session, at) = (self.state.session.clone(), self.at);
