@@ -413,6 +413,29 @@ fn what_is_odd_is_told_and_kept() {
 }
 
 #[test]
+fn a_turn_that_the_user_stopped_is_aborted() {
+    let place = Place::new();
+    let mut log = Log::new("stopped");
+    log.user("count to a million");
+    log.say("m1", "One, two");
+    log.user("[Request interrupted by user]");
+    log.user("no more");
+    log.say("m2", "As you like.");
+    log.ask("m2", "t1", "Bash", json!({}));
+    log.result("t1", json!("ok"), false, Value::Null);
+    let imported = place.import(&log.text);
+    assert_eq!(place.turns(&imported.session), ["aborted", "aborted", "unfinished"]);
+    log.ask("m3", "t2", "Bash", json!({}));
+    let grown = place.import(&log.text);
+    log.result("t2", json!("too late"), false, Value::Null);
+    let late = place.import(&log.text);
+    assert_eq!(kinds(&late), [(9, "late-result")]);
+    assert_eq!((grown.evals, late.evals, late.messages), (2, 2, grown.messages + 1));
+    assert_eq!(place.evals(&late.session)[1].1, "unfinished");
+    assert_eq!(place.export(&late.session), log.text);
+}
+
+#[test]
 fn old_costs_are_counted_once_and_exactly() {
     let place = Place::new();
     let mut log = Log::new("cost");

@@ -320,11 +320,12 @@ impl Claude {
             Some(_) => false,
         };
         self.give_up(step)?;
-        let status = match (self.error, self.was_interrupted) {
-            (Some(_), _) => Status::ERROR,
-            (None, true) if self.answer.is_none() => Status::ABORTED,
-            _ if is_final => Status::FINAL,
-            _ => Status::UNFINISHED,
+        let is_note = self.was_interrupted && self.answer.is_none();
+        let status = match self.error {
+            Some(_) => Status::ERROR,
+            None if is_note || interrupts(step.record()) => Status::ABORTED,
+            None if is_final => Status::FINAL,
+            None => Status::UNFINISHED,
         };
         let (answer, error, at) = (self.answer.filter(|_| status == Status::FINAL), self.error, step.at());
         step.batch.update_turn(turn, |row| {
@@ -336,6 +337,14 @@ impl Claude {
         self.ended = true;
         Ok(true)
     }
+}
+
+/// Whether a record is an input that says that the turn before it was stopped.
+fn interrupts(record: &[u8]) -> bool {
+    let Ok(record) = Record::read(record) else { return false };
+    record.shape().is_ok_and(|(shape, message)| {
+        shape == Shape::Input && content(message.content).0.starts_with(INTERRUPTED.as_bytes())
+    })
 }
 
 /// A content: its text where it is one, else its JSON; and where it lies, and whether as a JSON string.
