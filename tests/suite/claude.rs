@@ -436,6 +436,58 @@ fn a_turn_that_the_user_stopped_is_aborted() {
 }
 
 #[test]
+fn an_answer_may_reach_over_the_end_of_a_batch() {
+    let place = Place::new();
+    let mut log = Log::new("long");
+    log.user("go on");
+    log.ask("m1", "t1", "Bash", json!({ "command": "sleep for a long while" }));
+    for _ in 0..3_000 {
+        log.add("progress", json!({ "data": { "type": "bash_progress", "output": "..." } }));
+    }
+    log.say("m1", "It sleeps, and goes on sleeping.");
+    log.result("t1", json!("it slept for a long while"), false, Value::Null);
+    log.say("m2", "Awake.");
+    let imported = place.import(&log.text);
+    // One more head where the turn is cut.
+    assert_eq!(counts(&imported), [4, 1, 2, 1, 3, 0]);
+    assert_eq!(place.said(&imported.session)[1].1, "It sleeps, and goes on sleeping.");
+    assert_eq!(place.evals(&imported.session)[0].1, "ok");
+    assert_eq!(place.export(&imported.session), log.text);
+    assert_eq!(place.import(&log.text).new_events, 0);
+}
+
+#[test]
+fn a_log_that_left_what_was_imported_is_a_fork() {
+    let place = Place::new();
+    let mut log = Log::new("left");
+    log.user("one");
+    let one = log.say("m1", "done one");
+    log.user("two");
+    let two = log.say("m2", "done two");
+    let (common, count) = (log.text.clone(), log.count);
+    log.user("three");
+    place.import(&log.text);
+    let mut other = Log { text: common, count, last: Some(two.clone()), ..Log::new("left") };
+    other.user("three, otherwise");
+    other.say("m3", "done three");
+    // Back to the last turn that both have, and to one before.
+    other.last = Some(two);
+    other.user("three, once more");
+    other.last = Some(one);
+    other.user("two, once more");
+    let forked = place.import(&other.text);
+    assert_eq!(forked.forked_from, Some(id("left")));
+    assert_eq!(kinds(&forked), [(8, "unknown-branch")]);
+    assert_eq!(forked.turns, 5);
+    let said: Vec<String> = place.said(&forked.session).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(said, ["one", "done one", "two", "done two", "three, once more", "two, once more"]);
+    assert_eq!(place.export(&forked.session), other.text);
+    assert_eq!(place.export(&id("left")), log.text);
+    assert_eq!(place.import(&other.text).new_events, 0);
+    assert_eq!(place.import(&log.text).new_events, 0);
+}
+
+#[test]
 fn old_costs_are_counted_once_and_exactly() {
     let place = Place::new();
     let mut log = Log::new("cost");
