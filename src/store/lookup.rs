@@ -67,8 +67,15 @@ pub(super) fn read_in<T>(
     stmt::run(&conn, stmt::meta::BEGIN_READ).map_err(database)?;
     let result = f(&conn);
     // Ended explicitly, whatever happened: the pool takes a connection back as it is.
-    stmt::run(&conn, stmt::meta::COMMIT).map_err(database)?;
-    result
+    let ended = stmt::run(&conn, stmt::meta::COMMIT);
+    if ended.is_err() && !conn.is_autocommit() {
+        // It would be the next reader's transaction. What cannot even be rolled back fails there, by name.
+        let _ = stmt::run(&conn, stmt::meta::ROLLBACK);
+    }
+    // What was asked for comes first: an end that fails says little of why.
+    let value = result?;
+    ended.map_err(database)?;
+    Ok(value)
 }
 
 impl Inner {
@@ -290,5 +297,28 @@ impl Inner {
                 .map_err(sql_error)?;
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A read whose transaction SQLite has ended already fails at its end too: what is told is why the read failed, and the
+    /// connection serves the next reader.
+    #[test]
+    fn a_failed_read_is_told_and_not_how_its_transaction_ended() {
+        let pool = Pool::builder().max_size(1).build(SqliteConnectionManager::memory()).unwrap();
+        let failed: Result<(), ReadError> = read_in(&pool, |conn| {
+            stmt::run(conn, stmt::meta::ROLLBACK).unwrap();
+            Err(ReadError::NotFound { what: "session", name: "demo".to_owned() })
+        });
+        assert!(matches!(failed, Err(ReadError::NotFound { .. })), "{failed:?}");
+        let ended: Result<(), ReadError> = read_in(&pool, |conn| {
+            stmt::run(conn, stmt::meta::ROLLBACK).unwrap();
+            Ok(())
+        });
+        assert!(matches!(ended, Err(ReadError::Database(_))), "an end that fails is told where nothing else did");
+        read_in(&pool, |_| Ok(())).unwrap();
     }
 }
