@@ -144,6 +144,50 @@ impl Log {
     }
 }
 
+const FIXTURE: &str = include_str!("../fixtures/claude-code.jsonl");
+
+#[test]
+fn each_kind_of_record_has_its_place() {
+    let place = Place::new();
+    let imported = place.import(FIXTURE);
+    assert_eq!((imported.session.as_str(), counts(&imported)), ("lighthouse", [7, 3, 2, 1, 5, 1]));
+    assert_eq!(kinds(&imported), []);
+    // The last input is another try of the one before, behind the compaction's turn.
+    let said = place.said(&imported.session);
+    let roles: Vec<&str> = said.iter().map(|(role, _)| role.as_str()).collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "summary", "user", "assistant"]);
+    assert_eq!(said[4].1, "Fill it at once.");
+    let rows = place.store.view(&imported.session).unwrap().rows;
+    assert_eq!((rows.calls[0].row.tokens_output, rows.calls[0].row.cost), (Some(12), Some(12_500_000)));
+    assert_eq!(rows.invocations[0].row.callee, Some(id("lighthouse.agent-a7")));
+    let notes: Vec<String> = place
+        .store
+        .events(&imported.session)
+        .unwrap()
+        .iter()
+        .map(|event| event.body.kind().to_owned())
+        .filter(|kind| kind.starts_with("claude-code/"))
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            "claude-code/file-history-snapshot",
+            "claude-code/progress",
+            "claude-code/system/compact_boundary",
+            "claude-code/summary",
+        ]
+    );
+    assert_eq!(place.export(&imported.session), FIXTURE);
+    // Whole, or first up to any place.
+    for at in (0..FIXTURE.len()).step_by(397).filter(|at| FIXTURE[..*at].contains('\n')) {
+        let part = Place::new();
+        part.import(&FIXTURE[..at]);
+        let grown = part.import(FIXTURE);
+        assert_eq!((grown.turns, grown.calls, grown.evals), (3, 2, 1), "cut at {at}");
+        assert_eq!(part.export(&grown.session), FIXTURE);
+    }
+}
+
 #[test]
 fn an_answer_of_several_records_is_one_call_and_one_message() {
     let place = Place::new();
