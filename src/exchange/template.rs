@@ -11,6 +11,8 @@ use crate::model::{Digest, EvalNumber, EventNumber, MessageNumber, SessionId};
 pub enum Hole {
     /// A message's content, as a JSON string.
     Text(MessageNumber),
+    /// A message's content, as a JSON string in ASCII.
+    AsciiText(MessageNumber),
     /// A message's content as it is.
     Content(MessageNumber),
     /// An eval's code, as a JSON string.
@@ -140,6 +142,7 @@ fn mark(hole: &Hole) -> Vec<u8> {
     let number = |letter, number: u64| marked(letter, &number.to_string());
     match hole {
         Hole::Text(message) => number(b'm', message.0),
+        Hole::AsciiText(message) => number(b'a', message.0),
         Hole::Content(message) => number(b'M', message.0),
         Hole::CodeText(eval) => number(b'c', eval.0),
         Hole::Code(eval) => number(b'C', eval.0),
@@ -188,6 +191,7 @@ fn piece(whole: &[u8]) -> Option<Piece<'_>> {
         ITSELF => return Some(Piece::Bytes(&whole[..1])),
         NAME => return Some(Piece::Part(text, whole)),
         b'm' => Hole::Text(MessageNumber(number()?)),
+        b'a' => Hole::AsciiText(MessageNumber(number()?)),
         b'M' => Hole::Content(MessageNumber(number()?)),
         b'c' => Hole::CodeText(EvalNumber(number()?)),
         b'C' => Hole::Code(EvalNumber(number()?)),
@@ -208,14 +212,37 @@ pub fn json_string(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
+/// A text as the JSON string that writers make of it which keep to ASCII.
+pub fn ascii_json_string(text: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(text.len() + 2);
+    for char in json_string(text).chars() {
+        if (' '..='~').contains(&char) {
+            out.push(char);
+            continue;
+        }
+        for unit in char.encode_utf16(&mut [0; 2]) {
+            // Into memory: cannot fail.
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_text_is_written_in_ascii() {
+        assert_eq!(ascii_json_string("a\n\u{7f}é😀\"\u{1}"), r#""a\n\u007f\u00e9\ud83d\ude00\"\u0001""#);
+    }
+
+    #[test]
     fn holes_are_marked_and_read_back() {
         for hole in [
             Hole::Text(MessageNumber(1)),
+            Hole::AsciiText(MessageNumber(7)),
             Hole::Content(MessageNumber(20)),
             Hole::CodeText(EvalNumber(3)),
             Hole::Code(EvalNumber(u64::MAX)),

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::ExportError;
 use super::export::{Output, Stream};
 use super::kept::{self, damaged};
-use super::template::{Hole, Piece, json_string, pieces};
+use super::template::{Hole, Piece, ascii_json_string, json_string, pieces};
 use crate::model::{Body, Digest, EvalNumber, Event, EventNumber, MessageNumber, SessionId};
 use crate::store::Store;
 
@@ -97,13 +97,17 @@ impl Copy<'_> {
                 }
                 Piece::Hole(hole) => {
                     let digest = rows.of(&hole).ok_or_else(|| damaged(None))?;
-                    if matches!(hole, Hole::Text(_) | Hole::CodeText(_) | Hole::PayloadText(_)) {
-                        let bytes = self.store.blobs().get(&digest)?;
-                        let text = String::from_utf8(bytes).map_err(|error| damaged(Some(error.into())))?;
-                        clip.bytes(json_string(&text).as_bytes())?;
-                    } else {
-                        clip.payload(self.store, &digest)?;
-                    }
+                    let write = match hole {
+                        Hole::Text(_) | Hole::CodeText(_) | Hole::PayloadText(_) => json_string,
+                        Hole::AsciiText(_) => ascii_json_string,
+                        _ => {
+                            clip.payload(self.store, &digest)?;
+                            continue;
+                        }
+                    };
+                    let bytes = self.store.blobs().get(&digest)?;
+                    let text = String::from_utf8(bytes).map_err(|error| damaged(Some(error.into())))?;
+                    clip.bytes(write(&text).as_bytes())?;
                 }
             }
         }
@@ -195,7 +199,9 @@ impl Payloads {
 
     fn of(&self, hole: &Hole) -> Option<Digest> {
         match hole {
-            Hole::Text(message) | Hole::Content(message) => self.messages.get(message).copied(),
+            Hole::Text(message) | Hole::AsciiText(message) | Hole::Content(message) => {
+                self.messages.get(message).copied()
+            }
             Hole::CodeText(eval) | Hole::Code(eval) => self.evals.get(eval).copied(),
             Hole::Note(event) => self.notes.get(event).copied(),
             Hole::PayloadText(digest) | Hole::Payload(digest) => Some(*digest),

@@ -105,8 +105,8 @@ fn every_value_of_a_source_may_be_hostile() {
                 *changed[at].pointer_mut(&place).unwrap() = hostile[next % hostile.len()].clone();
                 // A session of its own, unless that is what was changed.
                 for (record, was) in changed.iter_mut().zip(&records) {
-                    let id = if was["session_id"].is_null() { "id" } else { "session_id" };
-                    if record[id] == was[id] && (at_first(was, &records) || id == "session_id") {
+                    let id = ["session_id", "sessionId"].into_iter().find(|id| !was[*id].is_null()).unwrap_or("id");
+                    if record[id] == was[id] && (at_first(was, &records) || id != "id") {
                         record[id] = json!(format!("source-{next}"));
                     }
                 }

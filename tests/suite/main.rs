@@ -3,6 +3,8 @@
 mod answers;
 mod backup;
 mod checks;
+mod claude;
+mod claude_data;
 mod contract;
 mod copies;
 mod exchange;

@@ -98,6 +98,11 @@ impl<'i, 'b> Step<'i, 'b> {
         self.held.range.start
     }
 
+    /// How many bytes of the source lie before [`Step::bytes`].
+    pub fn offset(&self) -> u64 {
+        self.core.place(false).0
+    }
+
     /// Counts bytes that the record brings with it from elsewhere, so that a batch stays small.
     pub fn weigh(&mut self, bytes: usize) {
         self.core.batch().bytes += bytes;

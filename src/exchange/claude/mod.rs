@@ -1,0 +1,201 @@
+//! Claude Code's session logs, and others of the same form: a tree of records as JSONL, subagents in files of their own or
+//! between the records of their caller. docs/IMPORT.md says what becomes of each record.
+
+mod ahead;
+mod aside;
+mod meaning;
+mod record;
+mod side;
+mod tool;
+
+use std::cell::RefCell;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::{After, Step, Stop};
+use super::format::{Format, Header, Recognized};
+use super::source::Source;
+use crate::model::canonical::canonicalize;
+use crate::model::{CallNumber, Digest, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
+use aside::Aside;
+use record::{Message, Record, Shape};
+
+/// What must be known between two records.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Claude {
+    /// How many inputs of the user there were, and how many of those in the session that this is a fork of.
+    inputs: u64,
+    shared_inputs: u64,
+    /// The turn of the first input that is its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<TurnNumber>,
+    /// The turn that records belong to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn: Option<TurnNumber>,
+    /// Whether that turn has ended, so far.
+    ended: bool,
+    /// The text of the turn's last answer, and how it stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Digest>,
+    was_interrupted: bool,
+    /// The last answer, and how many of its records are still to come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<Answered>,
+    /// Tools asked for that gave no result yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pending: Vec<Pending>,
+    /// The ids of those that were given up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<String>,
+    /// Invocations that came back since the last head.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    returned: Vec<InvocationNumber>,
+    /// Whether it is a subagent's; none before the first record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_side: Option<bool>,
+    /// What can be found again in the source.
+    #[serde(skip)]
+    aside: Rc<RefCell<Aside>>,
+}
+
+/// An answer that was made a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Answered {
+    id: Option<String>,
+    left: u64,
+    message: MessageNumber,
+    call: Option<CallNumber>,
+    /// Whether the message was added in this batch, and has one text.
+    #[serde(skip)]
+    is_here: bool,
+}
+
+/// A tool that was asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Pending {
+    id: String,
+    name: Option<String>,
+    /// The JSON of its arguments, as it was written.
+    code: Option<String>,
+    message: MessageNumber,
+    call: Option<CallNumber>,
+    at: Option<Timestamp>,
+    /// Of a subagent: the invocation, and its session as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    invocation: Option<InvocationNumber>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    callee: Option<String>,
+    /// Its number among the tools asked for in this batch.
+    #[serde(skip)]
+    number: Option<u64>,
+}
+
+impl Format for Claude {
+    const NAME: &'static str = "claude-code";
+    const ABOUT: &'static str = "Claude Code, and logs of the same form";
+    const IS_TREE: bool = true;
+    type Record<'r> = (Record<'r>, Shape, Message<'r>);
+
+    fn recognize(first: &[u8]) -> Recognized {
+        match Record::read(first) {
+            Ok(record) if record.is_known() => Recognized::Yes,
+            _ => Recognized::No,
+        }
+    }
+
+    fn sources(path: &Path) -> io::Result<Vec<Source>> {
+        side::sources(path)
+    }
+
+    fn header(_: &[u8], source: &Source) -> Header {
+        let about = source.parts.first().map(|part| side::about(&part.path)).unwrap_or_default();
+        let mut header = Header::of(about.root);
+        header.at = about.at;
+        if source.below.is_empty() {
+            header.parents = about.parents;
+        } else {
+            header.id = side::session(&header.root, &source.below);
+            header.kind = Status::CHILD;
+        }
+        header
+    }
+
+    fn read(record: &[u8]) -> Result<Self::Record<'_>, String> {
+        let record = Record::read(record).map_err(|error| error.to_string())?;
+        let (shape, message) = record.shape()?;
+        Ok((record, shape, message))
+    }
+
+    fn at((record, ..): &Self::Record<'_>) -> Option<Timestamp> {
+        record.at()
+    }
+
+    fn begins_turn(&self, (record, shape, _): &Self::Record<'_>) -> bool {
+        *shape == Shape::Input
+            && self.is_side.is_none_or(|is_side| is_side == record.is_sidechain())
+            && !self.aside.borrow().has(record)
+    }
+
+    fn record(&mut self, step: &mut Step<'_, '_>, (record, shape, message): Self::Record<'_>) -> Result<After, Stop> {
+        self.take(step, &record, shape, &message)
+    }
+
+    fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
+        self.end(step)
+    }
+
+    fn turn(&self) -> Option<TurnNumber> {
+        self.turn
+    }
+
+    fn batch_ended(&mut self) {
+        for pending in &mut self.pending {
+            pending.number = None;
+        }
+        if let Some(last) = &mut self.last {
+            last.is_here = false;
+        }
+    }
+
+    fn at_head(&self) -> Option<Claude> {
+        // A fork counts anew. The turn is over: what its last answer was is in its row.
+        Some(Claude {
+            turn: self.turn,
+            ended: self.ended,
+            given_up: self.given_up.clone(),
+            is_side: self.is_side,
+            ..Claude::default()
+        })
+    }
+
+    fn returned(&mut self) -> Vec<InvocationNumber> {
+        std::mem::take(&mut self.returned)
+    }
+
+    fn passed(&mut self, record: &[u8]) {
+        if let Ok((record, shape, message)) = Self::read(record) {
+            let mut aside = self.aside.borrow_mut();
+            if aside.pass(&record, shape, &message, self.is_side.unwrap_or_default()) {
+                self.inputs += 1;
+                self.shared_inputs += 1;
+            }
+        }
+    }
+
+    /// A fork has its parent's records under the same ids, with what tells of the session written anew.
+    fn key(record: &[u8]) -> Option<Digest> {
+        let Ok((read, ..)) = Self::read(record) else { return Some(Digest::of(record)) };
+        let uuid = read.uuid?;
+        let said = read.message.or(read.data).map(|said| said.get().as_bytes()).unwrap_or_default();
+        let said = canonicalize(said).unwrap_or_else(|_| said.to_vec());
+        Some(Digest::of(&[uuid.get().as_bytes(), b"\n", &said].concat()))
+    }
+}

@@ -1,0 +1,168 @@
+//! Which sessions a file holds, and whose: a main one, a subagent's, sidechains between the records of their caller.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::record::{Part, Record, Shape, short};
+use crate::exchange::json::text;
+use crate::exchange::reader::{Item, Reader, json_object};
+use crate::exchange::source::{self, MAX_LINE, Source};
+use crate::model::Timestamp;
+
+/// How far the beginning of a file is looked at.
+const BEGINNING: (u64, u64) = (64, 1 << 20);
+
+/// Who a file is.
+#[derive(Debug, Default)]
+pub struct About {
+    /// The id of the main session that it belongs to; empty where it tells none.
+    pub root: String,
+    /// What it is below that; empty for the main session.
+    pub below: String,
+    pub at: Option<Timestamp>,
+    /// The sessions its records were copied from.
+    pub parents: Vec<String>,
+}
+
+/// A sidechain between the records of its caller.
+#[derive(Debug)]
+pub struct Side {
+    pub below: String,
+    /// The short form of what it was asked.
+    pub prompt: Option<u64>,
+}
+
+/// The id of the session of a subagent.
+pub fn session(root: &str, below: &str) -> String {
+    if root.is_empty() { below.to_owned() } else { format!("{root}.{below}") }
+}
+
+/// Who a file is, from its beginning. What cannot be read is told of when it is imported.
+pub fn about(path: &Path) -> About {
+    let mut about = About::default();
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let (mut sessions, mut is_side, mut agent) = (Vec::new(), None, None);
+    let mut reader = Reader::of(&Source::file(path).parts, json_object);
+    for _ in 0..BEGINNING.0 {
+        let Ok(Some(item)) = reader.advance() else { break };
+        if reader.offset() > BEGINNING.1 {
+            break;
+        }
+        let Some(record) =
+            Some(item).filter(|item| *item == Item::Record).and_then(|_| Record::read(reader.record()).ok())
+        else {
+            continue;
+        };
+        about.at = about.at.or(record.at());
+        about.parents.extend(record.forked_from());
+        if let Some(session) = record.session().filter(|session| !sessions.contains(session)) {
+            sessions.push(session);
+        }
+        if record.uuid.is_some() && is_side.is_none() {
+            is_side = Some(record.is_sidechain());
+            agent = record.agent().filter(|_| record.is_sidechain());
+        }
+    }
+    let named = stem.strip_prefix("agent-").filter(|_| is_side != Some(false)).map(str::to_owned);
+    if let Some(agent) = agent.or(named) {
+        about.below = format!("agent-{agent}");
+        about.root = sessions.into_iter().next().unwrap_or_default();
+        return about;
+    }
+    // A copy may name the session it was made from until its own records begin; that one lies beside it.
+    let beside = |id: &String| id != stem && path.with_file_name(format!("{id}.jsonl")).is_file();
+    about.root = match sessions.iter().any(|id| id == stem) || sessions.first().is_some_and(beside) {
+        true => stem.to_owned(),
+        false => sessions.first().cloned().unwrap_or_default(),
+    };
+    // Copies come first; the last one that they name is the nearest.
+    about.parents.extend(sessions.into_iter().take_while(|id| *id != about.root).collect::<Vec<_>>().into_iter().rev());
+    let mut seen = Vec::new();
+    about.parents.retain(|id| {
+        let is_new = *id != about.root && !seen.contains(id);
+        seen.push(id.clone());
+        is_new
+    });
+    about
+}
+
+/// The sessions of a file: sidechains, then the main one.
+pub fn sources(path: &Path) -> io::Result<Vec<Source>> {
+    let about = about(path);
+    let main = Source { below: about.below, ..Source::file(path) };
+    if !main.below.is_empty() {
+        return Ok(vec![main]);
+    }
+    let (sides, of) = sides(path)?;
+    let of = Arc::new(of);
+    let mut sources: Vec<Source> = sides
+        .into_iter()
+        .enumerate()
+        .map(|(number, side)| {
+            let mut source = Source { below: side.below, ..Source::file(path) };
+            for part in &mut source.parts {
+                let of = Arc::clone(&of);
+                part.select =
+                    Some(Arc::new(move |line| uuid_of(line).is_some_and(|uuid| of.get(&uuid) == Some(&number))));
+            }
+            source
+        })
+        .collect();
+    sources.push(main);
+    Ok(sources)
+}
+
+/// The sidechains in a file, and which of them each of their records belongs to.
+pub fn sides(path: &Path) -> io::Result<(Vec<Side>, HashMap<u64, usize>)> {
+    let (mut sides, mut of, mut agents) = (Vec::new(), HashMap::new(), HashMap::new());
+    // What is no file is told of when it is imported.
+    let Ok(file) = source::open(path) else { return Ok((sides, of)) };
+    let mut input = BufReader::with_capacity(256 * 1024, file);
+    let mut line = Vec::new();
+    while {
+        line.clear();
+        (&mut input).take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line)? > 0
+    } {
+        let Some((record, uuid)) = sidechain(&line) else { continue };
+        let agent = record.agent();
+        let parent = text(record.parent_uuid).and_then(|parent| of.get(&short(&parent)).copied());
+        let number = parent.or_else(|| agents.get(agent.as_ref()?).copied()).unwrap_or_else(|| {
+            let below = match &agent {
+                Some(agent) => format!("agent-{agent}"),
+                None => format!("sidechain-{}", uuid.split('-').next().unwrap_or_default()),
+            };
+            let prompt = record.shape().ok().filter(|(shape, _)| *shape == Shape::Input);
+            let prompt = prompt.and_then(|(_, message)| said(message.content?));
+            sides.push(Side { below, prompt: prompt.map(|prompt| short(&prompt)) });
+            sides.len() - 1
+        });
+        agents.extend(agent.map(|agent| (agent, number)));
+        of.entry(short(&uuid)).or_insert(number);
+    }
+    Ok((sides, of))
+}
+
+/// The one text of a content.
+fn said(content: &serde_json::value::RawValue) -> Option<String> {
+    text(Some(content)).or_else(|| match Part::list(content)?.as_slice() {
+        [part] => text(part.text),
+        _ => None,
+    })
+}
+
+/// A sidechain's record, and its id.
+fn sidechain(line: &[u8]) -> Option<(Record<'_>, String)> {
+    let said = std::str::from_utf8(line).ok()?;
+    if !said.contains("\"isSidechain\":true") && !said.contains("\"isSidechain\": true") {
+        return None;
+    }
+    let record = Record::read(said.trim().as_bytes()).ok().filter(Record::is_sidechain)?;
+    let uuid = text(record.uuid)?;
+    Some((record, uuid))
+}
+
+fn uuid_of(line: &[u8]) -> Option<u64> {
+    sidechain(line).map(|(_, uuid)| short(&uuid))
+}

@@ -1,0 +1,267 @@
+//! Tools that an answer asks for, their results, and the subagents among them.
+
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+use super::meaning::{Holes, text_hole};
+use super::record::{Agent, Message, Part, Record};
+use super::{Claude, Pending};
+use crate::exchange::batch::{Step, Stop};
+use crate::exchange::json::text;
+use crate::exchange::template::Hole;
+use crate::model::{CallNumber, Eval, HeadId, MessageNumber, Role, SessionId, Status};
+use crate::store::NewMessage;
+
+/// Ids of tools that were given up, remembered in case a result comes late.
+const MAX_GIVEN_UP: usize = 256;
+/// Strings beside a result that are looked at for its text again.
+const MAX_AGAIN: usize = 64;
+
+impl Claude {
+    /// A tool is asked for.
+    pub(super) fn ask(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        part: &Part<'_>,
+        (message, call): (MessageNumber, Option<CallNumber>),
+        holes: &mut Holes,
+    ) -> Result<(), Stop> {
+        let number = step.ask();
+        let name = part.name();
+        let invocation = match name.as_deref() {
+            Some("Task" | "Agent") => {
+                let agent = Agent::of(part.input);
+                let label = agent.description().map(|label| step.batch.put(label.as_bytes()));
+                let input = agent.prompt().map(|prompt| step.batch.put(prompt.as_bytes()));
+                let at = step.at();
+                Some(step.batch.start_invocation(Status::new("subagent")?, |row| {
+                    row.call = call;
+                    row.label = label;
+                    row.input = input;
+                    row.started_at = at;
+                })?)
+            }
+            _ => None,
+        };
+        self.pending.push(Pending {
+            id: part.id().unwrap_or_default(),
+            name,
+            code: part.input.map(|code| code.get().to_owned()),
+            message,
+            call,
+            at: step.at(),
+            invocation,
+            callee: None,
+            number: Some(number),
+        });
+        if let Some(range) = part.input.and_then(|code| step.range_of(code)) {
+            holes.push((range, Hole::Later(number)));
+        }
+        Ok(())
+    }
+
+    /// Which agent a tool at work is.
+    pub(super) fn agent_shown(&mut self, step: &Step<'_, '_>, record: &Record<'_>) {
+        let Some(agent) = Agent::of(record.data).id() else { return };
+        let Some(tool) = record.parent_tool_use() else { return };
+        if let Some(pending) = self.pending.iter_mut().find(|one| one.id == tool && one.invocation.is_some()) {
+            pending.callee = Some(self.aside.borrow_mut().agent(step.source(), &agent));
+        }
+    }
+
+    /// A record with results: each ends an eval, and all are one message.
+    pub(super) fn results(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        record: &Record<'_>,
+        message: &Message<'_>,
+    ) -> Result<(), Stop> {
+        let Some(content) = message.content else { return Ok(()) };
+        let parts = Part::list(content).unwrap_or_default();
+        let one = match parts.as_slice() {
+            [part] => part.content.and_then(one_text),
+            _ => None,
+        };
+        let number = MessageNumber(step.batch.counters().message + 1);
+        let mut holes = Holes::new();
+        let bytes = match &one {
+            Some((raw, text)) => {
+                if let Some((range, hole)) = text_hole(step, raw, text, number) {
+                    again(step, record.tool_use_result, raw, &hole, &mut holes);
+                    holes.push((range, hole));
+                }
+                text.clone().into_bytes()
+            }
+            None if parts.len() == 1 && parts[0].content.is_none() => Vec::new(),
+            None => {
+                let whole = if let [part] = parts.as_slice() { part.content.unwrap_or(content) } else { content };
+                holes.extend(step.range_of(whole).map(|range| (range, Hole::Content(number))));
+                whole.get().as_bytes().to_vec()
+            }
+        };
+        for part in parts.iter().filter(|part| part.kind().as_deref() == Some("tool_result")) {
+            self.result(step, record, part, (parts.len() == 1).then_some(&bytes))?;
+        }
+        let mut new = NewMessage::new(Role::Tool, bytes);
+        new.turn = self.turn;
+        step.batch.add_message(new)?;
+        step.keep(holes);
+        Ok(())
+    }
+
+    fn result(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        record: &Record<'_>,
+        part: &Part<'_>,
+        alone: Option<&Vec<u8>>,
+    ) -> Result<(), Stop> {
+        let id = part.tool_use_id();
+        let found = self.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
+        let mut pending = found.map(|at| self.pending.remove(at));
+        if pending.is_none() && id.is_some_and(|id| self.given_up.contains(&id)) {
+            let message = "the result of a tool that was recorded as unfinished before: it is a message alone";
+            step.odd("late-result", message);
+            return Ok(());
+        }
+        let value = match (alone, part.content) {
+            (Some(bytes), _) => Some(step.batch.put(bytes)),
+            (None, Some(content)) => Some(match one_text(content) {
+                Some((_, text)) => step.batch.put(text.as_bytes()),
+                None => step.batch.put(content.get().as_bytes()),
+            }),
+            (None, None) => None,
+        };
+        let status = if part.is_error() { Status::ERROR } else { Status::OK };
+        if let Some(pending) = pending.as_mut().filter(|pending| pending.invocation.is_some()) {
+            if let Some(agent) = Agent::of(record.tool_use_result).id() {
+                pending.callee = Some(self.aside.borrow_mut().agent(step.source(), &agent));
+            }
+            self.came_back(step, pending, &status, value)?;
+        }
+        self.eval(step, pending, status.clone(), |eval| match status == Status::ERROR {
+            true => eval.error = value,
+            false => eval.result = value,
+        })
+    }
+
+    /// A subagent is done, or was given up.
+    fn came_back(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        pending: &Pending,
+        status: &Status,
+        value: Option<crate::model::Digest>,
+    ) -> Result<(), Stop> {
+        let Some(invocation) = pending.invocation else { return Ok(()) };
+        let callee = pending.callee.clone().or_else(|| {
+            let code = pending.code.as_deref().and_then(|code| serde_json::from_str::<&RawValue>(code).ok());
+            let prompt = Agent::of(code).prompt()?;
+            self.aside.borrow_mut().sidechain(step.source(), &prompt)
+        });
+        let callee = callee.and_then(|callee| callee.parse::<SessionId>().ok());
+        let after = callee.as_ref().map_or(Ok(None), |callee| head(step, callee))?;
+        let at = step.at();
+        let fill = |row: &mut crate::model::Invocation| {
+            row.status = status.clone();
+            row.callee = callee;
+            row.callee_after = after;
+            row.ended_at = at;
+        };
+        if *status == Status::OK {
+            step.batch.complete_invocation(invocation, |row| {
+                fill(row);
+                row.final_value = value;
+            })?;
+        } else {
+            step.batch.fail_invocation(invocation, |row| {
+                fill(row);
+                row.error = value;
+            })?;
+        }
+        self.returned.push(invocation);
+        Ok(())
+    }
+
+    pub(super) fn eval(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        pending: Option<Pending>,
+        status: Status,
+        fill: impl FnOnce(&mut Eval),
+    ) -> Result<(), Stop> {
+        let code = pending.as_ref().and_then(|pending| pending.code.as_ref());
+        let code = code.map(|code| step.batch.put(code.as_bytes()));
+        let place = pending.as_ref().and_then(|pending| pending.number);
+        let (turn, ended) = (self.turn, step.at());
+        let number = step.batch.add_eval(status, |eval| {
+            eval.turn = turn;
+            eval.code = code;
+            eval.ended_at = ended;
+            if let Some(pending) = pending {
+                eval.name = pending.name;
+                eval.message = Some(pending.message);
+                eval.call = pending.call;
+                eval.started_at = pending.at;
+            }
+            fill(eval);
+        })?;
+        step.answer(place, number);
+        Ok(())
+    }
+
+    /// Gives up what is still to come.
+    pub(super) fn give_up(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        for pending in std::mem::take(&mut self.pending) {
+            self.given_up.push(pending.id.clone());
+            self.came_back(step, &pending, &Status::UNFINISHED, None)?;
+            self.eval(step, Some(pending), Status::UNFINISHED, |_| {})?;
+        }
+        let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
+        self.given_up.drain(..excess);
+        Ok(())
+    }
+}
+
+/// The current head of a session, if it is there.
+fn head(step: &Step<'_, '_>, session: &SessionId) -> Result<Option<HeadId>, Stop> {
+    match step.store().exists(session.as_str())? {
+        true => Ok(step.store().session(session)?.current_head),
+        false => Ok(None),
+    }
+}
+
+/// The text of a content that has one and nothing else.
+pub(super) fn one_text(content: &RawValue) -> Option<(&RawValue, String)> {
+    if let Some(text) = text(Some(content)) {
+        return Some((content, text));
+    }
+    match Part::list(content)?.as_slice() {
+        [part] if part.kind().as_deref() == Some("text") => Some((part.text?, text(part.text)?)),
+        _ => None,
+    }
+}
+
+/// Cuts out what is written once more in the same record: what the program keeps of a result beside it.
+fn again(step: &Step<'_, '_>, beside: Option<&RawValue>, raw: &RawValue, hole: &Hole, holes: &mut Holes) {
+    let mut next: Vec<&RawValue> = beside.into_iter().collect();
+    for _ in 0..MAX_AGAIN {
+        let Some(value) = next.pop() else { return };
+        match value.get().as_bytes().first() {
+            Some(b'"') if value.get() == raw.get() => {
+                let range: Option<Range<usize>> = step.range_of(value);
+                holes.extend(range.map(|range| (range, hole.clone())));
+            }
+            Some(b'{') => {
+                let fields: std::collections::BTreeMap<std::borrow::Cow<'_, str>, &RawValue> =
+                    serde_json::from_str(value.get()).unwrap_or_default();
+                next.extend(fields.into_values());
+            }
+            Some(b'[') => {
+                next.extend(serde_json::from_str::<Vec<&RawValue>>(value.get()).unwrap_or_default().iter().take(4));
+            }
+            _ => {}
+        }
+    }
+}
