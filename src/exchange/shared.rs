@@ -20,6 +20,8 @@ pub(super) struct Shared {
     pub(super) session: SessionId,
     /// How many kept sources lie behind.
     pub(super) depth: u32,
+    /// How many bytes of the source are records that both begin with, those behind the last common head included.
+    pub(super) common: u64,
     runs: Vec<Run>,
     at: usize,
 }
@@ -39,6 +41,13 @@ pub struct Branch<F> {
     pub(super) shared: Shared,
     /// What is known there, as before the first batch of the new session.
     pub(super) last: Last<F>,
+}
+
+impl<F> Branch<F> {
+    fn with_common(mut self, common: u64) -> Branch<F> {
+        self.shared.common = common;
+        self
+    }
 }
 
 impl Shared {
@@ -130,10 +139,10 @@ pub(super) fn branch_at<F: Format>(
             let run = Run { from: 0, to: mark.bytes, parent: (depth <= MAX_DEPTH).then_some(0) };
             let bytes = mark.bytes;
             let runs = if bytes > 0 { vec![run] } else { Vec::new() };
-            return Ok((bytes, branch(store, session, mark, runs, depth)?));
+            return Ok((bytes, branch(store, session, mark, runs, depth)?.with_common(same)));
         }
     }
-    Ok((0, at_genesis(store, session)?))
+    Ok((0, at_genesis(store, session)?.with_common(same)))
 }
 
 /// The last head of `session`, which has so many events, whose state is `wanted`; with `made` that head alone. Nothing of the source is shared, only
@@ -181,7 +190,7 @@ fn branch<F: Format>(
     let state = serde_json::from_str(mark.state.get()).map_err(|error| kept::damaged(Some(error.into())))?;
     let depth = if depth > MAX_DEPTH { 0 } else { depth };
     let progress = Progress { at: mark.at, depth, state, ..Progress::new() };
-    let shared = Shared { session: session.clone(), depth, runs, at: 0 };
+    let shared = Shared { session: session.clone(), depth, common: 0, runs, at: 0 };
     Ok(Branch { head, shared, last: Last { event: None, payload: None, progress } })
 }
 
@@ -201,7 +210,7 @@ pub(super) fn from_parent<F: Format>(
         if !store.exists(id.as_str())? {
             continue;
         }
-        let mut best: Option<(u64, Branch<F>)> = None;
+        let (mut best, mut most_common): (Option<(u64, Branch<F>)>, u64) = (None, 0);
         let mut next = Some(id.clone());
         for _ in 0..MAX_DEPTH {
             let Some(session) = next.take() else { break };
@@ -209,7 +218,9 @@ pub(super) fn from_parent<F: Format>(
             if !info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
                 break;
             }
-            if let Some((bytes, branch)) = against::<F>(store, &session, info.events, source, made)?
+            let (found, common) = against::<F>(store, &session, info.events, source, made)?;
+            most_common = most_common.max(common);
+            if let Some((bytes, branch)) = found
                 && best.as_ref().is_none_or(|(most, _)| bytes > *most)
             {
                 best = Some((bytes, branch));
@@ -217,9 +228,9 @@ pub(super) fn from_parent<F: Format>(
             next = info.source.map(|(session, _)| session);
         }
         return match best {
-            Some((_, branch)) => Ok(Some(branch)),
+            Some((_, branch)) => Ok(Some(branch.with_common(most_common))),
             None if store.session(&id)?.origin.is_some_and(|origin| origin.starts_with(&prefix)) => {
-                at_genesis(store, &id).map(Some)
+                Ok(Some(at_genesis::<F>(store, &id)?.with_common(most_common)))
             }
             None => continue,
         };
@@ -227,15 +238,16 @@ pub(super) fn from_parent<F: Format>(
     Ok(None)
 }
 
-/// The last head of `session` that lies within the records that `source` begins with too, and how many bytes of it.
+/// The last head of `session` that lies within the records that `source` begins with too, and how many bytes of it; and
+/// how many bytes those records are.
 fn against<F: Format>(
     store: &Store,
     session: &SessionId,
     events: u64,
     source: &Source,
     made: Option<HeadId>,
-) -> Result<Option<(u64, Branch<F>)>, ImportError> {
-    let Some((event, _)) = kept::last(store, session, events)? else { return Ok(None) };
+) -> Result<(Option<(u64, Branch<F>)>, u64), ImportError> {
+    let Some((event, _)) = kept::last(store, session, events)? else { return Ok((None, 0)) };
     let batches: Vec<Kept> = backwards(store, session, Some(event)).collect::<Result<_, ReadError>>()?;
     let depth = batches.first().map_or(0, |kept| kept.progress.depth) + 1;
     let mut marks = Vec::new();
@@ -251,7 +263,7 @@ fn against<F: Format>(
     let io = |error| source.io(error);
     let mut parent = Reader::over(BufReader::with_capacity(256 * 1024, file)).with_syntax(F::SYNTAX);
     let mut child = Reader::of(&source.parts, F::SYNTAX);
-    let (mut runs, mut found, mut records, mut common) = (Vec::new(), None, 0, None);
+    let (mut runs, mut found, mut records, mut common, mut until) = (Vec::new(), None, 0, None, 0);
     // A head lies behind so many of the parent's records, and what both have ends there.
     let mut note = |records: u64, runs: &[Run], to: Option<u64>| {
         let at = marks.partition_point(|mark| mark.records < records);
@@ -291,11 +303,11 @@ fn against<F: Format>(
         let to = from + child.bytes().len() as u64;
         let same = child.bytes() == parent.bytes() && depth <= MAX_DEPTH;
         push(&mut runs, Run { from, to, parent: same.then(|| parent.offset()) });
-        common = Some(to);
+        (common, until) = (Some(to), to);
         note(records, &runs, common);
     }
-    let Some((mark, runs, bytes)) = found else { return Ok(None) };
-    Ok(Some((bytes, branch(store, session, mark, runs, depth)?)))
+    let Some((mark, runs, bytes)) = found else { return Ok((None, until)) };
+    Ok((Some((bytes, branch(store, session, mark, runs, depth)?)), until))
 }
 
 /// What tells that two items are the same; none for one that tells of its source, and for what is no part of a history.
