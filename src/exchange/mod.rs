@@ -9,6 +9,7 @@
 
 pub mod batch;
 pub mod beside;
+pub mod codex;
 pub mod error;
 pub mod export;
 pub mod files;
@@ -41,7 +42,8 @@ pub use format::{Known, Recognized};
 pub use written::write_source;
 
 /// The formats, in the order they are tried.
-pub static FORMATS: [Known; 3] = [Known::of::<pi::Pi>(), Known::of::<pixir::Pixir>(), Known::of::<fractal::Fractal>()];
+pub static FORMATS: [Known; 4] =
+    [Known::of::<pi::Pi>(), Known::of::<pixir::Pixir>(), Known::of::<fractal::Fractal>(), Known::of::<codex::Codex>()];
 
 /// What an import came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

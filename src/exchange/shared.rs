@@ -43,6 +43,9 @@ pub struct Branch<F> {
     pub(super) last: Last<F>,
 }
 
+/// A branch, and how many bytes of the source lie before it.
+type Agreed<F> = (u64, Branch<F>);
+
 impl<F> Branch<F> {
     fn with_common(mut self, common: u64) -> Branch<F> {
         self.shared.common = common;
@@ -210,7 +213,7 @@ pub(super) fn from_parent<F: Format>(
         if !store.exists(id.as_str())? {
             continue;
         }
-        let (mut best, mut most_common): (Option<(u64, Branch<F>)>, u64) = (None, 0);
+        let (mut best, mut most_common): (Option<Agreed<F>>, u64) = (None, 0);
         let mut next = Some(id.clone());
         for _ in 0..MAX_DEPTH {
             let Some(session) = next.take() else { break };
@@ -246,7 +249,7 @@ fn against<F: Format>(
     events: u64,
     source: &Source,
     made: Option<HeadId>,
-) -> Result<(Option<(u64, Branch<F>)>, u64), ImportError> {
+) -> Result<(Option<Agreed<F>>, u64), ImportError> {
     let Some((event, _)) = kept::last(store, session, events)? else { return Ok((None, 0)) };
     let batches: Vec<Kept> = backwards(store, session, Some(event)).collect::<Result<_, ReadError>>()?;
     let depth = batches.first().map_or(0, |kept| kept.progress.depth) + 1;

@@ -3,6 +3,7 @@
 mod answers;
 mod backup;
 mod checks;
+mod codex;
 mod contract;
 mod copies;
 mod exchange;
