@@ -340,6 +340,50 @@ fn a_spawned_agent_is_an_invocation_of_the_call_that_asked_for_it() {
 }
 
 #[test]
+fn later_versions_tell_of_an_agent_by_its_activity() {
+    let activity = |kind: &str, child: &str| json!({"type": "sub_agent_activity", "event_id": "s1", "agent_thread_id": child, "kind": kind});
+    let spawn = json!({"type": "function_call", "name": "spawn_agent", "call_id": "s1", "arguments": "{\"message\":\"Sound.\"}"});
+    let output = json!({"type": "function_call_output", "call_id": "s1", "output": "{\"task_name\":\"x\"}"});
+    let mut records = turn(1);
+    let events = [
+        activity("started", "kid"),
+        activity("interacted", "kid"),
+        activity("completed", "kid"),
+        activity("started", "two"),
+    ];
+    records.splice(6..6, std::iter::once(("response_item", spawn)).chain(events.map(|event| ("event_msg", event))));
+    records.insert(11, ("response_item", output));
+    let place = Place::new();
+    let imported = place.import(&rollout("boss", &json!({}), 0, &records));
+    assert_eq!(imported.invocations, 2);
+    let rows = place.store.view(&imported.session).unwrap().rows;
+    let told: Vec<_> = rows.invocations.iter().map(|entry| (entry.row.status.as_str(), entry.row.child)).collect();
+    assert_eq!(told, [("ok", Some(1)), ("running", Some(2))]);
+    assert!(rows.invocations[0].row.call.is_some());
+    assert_eq!(place.text(rows.invocations[0].row.input), "Sound.");
+}
+
+#[test]
+fn a_spawned_agent_that_begins_with_its_parents_records_goes_on_from_there() {
+    let parent: Vec<_> = (1..=2).flat_map(turn).collect();
+    let source = json!({"source": {"subagent": {"thread_spawn": {"parent_thread_id": "boss", "depth": 1}}}});
+    // Its own header, its parent's, a whole turn and the first call of the next; then what it did itself.
+    let meta = [("session_meta", json!({"id": "boss", "cwd": "/x"}))];
+    let records: Vec<_> = meta.into_iter().chain(parent[..14].to_vec()).chain(turn(3)).collect();
+    let child = rollout("kid", &source, 400, &records);
+    let place = Place::new();
+    place.import(&rollout("boss", &json!({}), 0, &parent));
+    let imported = place.import(&child);
+    assert_eq!(imported.forked_from.as_ref().map(SessionId::as_str), Some("boss"));
+    let derived = place.store.derivations(&imported.session).unwrap();
+    assert_eq!(derived.iter().map(|one| one.kind).collect::<Vec<_>>(), [DerivationKind::Attach]);
+    assert_eq!(place.usage(&imported.session), [200, 4, 2, 0, 2]);
+    assert_eq!(place.store.view(&imported.session).unwrap().rows.turns[0].session.as_str(), "boss");
+    assert_eq!(place.export(&imported.session), child);
+    assert_eq!(place.import(&child).new_events, 0);
+}
+
+#[test]
 fn a_tool_that_changes_its_mind_and_an_input_that_looks_like_codexs_own_are_counted_once() {
     let place = Place::new();
     let message =

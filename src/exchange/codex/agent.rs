@@ -49,7 +49,7 @@ type Statuses<'a> = std::collections::BTreeMap<String, &'a RawValue>;
 impl Codex {
     /// An event of agents.
     pub(super) fn collab(&mut self, step: &mut Step<'_, '_>, kind: &str, payload: &Payload<'_>) -> Result<(), Stop> {
-        let asked = text(payload.call_id);
+        let asked = text(payload.call_id.or(payload.event_id));
         let asked = self.pending.iter().find(|pending| Some(&pending.id) == asked.as_ref()).cloned();
         match kind {
             "collab_agent_spawn_end" => {
@@ -78,6 +78,17 @@ impl Codex {
                     }
                 }
                 Ok(())
+            }
+            "sub_agent_activity" => {
+                let Some(child) = text(payload.agent_thread_id) else { return Ok(()) };
+                let arguments = asked.as_ref().and_then(|asked| asked.code.clone());
+                let input = text(Fields::of(arguments.as_deref()).message);
+                match text(payload.activity).unwrap_or_default().as_str() {
+                    "started" => self.call_agent(step, child, None, input, asked.and_then(|asked| asked.call)),
+                    "completed" => self.agent_ended(step, &child, &Status::OK, None),
+                    "interrupted" => self.agent_ended(step, &child, &Status::ABORTED, None),
+                    _ => Ok(()),
+                }
             }
             "collab_close_end" => match text(payload.receiver_thread_id) {
                 Some(child) => self.agent_closed(step, &child, payload.status),

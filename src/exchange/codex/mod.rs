@@ -11,11 +11,15 @@ mod tool;
 
 use serde::{Deserialize, Serialize};
 
+use super::ImportError;
 use super::batch::{After, Step, Stop};
 use super::format::{Format, Header, Recognized};
 use super::json::text;
+use super::reader::{Item, Reader};
+use super::shared::{self, Branch};
 use super::source::Source;
-use crate::model::{CallNumber, Digest, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
+use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
+use crate::store::Store;
 use call::Open;
 use record::{Made, Record};
 use shape::Shape;
@@ -184,6 +188,25 @@ impl Format for Codex {
         }
     }
 
+    /// The file of a spawned agent may begin with its parent's records, and need not say so in its header: then its second
+    /// record is the parent's header, and it goes on from there.
+    fn branch(
+        store: &Store,
+        source: &Source,
+        header: &Header,
+        made: Option<HeadId>,
+    ) -> Result<Option<Branch<Codex>>, ImportError> {
+        if !header.parents.is_empty() {
+            return shared::from_parent(store, source, header, made);
+        }
+        if header.after.is_empty() || !begins_with_another(source).map_err(|error| source.io(error))? {
+            return Ok(None);
+        }
+        let spawned = Header { parents: header.after.clone(), ..header.clone() };
+        let branch = shared::from_parent(store, source, &spawned, made)?;
+        Ok(branch.filter(|branch| branch.shared.common > 0))
+    }
+
     /// A fork copies records under the time of its making. A `session_meta` tells of its own source.
     fn key(record: &[u8]) -> Option<Digest> {
         let Ok(read) = Record::read(record) else { return Some(Digest::of(record)) };
@@ -193,4 +216,17 @@ impl Format for Codex {
             None => Some(Digest::of(record)),
         }
     }
+}
+
+/// Whether the second record of the source is a header too.
+fn begins_with_another(source: &Source) -> std::io::Result<bool> {
+    let mut reader = Reader::of(&source.parts, Codex::SYNTAX);
+    let mut records = 0;
+    while let Some(item) = reader.advance()? {
+        records += u64::from(item == Item::Record);
+        if records == 2 {
+            return Ok(Record::read(reader.record()).is_ok_and(|record| record.kind == "session_meta"));
+        }
+    }
+    Ok(false)
 }

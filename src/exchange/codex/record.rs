@@ -86,6 +86,12 @@ pub struct Payload<'a> {
     #[serde(default, borrow)]
     pub new_agent_role: Option<&'a RawValue>,
     #[serde(default, borrow)]
+    pub event_id: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    pub agent_thread_id: Option<&'a RawValue>,
+    #[serde(rename = "kind", default, borrow)]
+    pub activity: Option<&'a RawValue>,
+    #[serde(default, borrow)]
     pub prompt: Option<&'a RawValue>,
     #[serde(default, borrow)]
     pub statuses: Option<&'a RawValue>,

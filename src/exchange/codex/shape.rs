@@ -59,7 +59,7 @@ impl<'a> Shape<'a> {
                 | "web_search_begin"
                 | "web_search_end"
                 | "context_compacted" => Shape::Mirror,
-                kind if kind.starts_with("collab_") => Shape::Collab(kind.to_owned()),
+                kind if kind.starts_with("collab_") || kind == "sub_agent_activity" => Shape::Collab(kind.to_owned()),
                 "" => Shape::Other("event_msg".to_owned()),
                 kind => Shape::Other(kind.to_owned()),
             },
