@@ -13,6 +13,9 @@ use super::usage::Shown;
 use super::{Context, Failure, content, tree};
 
 /// Show tokens and cost: of a session, its children, by model
+///
+/// Calls to a provider count once each, those of abandoned branches too; what was inherited from a fork's source is apart.
+/// A sum is known, partial (with how many calls do not say) or unknown.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   headwater cost demo

@@ -16,6 +16,8 @@ use super::usage::Shown;
 use super::{Context, Failure, json};
 
 /// Show the leaf calls of a node: prompts, answers, tokens, cost
+///
+/// Leaf calls are requests to a model that evaluated code made, one by one or in a batch; `step` shows such code.
 #[derive(clap::Args)]
 #[command(after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
 

@@ -18,7 +18,7 @@ use super::{Context, Failure};
 #[command(after_help = "Examples:
   headwater pin release demo@0
   headwater pin release demo@1 --expect 1
-  headwater show demo --head release
+  headwater pin now demo@0 && headwater show demo --head now
   headwater pin
   headwater pin release --remove")]
 pub struct Args {

@@ -14,7 +14,10 @@ use super::outcome::Outcome;
 use super::usage::Shown;
 use super::{Context, Failure, rows, text};
 
-/// Tell in few words where a session stands: task, last turns, what is open, how to go on
+/// Tell in few words where a session stands, and how to go on
+///
+/// For whoever takes the session over, a person or an agent: what it was asked, what its last turns came to, which
+/// calls and children never ended, and the commands that go on from there.
 #[derive(clap::Args)]
 #[command(after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
 

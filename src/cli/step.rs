@@ -13,6 +13,8 @@ use super::rows::{self, Row};
 use super::{Context, Failure, text};
 
 /// Show one step: code, result and observation of an eval, in full
+///
+/// Steps are the evals of a session, by number. One on a branch that was left is found too, and said to be out of sight.
 #[derive(clap::Args)]
 #[command(
     override_usage = "headwater step [OPTIONS] [NODE] N",

@@ -9,6 +9,9 @@ use headwater::model::NodeName;
 use headwater::view::types::{Mark, Node, NodeKind, TreeLimits};
 
 /// Show the children and forks of a node, with what each used
+///
+/// Children are the sessions that a node called, labelled child-0001 and on by their order; below them theirs. Forks are
+/// named, not opened: they pay for themselves. A mark tells where a session comes again, or is missing.
 #[derive(clap::Args)]
 #[command(after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
 

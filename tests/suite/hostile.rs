@@ -57,6 +57,11 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
+/// Whether a record is the first one, which names the session where the others do not.
+fn at_first(record: &Value, records: &[Value]) -> bool {
+    std::ptr::eq(record, &records[0])
+}
+
 fn said(store: &Store) -> String {
     let sessions = store.sessions().unwrap();
     sessions.iter().map(|info| format!("{:?}{:?}", info, store.events(&info.session).unwrap())).collect()
@@ -99,8 +104,11 @@ fn every_value_of_a_source_may_be_hostile() {
                 let mut changed = records.clone();
                 *changed[at].pointer_mut(&place).unwrap() = hostile[next % hostile.len()].clone();
                 // A session of its own, unless that is what was changed.
-                if changed[0]["id"] == records[0]["id"] {
-                    changed[0]["id"] = json!(format!("source-{next}"));
+                for (record, was) in changed.iter_mut().zip(&records) {
+                    let id = if was["session_id"].is_null() { "id" } else { "session_id" };
+                    if record[id] == was[id] && (at_first(was, &records) || id == "session_id") {
+                        record[id] = json!(format!("source-{next}"));
+                    }
                 }
                 next += 1;
                 let lines: Vec<String> = changed.iter().map(Value::to_string).collect();

@@ -4,6 +4,7 @@ use super::record::{Record, Row, first_nano, first_whole, word};
 use super::value::{Holes, text_hole};
 use super::{Fractal, folder};
 use crate::exchange::batch::{Step, Stop};
+use crate::exchange::json::kept;
 use crate::exchange::template::Hole;
 use crate::model::{
     Body, Call, CallNumber, CallType, EvalNumber, Message, MessageNumber, Role, SessionError, SessionId, SessionStatus,
@@ -182,7 +183,7 @@ impl Fractal {
         filled.tokens_reasoning = first_whole(usage, REASONING);
         filled.cost = first_nano(row.get("cost"), &["cost/usd", "usd"]);
         filled.batch = row.value.get("batch/id").and_then(super::record::word);
-        filled.batch_index = row.value.get("batch/index").and_then(|index| index.whole());
+        filled.batch_index = kept(row.value.get("batch/index").and_then(|index| index.whole()));
         let dir = row.value.get("child/dir").and_then(super::record::word);
         if let Some(dir) = &dir {
             filled.child = folder::child_session(step.store(), step.source(), dir)?;
@@ -313,7 +314,7 @@ impl Fractal {
         let mut holes = Holes::new();
         let kind = row.status("kind").unwrap_or(Status::FINAL);
         let vars = self.deref(step, "snapshot/ref", row.get("ref"), &mut holes)?;
-        let count = |name| row.get("summary").and_then(|summary| summary.get(name)?.whole()).unwrap_or(0);
+        let count = |name| row.get("summary").and_then(|summary| kept(summary.get(name)?.whole())).unwrap_or(0);
         let turn = self.number_of_turn(step, row, true);
         let eval = row.whole("eval-id").and_then(|eval| self.evals.get(eval)).map(EvalNumber);
         let extra = self.extra(step, row, SNAPSHOT)?;

@@ -1,6 +1,6 @@
 //! The records of a journal: one EDN map a line, as docs/IMPORT.md describes them.
 
-use crate::exchange::json::scaled;
+use crate::exchange::json::{kept, scaled};
 use crate::model::edn::{Document, Kind, Value, read_prefix};
 use crate::model::{Status, Timestamp};
 
@@ -143,14 +143,14 @@ pub fn time(value: Value<'_, '_>) -> Option<Timestamp> {
     value.string()?.parse().ok()
 }
 
-/// The first of these fields of a map that is a whole number.
+/// The first of these fields of a map that is an amount.
 pub fn first_whole(map: Option<Value<'_, '_>>, names: &[&str]) -> Option<u64> {
-    names.iter().find_map(|name| map?.get(name)?.whole())
+    kept(names.iter().find_map(|name| map?.get(name)?.whole()))
 }
 
 /// The first of these fields of a map that is a number, times 10^9, exactly.
 pub fn first_nano(map: Option<Value<'_, '_>>, names: &[&str]) -> Option<u64> {
-    names.iter().find_map(|name| {
+    kept(names.iter().find_map(|name| {
         let value = map?.get(name)?;
         let text = match value.kind() {
             Kind::Float => value.text().trim_end_matches('M'),
@@ -158,7 +158,7 @@ pub fn first_nano(map: Option<Value<'_, '_>>, names: &[&str]) -> Option<u64> {
             _ => return None,
         };
         scaled(text.strip_prefix('+').unwrap_or(text), 9)
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::exchange::json::{text, whole};
+use crate::exchange::json::{kept, text, whole};
 use crate::model::Timestamp;
 
 /// The types that are kept and folded.
@@ -177,21 +177,21 @@ impl Usage<'_> {
     }
 
     pub fn input(&self) -> Option<u64> {
-        whole(self.input_tokens).or_else(|| whole(self.prompt_tokens))
+        kept(whole(self.input_tokens).or_else(|| whole(self.prompt_tokens)))
     }
 
     pub fn output(&self) -> Option<u64> {
-        whole(self.output_tokens).or_else(|| whole(self.completion_tokens))
+        kept(whole(self.output_tokens).or_else(|| whole(self.completion_tokens)))
     }
 
     pub fn cached(&self) -> Option<u64> {
         let details = self.input_tokens_details.or(self.prompt_tokens_details);
-        whole(self.cached_tokens).or_else(|| whole(details.and_then(|_| Usage::of(details).cached_tokens)))
+        kept(whole(self.cached_tokens).or_else(|| whole(details.and_then(|_| Usage::of(details).cached_tokens))))
     }
 
     pub fn reasoning(&self) -> Option<u64> {
         let details = self.output_tokens_details.or(self.completion_tokens_details);
-        whole(self.reasoning_tokens).or_else(|| whole(details.and_then(|_| Usage::of(details).reasoning_tokens)))
+        kept(whole(self.reasoning_tokens).or_else(|| whole(details.and_then(|_| Usage::of(details).reasoning_tokens))))
     }
 }
 
