@@ -307,7 +307,7 @@ impl<'a, F: Format> Importer<'a, F> {
         let after = returned.len() as u64;
         let tail = after + if matches!(end, End::Seal) { 2 } else { 3 };
         let (done, progress) = self.core.progress(position, (tail, after), F::NAME, &self.state);
-        let payload = kept::payload(&progress, done.template, &done.evals);
+        let payload = kept::payload(&progress, done.template, &done.answers);
         let payload = batch.put(&payload);
         self.core.previous = Some(batch.add_annotation(kept::KIND, None, Some(payload))?);
         self.state.batch_ended();

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::Diagnostic;
 use super::format::Format;
-use super::template::Template;
-use crate::model::{Digest, EvalNumber, EventNumber, SessionId, Timestamp};
+use super::template::{Hole, Template};
+use crate::model::{Digest, EventNumber, SessionId, Timestamp};
 use crate::store::Store;
 use crate::store::error::ReadError;
 
@@ -129,12 +129,12 @@ impl<F: serde::de::DeserializeOwned> Last<F> {
 pub(super) fn payload<S: Serialize>(
     progress: &Progress<S>,
     template: Template,
-    evals: &std::collections::HashMap<u64, EvalNumber>,
+    answers: &std::collections::HashMap<u64, Hole>,
 ) -> Vec<u8> {
     // Plain structs into memory: cannot fail.
     let mut out = serde_json::to_vec(progress).unwrap_or_default();
     out.push(b'\n');
-    template.write_to(&mut out, evals);
+    template.write_to(&mut out, answers);
     out
 }
 

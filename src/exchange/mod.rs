@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod beside;
 pub mod claude;
+pub mod codex;
 pub mod error;
 pub mod export;
 pub mod files;
@@ -42,11 +43,12 @@ pub use format::{Known, Recognized};
 pub use written::write_source;
 
 /// The formats, in the order they are tried.
-pub static FORMATS: [Known; 4] = [
+pub static FORMATS: [Known; 5] = [
     Known::of::<pi::Pi>(),
     Known::of::<pixir::Pixir>(),
     Known::of::<fractal::Fractal>(),
     Known::of::<claude::Claude>(),
+    Known::of::<codex::Codex>(),
 ];
 
 /// What an import came to.

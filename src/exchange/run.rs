@@ -193,7 +193,7 @@ fn place<F: Format>(
     };
     let identity = identity.leaving(F::NAME, &id, same, &item);
     let (_, mut branch) = branch_at::<F>(store, &id, last.event, same)?;
-    branch.last.progress.state.repeats(branch.common);
+    branch.last.progress.state.repeats(branch.shared.common);
     let (id, info) = identity.find(store)?;
     Ok(Place {
         id,
@@ -224,7 +224,7 @@ fn new_place<F: Format>(
     };
     let (head, shared, last) = match branch {
         Some(mut branch) => {
-            branch.last.progress.state.repeats(branch.common);
+            branch.last.progress.state.repeats(branch.shared.common);
             (Some(branch.head), Some(branch.shared), Some(branch.last))
         }
         None => (None, None, None),

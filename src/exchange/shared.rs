@@ -20,6 +20,8 @@ pub(super) struct Shared {
     pub(super) session: SessionId,
     /// How many kept sources lie behind.
     pub(super) depth: u32,
+    /// How many bytes of the source are records that both begin with, those behind the last common head included.
+    pub(super) common: u64,
     runs: Vec<Run>,
     at: usize,
 }
@@ -37,14 +39,19 @@ pub(super) struct Run {
 pub struct Branch<F> {
     pub(super) head: HeadId,
     pub(super) shared: Shared,
-    /// The bytes of the source whose records are those of the other: some more than what lies before the head.
-    pub(super) common: u64,
     /// What is known there, as before the first batch of the new session.
     pub(super) last: Last<F>,
 }
 
-/// A place to begin, and how many bytes of the source lie before it.
-type At<F> = Option<(u64, Branch<F>)>;
+/// A branch, and how many bytes of the source lie before it.
+type Agreed<F> = (u64, Branch<F>);
+
+impl<F> Branch<F> {
+    fn with_common(mut self, common: u64) -> Branch<F> {
+        self.shared.common = common;
+        self
+    }
+}
 
 impl Shared {
     /// How many bytes the source begins with that are not imported as rows.
@@ -135,10 +142,10 @@ pub(super) fn branch_at<F: Format>(
             let run = Run { from: 0, to: mark.bytes, parent: (depth <= MAX_DEPTH).then_some(0) };
             let bytes = mark.bytes;
             let runs = if bytes > 0 { vec![run] } else { Vec::new() };
-            return Ok((bytes, Branch { common: same, ..branch(store, session, mark, runs, depth)? }));
+            return Ok((bytes, branch(store, session, mark, runs, depth)?.with_common(same)));
         }
     }
-    Ok((0, Branch { common: same, ..at_genesis(store, session)? }))
+    Ok((0, at_genesis(store, session)?.with_common(same)))
 }
 
 /// The last head of `session`, which has so many events, whose state is `wanted`; with `made` that head alone. Nothing of the source is shared, only
@@ -186,8 +193,8 @@ fn branch<F: Format>(
     let state = serde_json::from_str(mark.state.get()).map_err(|error| kept::damaged(Some(error.into())))?;
     let depth = if depth > MAX_DEPTH { 0 } else { depth };
     let progress = Progress { at: mark.at, depth, state, ..Progress::new() };
-    let shared = Shared { session: session.clone(), depth, runs, at: 0 };
-    Ok(Branch { head, shared, common: 0, last: Last { event: None, payload: None, progress } })
+    let shared = Shared { session: session.clone(), depth, common: 0, runs, at: 0 };
+    Ok(Branch { head, shared, last: Last { event: None, payload: None, progress } })
 }
 
 /// Where the history of `source` leaves that of the sources its header names as parents, the first that is in the store
@@ -206,7 +213,7 @@ pub(super) fn from_parent<F: Format>(
         if !store.exists(id.as_str())? {
             continue;
         }
-        let (mut best, mut common): (At<F>, u64) = (None, 0);
+        let (mut best, mut most_common): (Option<Agreed<F>>, u64) = (None, 0);
         let mut next = Some(id.clone());
         for _ in 0..MAX_DEPTH {
             let Some(session) = next.take() else { break };
@@ -214,8 +221,8 @@ pub(super) fn from_parent<F: Format>(
             if !info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
                 break;
             }
-            let (same, found) = against::<F>(store, &session, info.events, source, made)?;
-            common = common.max(same);
+            let (found, common) = against::<F>(store, &session, info.events, source, made)?;
+            most_common = most_common.max(common);
             if let Some((bytes, branch)) = found
                 && best.as_ref().is_none_or(|(most, _)| bytes > *most)
             {
@@ -224,9 +231,9 @@ pub(super) fn from_parent<F: Format>(
             next = info.source.map(|(session, _)| session);
         }
         return match best {
-            Some((_, branch)) => Ok(Some(Branch { common, ..branch })),
+            Some((_, branch)) => Ok(Some(branch.with_common(most_common))),
             None if store.session(&id)?.origin.is_some_and(|origin| origin.starts_with(&prefix)) => {
-                Ok(Some(Branch { common, ..at_genesis(store, &id)? }))
+                Ok(Some(at_genesis::<F>(store, &id)?.with_common(most_common)))
             }
             None => continue,
         };
@@ -234,16 +241,16 @@ pub(super) fn from_parent<F: Format>(
     Ok(None)
 }
 
-/// How many bytes of `source` the records take that `session` begins with too; the last head of `session` that lies within
-/// them, and how many bytes of the source lie before it.
+/// The last head of `session` that lies within the records that `source` begins with too, and how many bytes of it; and
+/// how many bytes those records are.
 fn against<F: Format>(
     store: &Store,
     session: &SessionId,
     events: u64,
     source: &Source,
     made: Option<HeadId>,
-) -> Result<(u64, At<F>), ImportError> {
-    let Some((event, _)) = kept::last(store, session, events)? else { return Ok((0, None)) };
+) -> Result<(Option<Agreed<F>>, u64), ImportError> {
+    let Some((event, _)) = kept::last(store, session, events)? else { return Ok((None, 0)) };
     let batches: Vec<Kept> = backwards(store, session, Some(event)).collect::<Result<_, ReadError>>()?;
     let depth = batches.first().map_or(0, |kept| kept.progress.depth) + 1;
     let mut marks = Vec::new();
@@ -259,7 +266,7 @@ fn against<F: Format>(
     let io = |error| source.io(error);
     let mut parent = Reader::over(BufReader::with_capacity(256 * 1024, file)).with_syntax(F::SYNTAX);
     let mut child = Reader::of(&source.parts, F::SYNTAX);
-    let (mut runs, mut found, mut records, mut common, mut same_until) = (Vec::new(), None, 0, None, 0);
+    let (mut runs, mut found, mut records, mut common, mut until) = (Vec::new(), None, 0, None, 0);
     // A head lies behind so many of the parent's records, and what both have ends there.
     let mut note = |records: u64, runs: &[Run], to: Option<u64>| {
         let at = marks.partition_point(|mark| mark.records < records);
@@ -299,11 +306,11 @@ fn against<F: Format>(
         let to = from + child.bytes().len() as u64;
         let same = child.bytes() == parent.bytes() && depth <= MAX_DEPTH;
         push(&mut runs, Run { from, to, parent: same.then(|| parent.offset()) });
-        (common, same_until) = (Some(to), to);
+        (common, until) = (Some(to), to);
         note(records, &runs, common);
     }
-    let Some((mark, runs, bytes)) = found else { return Ok((same_until, None)) };
-    Ok((same_until, Some((bytes, branch(store, session, mark, runs, depth)?))))
+    let Some((mark, runs, bytes)) = found else { return Ok((None, until)) };
+    Ok((Some((bytes, branch(store, session, mark, runs, depth)?)), until))
 }
 
 /// What tells that two items are the same; none for one that tells of its source, and for what is no part of a history.

@@ -27,7 +27,7 @@ pub enum Hole {
     Payload(Digest),
     /// Bytes of the kept source of another session, from and to.
     Shared(SessionId, u64, u64),
-    /// The code of an eval that is not recorded yet, by the number that [`Step::ask`](super::Step::ask) gave.
+    /// What is not recorded yet, by the number that [`Step::ask`](super::Step::ask) gave.
     Later(u64),
 }
 
@@ -44,7 +44,7 @@ const NAME: u8 = b'F';
 #[derive(Debug, Default)]
 pub struct Template {
     bytes: Vec<u8>,
-    /// Parts that became the code of an eval since: where they lie, and their number.
+    /// Parts that may have become a payload of a row since: where they lie, and their number.
     later: Vec<(Range<usize>, u64)>,
     /// The hole that the bytes end with, where it may grow.
     last: Option<(usize, SessionId, u64, u64)>,
@@ -113,13 +113,13 @@ impl Template {
         self.bytes.len()
     }
 
-    /// Writes it behind `out`. `evals` says which evals the parts kept for later became; others stay as they are.
-    pub fn write_to(self, out: &mut Vec<u8>, evals: &HashMap<u64, EvalNumber>) {
+    /// Writes it behind `out`. `answers` says what the parts kept for later became; others stay as they are.
+    pub fn write_to(self, out: &mut Vec<u8>, answers: &HashMap<u64, Hole>) {
         let mut at = 0;
         for (range, number) in self.later {
-            let Some(eval) = evals.get(&number) else { continue };
+            let Some(hole) = answers.get(&number) else { continue };
             out.extend_from_slice(&self.bytes[at..range.start]);
-            out.extend_from_slice(&mark(&Hole::Code(*eval)));
+            out.extend_from_slice(&mark(hole));
             at = range.end;
         }
         out.extend_from_slice(&self.bytes[at..]);
@@ -265,7 +265,7 @@ mod tests {
         more.add(b"2,3,4]\n", &[(0..1, Hole::Later(7)), (2..3, Hole::Later(8)), (4..5, Hole::Text(MessageNumber(9)))]);
         template.append(more);
         let mut out = Vec::new();
-        template.write_to(&mut out, &HashMap::from([(8, EvalNumber(4))]));
+        template.write_to(&mut out, &HashMap::from([(8, Hole::Code(EvalNumber(4)))]));
         assert_eq!(out, b"[1,2,\x01C4\x02,\x01m9\x02]\n");
     }
 

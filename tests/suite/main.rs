@@ -5,6 +5,7 @@ mod backup;
 mod checks;
 mod claude;
 mod claude_data;
+mod codex;
 mod contract;
 mod copies;
 mod exchange;

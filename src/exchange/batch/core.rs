@@ -13,7 +13,7 @@ use super::super::source::Source;
 use super::super::template::{Hole, Template, json_string};
 use super::super::{Diagnostic, MAX_DIAGNOSTICS, Seen};
 use super::{LIMIT, Step, Stop};
-use crate::model::{Digest, EvalNumber, EventNumber, Timestamp, TurnNumber};
+use crate::model::{Digest, EventNumber, Timestamp, TurnNumber};
 use crate::store::{Batch, Store};
 
 /// An import under way, whatever its format.
@@ -48,8 +48,8 @@ pub(in crate::exchange) struct InBatch {
     pub(super) records: u64,
     pub(super) bytes: usize,
     pub(super) asked: u64,
-    /// The evals that tools asked for in this batch became.
-    pub(super) evals: HashMap<u64, EvalNumber>,
+    /// What the parts kept for later became in this batch.
+    pub(super) answers: HashMap<u64, Hole>,
 }
 
 impl InBatch {

@@ -104,7 +104,7 @@ impl<'a> Direct<'a> {
             diagnostics: done.diagnostics,
             ..progress
         };
-        let payload = kept::payload(&progress, done.template, &done.evals);
+        let payload = kept::payload(&progress, done.template, &done.answers);
         let payload = batch.put(&payload);
         batch.add_annotation(kept::KIND, None, Some(payload))?;
         batch.seal()?;

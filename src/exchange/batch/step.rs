@@ -35,6 +35,10 @@ pub(in crate::exchange) trait Inside {
     fn batch(&mut self) -> &mut super::core::InBatch;
     /// Bytes and lines before the current item, and after it.
     fn place(&self, after: bool) -> (u64, u64);
+    /// Whether the current item is one of a fork's parent too.
+    fn is_repeated(&self) -> bool {
+        false
+    }
     /// Shows the records before the current item.
     fn before(&self, look: &mut dyn FnMut(&[u8])) -> Result<(), ImportError>;
 }
@@ -61,6 +65,11 @@ impl Inside for Core<'_> {
             true => (self.reader.offset() + self.reader.bytes().len() as u64, self.reader.lines_after()),
             false => (self.reader.offset(), self.reader.line() - 1),
         }
+    }
+
+    fn is_repeated(&self) -> bool {
+        let end = self.reader.offset() + self.reader.bytes().len() as u64;
+        self.shared.as_ref().is_some_and(|shared| end <= shared.common)
     }
 
     fn before(&self, look: &mut dyn FnMut(&[u8])) -> Result<(), ImportError> {
@@ -196,19 +205,30 @@ impl<'i, 'b> Step<'i, 'b> {
         self.core.batch().odd(self.held.line, kind, message.into());
     }
 
-    /// A number for code that becomes an eval later: the hole [`Hole::Later`] with it is cut out if the eval is in this
-    /// batch.
+    /// A number for a part that becomes a row's payload later: the hole [`Hole::Later`] with it is cut out if that row is
+    /// in this batch.
     pub fn ask(&mut self) -> u64 {
         let batch = self.core.batch();
         batch.asked += 1;
         batch.asked
     }
 
-    /// Says which eval a number became, if it was given in this batch.
+    /// Says which eval's code a number became, as it is, if it was given in this batch.
     pub fn answer(&mut self, number: Option<u64>, eval: EvalNumber) {
+        self.answer_with(number, Hole::Code(eval));
+    }
+
+    /// Says what a number became, if it was given in this batch.
+    pub fn answer_with(&mut self, number: Option<u64>, hole: Hole) {
         if let Some(number) = number {
-            self.core.batch().evals.insert(number, eval);
+            self.core.batch().answers.insert(number, hole);
         }
+    }
+
+    /// Whether the source of a fork begins with this record too, whose head lies before it: its rows are made again, but
+    /// what is counted, such as usage, is the parent's.
+    pub fn is_repeated(&self) -> bool {
+        self.core.is_repeated()
     }
 
     /// Seals a head: before the record, or after it once it is kept. A source that leaves the history here later
