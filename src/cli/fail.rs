@@ -290,6 +290,12 @@ impl From<BackupError> for Failure {
             BackupError::Exists { path, .. } => Failure::new("exists", error.to_string())
                 .hint("choose another place")
                 .details(json!({ "path": path.display().to_string() })),
+            BackupError::Diverged { path, .. } => Failure::new("diverged", error.to_string())
+                .hint("choose another place: the backup there is as it was")
+                .details(json!({ "path": path.display().to_string() })),
+            BackupError::Destination { path, .. } => Failure::new("bad-destination", error.to_string())
+                .hint("choose another place: a folder, or a name that ends in .tar")
+                .details(json!({ "path": path.display().to_string() })),
             BackupError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
             BackupError::Damaged(_) | BackupError::Unverified(_) => {
                 Failure::new("damaged", error.to_string()).hint("headwater check says what is damaged, and where")

@@ -157,6 +157,7 @@ fn a_backup_is_made_and_restored() {
         let target = format!("{dest}.restored");
         let restored = home.json(&["restore-backup", dest, &target]);
         assert_eq!((&restored["commits"], &restored["to"]), (&backup["commits"], &target.as_str().into()));
+        assert_eq!(restored["copied"], restored["bytes"], "all of it is new there");
         assert_eq!(home.ok(&["stream", "demo", "--store", &target]), events);
         assert_eq!(home.error(&["restore-backup", dest, &target])["kind"], "exists");
     }

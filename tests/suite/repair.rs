@@ -127,7 +127,7 @@ impl Sample {
 
     /// Plans, which changes nothing, then repairs: what is done is what was planned, and a check finds nothing but
     /// payloads that are lost.
-    fn repair(&self) -> care::RepairReport {
+    pub(super) fn repair(&self) -> care::RepairReport {
         let before = files(&self.root);
         let plan = care::plan(&self.root).unwrap();
         let after = files(&self.root);
