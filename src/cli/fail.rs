@@ -170,7 +170,7 @@ impl From<OpenError> for Failure {
                 .hint("close the other programs that use this store, then do the same again")
                 .details(path(at)),
             OpenError::Damaged { path: at, .. } => Failure::new("damaged", message)
-                .hint("copy the store folder before anything else, then restore a backup; nothing was changed")
+                .hint("headwater check says what is damaged, headwater repair what can be mended; or restore a backup. Nothing was changed")
                 .details(path(at)),
             OpenError::Full(_) => Failure::caused("disk-full", &error).hint(FULL),
             _ => Failure::caused("io", &error),
