@@ -11,7 +11,8 @@ use super::{Context, Failure, stats, text};
 /// Copy the store, while it is used, to a folder or a file
 ///
 /// A folder is brought further by each backup to it: only what grew is copied. A name that ends in .tar makes one file, which must
-/// not be there yet. The copy is read again and checked before this says that it is done; it opens as a store at once.
+/// not be there yet. The copy is read again and checked before anything of an earlier backup is replaced; one that holds what the store
+/// has not is left as it is. It opens as a store at once.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   headwater backup backup-of-demo

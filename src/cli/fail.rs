@@ -170,7 +170,7 @@ impl From<OpenError> for Failure {
                 .hint("close the other programs that use this store, then do the same again")
                 .details(path(at)),
             OpenError::Damaged { path: at, .. } => Failure::new("damaged", message)
-                .hint("copy the store folder before anything else, then restore a backup; nothing was changed")
+                .hint("headwater check says what is damaged, headwater repair what can be mended; or restore a backup. Nothing was changed")
                 .details(path(at)),
             OpenError::Full(_) => Failure::caused("disk-full", &error).hint(FULL),
             _ => Failure::caused("io", &error),
@@ -289,6 +289,12 @@ impl From<BackupError> for Failure {
                 .details(json!({ "what": what, "name": path.display().to_string() })),
             BackupError::Exists { path, .. } => Failure::new("exists", error.to_string())
                 .hint("choose another place")
+                .details(json!({ "path": path.display().to_string() })),
+            BackupError::Diverged { path, .. } => Failure::new("diverged", error.to_string())
+                .hint("choose another place: the backup there is as it was")
+                .details(json!({ "path": path.display().to_string() })),
+            BackupError::Destination { path, .. } => Failure::new("bad-destination", error.to_string())
+                .hint("choose another place: a folder, or a name that ends in .tar")
                 .details(json!({ "path": path.display().to_string() })),
             BackupError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
             BackupError::Damaged(_) | BackupError::Unverified(_) => {

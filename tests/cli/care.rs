@@ -157,6 +157,7 @@ fn a_backup_is_made_and_restored() {
         let target = format!("{dest}.restored");
         let restored = home.json(&["restore-backup", dest, &target]);
         assert_eq!((&restored["commits"], &restored["to"]), (&backup["commits"], &target.as_str().into()));
+        assert_eq!(restored["copied"], restored["bytes"], "all of it is new there");
         assert_eq!(home.ok(&["stream", "demo", "--store", &target]), events);
         assert_eq!(home.error(&["restore-backup", dest, &target])["kind"], "exists");
     }
@@ -201,4 +202,28 @@ fn an_anchor_tells_a_store_that_was_rolled_back() {
     assert!(codes.contains(&"anchor-behind") && codes.contains(&"anchor-head"), "{codes:?}");
     std::fs::write(home.path().join("no.anchor"), "hello\n").unwrap();
     assert_eq!(home.error(&["check", "--anchor", "no.anchor"])["kind"], "bad-anchor");
+}
+
+/// A log that ends before its rows do: the hint names the verbs that look at it and mend it.
+#[test]
+fn the_hint_of_a_damaged_store_names_check_and_repair() {
+    let home = Home::demo();
+    std::fs::OpenOptions::new().write(true).open(segment(&home)).unwrap().set_len(2_000).unwrap();
+    let error = home.error(&["show", "demo"]);
+    assert_eq!(error["kind"], "damaged");
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.starts_with("headwater check") && hint.contains("headwater repair"), "{hint}");
+}
+
+#[test]
+fn a_backup_of_an_older_state_is_refused_by_name() {
+    let home = Home::demo();
+    home.ok(&["backup", "old"]);
+    home.ok(&["resume", "demo", "add three numbers", "--script", "simple"]);
+    home.ok(&["backup", "new"]);
+    let error = home.error(&["backup", "new", "--store", "old"]);
+    assert_eq!(error["kind"], "diverged");
+    assert!(error["hint"].as_str().unwrap().starts_with("choose another place"), "{error}");
+    assert_eq!(home.error(&["backup", "demo.tgz"])["kind"], "bad-destination");
+    home.ok(&["check", "--store", "new"]);
 }

@@ -8,7 +8,7 @@ use headwater::care::{self, BackupError, Mode};
 use headwater::model::{EventNumber, Role};
 use headwater::store::{Options, Store};
 
-use super::repair::{Sample, events};
+use super::repair::{Sample, events, files};
 use super::tools::named;
 
 fn opens_at_once(root: &Path) -> Store {
@@ -73,6 +73,8 @@ fn a_backup_is_a_store_and_leaves_no_lease_behind() {
     care::backup(&sample.root, &to).unwrap();
     let again = care::backup(&sample.root, &to).unwrap();
     assert_eq!(again.copied, 0);
+    let check = care::check(&to, Mode::Deep).unwrap();
+    assert_eq!((check.issues, check.trusted), (Vec::new(), true));
     let copy = opens_at_once(&to);
     copy.open_session(&"demo".parse().unwrap()).unwrap();
     copy.close().unwrap();
@@ -117,4 +119,107 @@ fn what_cannot_be_done_is_refused_and_leaves_nothing() {
     left.sort();
     assert_eq!(left, ["b.tar", "backup", "bad.tar", "mine"]);
     assert_eq!(fs::read(at("mine/letter")).unwrap(), b"dear");
+}
+
+fn say(root: &Path, text: &str) {
+    let store = Store::open(root).unwrap();
+    let session = store.open_session(&"demo".parse().unwrap()).unwrap();
+    session.add_message(Role::User, text).commit().unwrap();
+    drop(session);
+    store.close().unwrap();
+}
+
+/// A damaged byte of the store, in any of its segments, never reaches a backup that is good, nor does it change anything else of it.
+#[test]
+fn a_damaged_store_leaves_an_earlier_backup_as_it_was() {
+    let sample = Sample::new();
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("backup");
+    care::backup(&sample.root, &to).unwrap();
+    let before = files(&to);
+    say(&sample.root, "more");
+    for number in 1..=2 {
+        let good = fs::read(sample.segment(number)).unwrap();
+        let mut bytes = good.clone();
+        bytes[600] ^= 1;
+        fs::write(sample.segment(number), bytes).unwrap();
+        let error = care::backup(&sample.root, &to).unwrap_err();
+        assert!(matches!(error, BackupError::Unverified(_)), "{error}");
+        assert!(files(&to) == before, "segment {number}");
+        fs::write(sample.segment(number), good).unwrap();
+    }
+    assert!(care::backup(&sample.root, &to).unwrap().copied > 0);
+    assert_eq!(care::check(&to, Mode::Deep).unwrap().issues, []);
+    assert_eq!(events(&to), events(&sample.root));
+}
+
+/// An older state of the store, another history of it, and what was recorded in the backup itself: the backup holds what the
+/// store has not, and stays as it is.
+#[test]
+fn a_backup_that_holds_more_than_the_store_is_never_replaced() {
+    let sample = Sample::new();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    care::backup(&sample.root, &at("old")).unwrap();
+    care::restore(&at("old"), &at("other")).unwrap();
+    care::restore(&at("old"), &at("inside")).unwrap();
+    say(&sample.root, "newer");
+    say(&at("other"), "another history");
+    say(&at("other"), "longer than the first");
+    say(&at("inside"), "recorded in the backup");
+    care::backup(&sample.root, &at("new")).unwrap();
+    // The rows alone do not decide: without them the log says the same.
+    for (from, to) in [("old", "new"), ("other", "new"), ("old", "inside"), ("new", "inside"), ("new", "other")] {
+        for rows in [true, false] {
+            let (from, to) = (at(from), at(to));
+            let (mark, kept) = (from.join("mark"), from.join("mark.kept"));
+            if !rows {
+                fs::rename(&mark, &kept).unwrap();
+            }
+            let before = files(&to);
+            let error = care::backup(&from, &to).unwrap_err();
+            assert!(matches!(error, BackupError::Diverged { .. }), "{error}");
+            assert!(files(&to) == before, "{}", to.display());
+            if !rows {
+                fs::rename(&kept, &mark).unwrap();
+            }
+        }
+    }
+    // What is further on the same chain is let on.
+    care::backup(&at("new"), &at("old")).unwrap();
+    assert_eq!(events(&at("old")), events(&sample.root));
+}
+
+/// A repair wrote segments anew: the backup of before is refused, and is as it was to the last byte.
+#[test]
+fn after_a_repair_the_backup_of_before_is_left_alone() {
+    let sample = Sample::new();
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("backup");
+    care::backup(&sample.root, &to).unwrap();
+    let before = files(&to);
+    let mut bytes = fs::read(sample.segment(1)).unwrap();
+    bytes[600] ^= 1;
+    fs::write(sample.segment(1), bytes).unwrap();
+    sample.repair();
+    let error = care::backup(&sample.root, &to).unwrap_err();
+    assert!(matches!(error, BackupError::Diverged { .. }), "{error}");
+    assert!(files(&to) == before);
+    care::backup(&sample.root, &folder.path().join("another")).unwrap();
+}
+
+/// Where no backup belongs: in the store itself, or under the name of an archive that is none.
+#[test]
+fn a_place_that_cannot_be_meant_is_refused() {
+    let sample = Sample::new();
+    let folder = tempfile::tempdir().unwrap();
+    let before = files(&sample.root);
+    let mut places = vec![sample.root.clone(), sample.root.join("backup"), sample.root.join("blobs/b.tar")];
+    places.extend(["b.tgz", "b.tar.gz", "b.zip", "b.TAR"].map(|name| folder.path().join(name)));
+    for place in places {
+        let error = care::backup(&sample.root, &place).unwrap_err();
+        assert!(matches!(error, BackupError::Destination { .. }), "{}: {error}", place.display());
+    }
+    assert!(files(&sample.root) == before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -127,7 +127,7 @@ impl Sample {
 
     /// Plans, which changes nothing, then repairs: what is done is what was planned, and a check finds nothing but
     /// payloads that are lost.
-    fn repair(&self) -> care::RepairReport {
+    pub(super) fn repair(&self) -> care::RepairReport {
         let before = files(&self.root);
         let plan = care::plan(&self.root).unwrap();
         let after = files(&self.root);
@@ -237,11 +237,17 @@ fn a_lost_payload_can_be_put_again() {
     bytes[at + 25] ^= 4;
     fs::write(sample.segment(number), bytes).unwrap();
     assert_eq!(sample.repair().payloads.lost, [digest]);
+    let told = || {
+        let issues = care::check(&sample.root, Mode::Deep).unwrap().issues;
+        issues.into_iter().map(|issue| issue.code).filter(|code| *code != "file-open-to-others").collect::<Vec<_>>()
+    };
+    assert_eq!(told(), ["payload-lost"]);
     let store = Store::open(&sample.root).unwrap();
     assert!(store.blobs().get(&digest).is_err());
     assert_eq!(store.blobs().put(b"answer 5").unwrap(), digest);
     assert_eq!(store.blobs().get(&digest).unwrap(), b"answer 5");
     store.close().unwrap();
+    assert_eq!(told(), [""; 0], "it can be read");
     fs::remove_file(sample.root.join("store.sqlite")).unwrap();
     let store = Store::open(&sample.root).unwrap();
     assert_eq!(store.blobs().get(&digest).unwrap(), b"answer 5", "in the log, too");

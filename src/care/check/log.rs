@@ -1,12 +1,12 @@
 //! The log by itself: every frame, every payload against its digest, the chain of commits, the roots.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::Findings;
 use super::codes;
 use super::roots::{self, Later, Unproven};
-use crate::blob;
+use crate::blob::{self, BlobError, codec::CodecError};
 use crate::journal::{self, Ended, ReplayError, Replayed};
 use crate::model::line::Item;
 use crate::model::{Body, Digest, Event, Record, Root, SessionId, Tx};
@@ -40,6 +40,7 @@ pub(in crate::care) fn go_through(
         digest: Digest::ZERO,
         sessions: HashMap::new(),
         later: Later::default(),
+        lost: BTreeMap::new(),
         sound: true,
     };
     let mut segments = Vec::new();
@@ -61,7 +62,10 @@ pub(in crate::care) fn go_through(
         segments.push((number, until));
         walk.segment(blobs, number, until, numbers.len() == at + 1 && meta.is_none());
     }
-    let Walk { last, sound, later, .. } = walk;
+    let Walk { last, sound, later, lost, .. } = walk;
+    for (digest, at) in lost {
+        found.issue(codes::PAYLOAD_LOST, format!("{digest} at {at}"));
+    }
     later.prove(blobs, &segments, found);
     found.count("segments", numbers.len() as u64);
     if let Some(meta) = meta
@@ -93,6 +97,8 @@ struct Walk<'a> {
     digest: Digest,
     sessions: HashMap<SessionId, (u64, Digest)>,
     later: Later,
+    /// Payloads that a repair found nowhere, and that nobody has put again since.
+    lost: BTreeMap<Digest, Position>,
     sound: bool,
 }
 
@@ -189,6 +195,11 @@ impl Walk<'_> {
                     let Some(frame) = frames.next() else { continue };
                     match blob::read(self.readers, frame.at, frame.header.body_len, *size, hash) {
                         Ok(bytes) if bytes.len() as u64 == *size => {
+                            if self.lost.remove(hash).is_some() {
+                                // Readers find it here, and so do those who prove what needs it.
+                                let place = (frame.at, frame.header.body_len, *size);
+                                self.later.again.insert(*hash, place);
+                            }
                             self.found.count("payloads-read", 1);
                             if bytes.starts_with(b"{\"basis\":")
                                 && let Ok(root) = serde_json::from_slice(&bytes)
@@ -197,7 +208,13 @@ impl Walk<'_> {
                             }
                         }
                         Ok(_) => self.found.issue(codes::PAYLOAD_DAMAGED, format!("{hash} at {}", frame.at)),
-                        Err(error) => roots::tell(self.found, hash, frame.at, &error),
+                        Err(BlobError::Codec(CodecError::Lost)) => {
+                            self.lost.insert(*hash, frame.at);
+                        }
+                        Err(error) => {
+                            let place = format!("{hash} at {}: {}", frame.at, chain(&error));
+                            self.found.issue(codes::PAYLOAD_DAMAGED, place);
+                        }
                     }
                 }
                 Item::Record(Record::PayloadAdded { hash, size, parts: Some(parts), .. }) => {

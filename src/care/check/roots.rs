@@ -6,12 +6,11 @@ use std::path::Path;
 
 use super::codes;
 use super::{Findings, log};
-use crate::blob::{self, BlobError, codec::CodecError};
+use crate::blob;
 use crate::journal::{ReplayError, Replayed};
 use crate::model::line::Item;
 use crate::model::{Digest, HeadId, Record, Root};
 use crate::segment::{Position, Readers};
-use crate::store::error::chain;
 
 /// A head whose root was not in its own commit, and what the log says of its boundary.
 pub(super) struct Unproven {
@@ -26,7 +25,7 @@ pub(super) fn holds(root: &Root, boundary: u64, digest: Digest) -> bool {
 }
 
 /// A payload's frame: where, how long its body is, how long the payload.
-type Place = (Position, u32, u64);
+pub(super) type Place = (Position, u32, u64);
 
 /// What is left to be proven.
 #[derive(Default)]
@@ -34,6 +33,8 @@ pub(super) struct Later {
     pub(super) heads: Vec<Unproven>,
     /// Large payloads: size and parts.
     pub(super) parts: HashMap<Digest, (u64, Vec<Digest>)>,
+    /// Payloads that were lost and put again: where they are read now.
+    pub(super) again: HashMap<Digest, Place>,
 }
 
 impl Later {
@@ -44,6 +45,11 @@ impl Later {
         places.extend(self.heads.iter().map(|head| (head.head.0, None)));
         if places.is_empty() {
             return;
+        }
+        for (digest, again) in &self.again {
+            if let Some(place) = places.get_mut(digest) {
+                *place = Some(*again);
+            }
         }
         for (number, until) in segments {
             // What cannot be read was told by the first walk.
@@ -114,12 +120,4 @@ fn joined(readers: &Readers, places: &HashMap<Digest, Place>, parts: &[Digest]) 
         bytes.extend(blob::read(readers, *at, *stored, *size, part).ok()?);
     }
     Some(bytes)
-}
-
-/// Tells of a payload whose frame does not give its bytes.
-pub(super) fn tell(found: &mut Findings, digest: &Digest, at: Position, error: &BlobError) {
-    match error {
-        BlobError::Codec(CodecError::Lost) => found.issue(codes::PAYLOAD_LOST, format!("{digest} at {at}")),
-        error => found.issue(codes::PAYLOAD_DAMAGED, format!("{digest} at {at}: {}", chain(error))),
-    }
 }

@@ -1,0 +1,382 @@
+//! `backup`: a copy of a store while others write it, verified, to a folder or a single file; and back.
+//!
+//! The log is one chain that only grows: a copy of its segments up to a point is the store at that point. The rows are copied by
+//! SQLite's own backup at one read point, after which they say where the log must be copied to.
+//!
+//! Everything is made and verified beside what an earlier backup left, and compared with it, before the first of its files is
+//! replaced: what it holds may be the only good copy.
+
+mod archive;
+mod copy;
+mod there;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, OpenFlags};
+
+use super::check::{self, CheckError, Mode};
+use crate::model::Tx;
+use crate::progress::Observer;
+use crate::segment::{self, LockError, LockFile};
+use crate::sqlite::open::{self as sqlite, Journal};
+use crate::store::level::Meta;
+use crate::store::mark::{self, Trust};
+use crate::store::open::database;
+
+/// Why there is no backup, or why it was not restored. What was there before is as it was; only where the system refuses to rename
+/// verified files, after all is checked, some are those of the new backup, which then makes its rows from its log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// There is no store, or no backup, there.
+    #[error("there is no {what} at {path}")]
+    NotFound {
+        /// `store` or `backup`.
+        what: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Something is there already that is no backup of this store.
+    #[error("{path} exists and is {what}")]
+    Exists {
+        /// What is in the way.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The earlier backup holds what is not in the store, or other than in it: commits of its own, newer ones, another history.
+    #[error("the backup at {path} has diverged from the store: {what}")]
+    Diverged {
+        /// The backup.
+        path: PathBuf,
+        /// What is other.
+        what: String,
+    },
+    /// No backup can be made there.
+    #[error("no backup can be made at {path}: {what}")]
+    Destination {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why not.
+        what: &'static str,
+    },
+    /// The rows are not those that the log makes: repair the store first.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The copy differs from what was read.
+    #[error("the copy does not verify: {0}")]
+    Unverified(String),
+    /// The store is being rebuilt or repaired.
+    #[error("the store is being rebuilt, migrated or repaired")]
+    InUse,
+    /// The system or SQLite refused.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// What a backup holds, and what it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupReport {
+    /// The last commit in it.
+    pub tx: u64,
+    /// Segments in it.
+    pub segments: u64,
+    /// Bytes of segments in it.
+    pub bytes: u64,
+    /// Bytes of segments that were not there before.
+    pub copied: u64,
+    /// The folder or file.
+    pub to: PathBuf,
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> BackupError {
+    let what = what.into();
+    move |source| BackupError::Io { what, source: Box::new(source) }
+}
+
+fn sql_error(error: rusqlite::Error) -> BackupError {
+    BackupError::Io { what: "the rows cannot be copied".to_owned(), source: Box::new(error) }
+}
+
+fn lock_error(error: LockError) -> BackupError {
+    match error {
+        LockError::TimedOut { .. } => BackupError::InUse,
+        error => BackupError::Io { what: "the store's lock cannot be taken".to_owned(), source: Box::new(error) },
+    }
+}
+
+/// Copies the store at `root` to `to`: into a folder, which a later backup brings further, copying only what grew; or, where the
+/// name ends in `.tar`, into a file, which must not be there yet. Others may write meanwhile: the backup holds at least
+/// everything that was acknowledged when it began. It is read again, hashed and checked before this returns.
+///
+/// # Errors
+///
+/// [`BackupError`].
+pub fn backup(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
+    archive::known(to)?;
+    outside(root, to)?;
+    if to.extension().is_some_and(|ext| ext == "tar") {
+        return archive::make(root, to);
+    }
+    to_folder(root, to)
+}
+
+/// Makes the store `to` from a backup, which is checked; `to` must not be there yet.
+///
+/// # Errors
+///
+/// [`BackupError`]; there is then nothing at `to`.
+pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupError> {
+    if to.symlink_metadata().is_ok() {
+        return Err(BackupError::Exists { path: to.to_owned(), what: "never overwritten" });
+    }
+    outside(from, to)?;
+    // Made beside its place, and named when it is whole.
+    let stage = beside(to, "restoring");
+    let made = if from.is_file() { archive::unpack(from, &stage) } else { Ok(from.to_owned()) };
+    let restored = made.and_then(|folder| {
+        if !folder.join("blobs").is_dir() {
+            return Err(BackupError::NotFound { what: "backup", path: from.to_owned() });
+        }
+        if folder == stage {
+            let report = finish(&stage, 0)?;
+            return Ok(BackupReport { copied: report.bytes, ..report });
+        }
+        segment::create_dir_private(&stage).map_err(io_error("the new store's folder cannot be made"))?;
+        to_folder(&folder, &stage)
+    });
+    let report = restored.and_then(|report| {
+        let named = rename(&stage, to).and_then(|()| segment::sync_dir(parent(to)));
+        named.map_err(io_error("the new store cannot be named"))?;
+        Ok(BackupReport { to: to.to_owned(), ..report })
+    });
+    if report.is_err() {
+        let _ = fs::remove_dir_all(&stage);
+    }
+    report
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    parent(path).join(format!(".{name}.{what}-{}", uuid::Uuid::new_v4().simple()))
+}
+
+/// Refuses a place within `root`: it would be a part of what it is a copy of.
+fn outside(root: &Path, to: &Path) -> Result<(), BackupError> {
+    let Ok(root) = root.canonicalize() else { return Ok(()) };
+    // What is not there yet lies in the nearest folder that is.
+    let there = std::iter::successors(Some(to), |path| Some(parent(path)).filter(|up| up != path));
+    let found = there.take(to.components().count() + 1).find_map(|path| path.canonicalize().ok());
+    if root.is_dir() && found.is_some_and(|found| found.starts_with(&root)) {
+        return Err(BackupError::Destination { path: to.to_owned(), what: "it is inside the folder that is copied" });
+    }
+    Ok(())
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, rustix::fs::RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if to.symlink_metadata().is_err() => {
+            fs::rename(from, to)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the folder of a backup under way begins with: within the place it goes to, so that a rename suffices.
+const STAGE: &str = "tmp-backup-";
+
+fn to_folder(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
+    if !root.join("blobs").is_dir() {
+        return Err(BackupError::NotFound { what: "store", path: root.to_owned() });
+    }
+    let mut lock = LockFile::open_existing(&root.join("lock")).map_err(lock_error)?;
+    let _open = lock.as_mut().map(|lock| lock.shared(Duration::from_secs(30))).transpose().map_err(lock_error)?;
+    if to.exists() && !to.join("blobs").is_dir() {
+        for entry in fs::read_dir(to).map_err(io_error(format!("{} cannot be read", to.display())))? {
+            let name = entry.map_err(io_error(format!("{} cannot be read", to.display())))?.file_name();
+            // A first backup that was killed leaves these.
+            if name != "lock" && !name.to_string_lossy().starts_with(STAGE) {
+                return Err(BackupError::Exists { path: to.to_owned(), what: "no backup" });
+            }
+        }
+    }
+    let was_there = to.exists();
+    segment::create_dir_private(to).map_err(io_error(format!("{} cannot be made", to.display())))?;
+    let lock_was_there = to.join("lock").exists();
+    let made = locked(root, to);
+    if made.is_err() {
+        if !lock_was_there && !matches!(made, Err(BackupError::InUse)) {
+            let _ = fs::remove_file(to.join("lock"));
+        }
+        if !was_there {
+            // Only if nothing is in it.
+            let _ = fs::remove_dir(to);
+        }
+    }
+    made
+}
+
+fn locked(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
+    // A store in use at the target, or a backup under way: neither may be written.
+    let mut theirs = LockFile::open(&to.join("lock")).map_err(lock_error)?;
+    let _theirs = theirs.exclusive(Duration::from_millis(500)).map_err(lock_error)?;
+    sweep(to)?;
+    let stage = to.join(format!("{STAGE}{}", uuid::Uuid::new_v4().simple()));
+    let made = staged(root, to, &stage);
+    let swept = sweep(to);
+    let report = made?;
+    swept?;
+    Ok(report)
+}
+
+/// Removes what backups to `to` left that were killed. The caller holds its lock.
+fn sweep(to: &Path) -> Result<(), BackupError> {
+    let failed = || io_error(format!("{} cannot be swept", to.display()));
+    for entry in fs::read_dir(to).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        if entry.file_name().to_string_lossy().starts_with(STAGE) {
+            fs::remove_dir_all(entry.path()).map_err(failed())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the whole backup in `stage`, where segments that are there already are links to them; verifies it; then lets its files
+/// take their places.
+fn staged(root: &Path, to: &Path, stage: &Path) -> Result<BackupReport, BackupError> {
+    let (blobs, theirs) = (stage.join("blobs"), to.join("blobs"));
+    for folder in [stage, &blobs] {
+        segment::create_dir_private(folder).map_err(io_error("the backup's folder cannot be made"))?;
+    }
+    let before = match theirs.is_dir() {
+        true => there::look(&theirs, None, Tx(0))
+            .map_err(|what| BackupError::Diverged { path: to.to_owned(), what: format!("it is damaged, {what}") })?,
+        false => there::There::NOTHING,
+    };
+    let meta = rows(root, stage)?;
+    let copied = copy::segments(&root.join("blobs"), &theirs, &blobs, meta.as_ref(), &before.ends)?;
+    let report = finish(stage, copied.bytes)?;
+    let now = there::look(&blobs, meta.as_ref(), before.tx).map_err(BackupError::Unverified)?;
+    let diverged = |what: String| BackupError::Diverged { path: to.to_owned(), what };
+    if now.tx < before.tx {
+        return Err(diverged(format!("it holds {} commits, the store {}", before.tx, now.tx)));
+    }
+    if now.digest_then != before.digest {
+        return Err(diverged(format!("its commit {} is another than the store's", before.tx)));
+    }
+    if let Some(number) = copied.differs {
+        return Err(diverged(format!("its segment {number} is another than the store's")));
+    }
+    take_places(stage, to, &copied.new, before.ends.keys().filter(|number| !copied.all.contains(number)))?;
+    Ok(BackupReport { to: to.to_owned(), ..report })
+}
+
+/// Lets the verified files of `stage` take the places of those before. `beyond` hold no commit.
+fn take_places<'a>(
+    stage: &Path,
+    to: &Path,
+    new: &[u64],
+    beyond: impl Iterator<Item = &'a u64>,
+) -> Result<(), BackupError> {
+    let blobs = to.join("blobs");
+    segment::create_dir_private(&blobs).map_err(io_error("the backup's folder cannot be made"))?;
+    // Without it nobody trusts the rows: wherever this ends, they are those of the log.
+    remove(&to.join("mark"))?;
+    segment::sync_dir(to).map_err(io_error("the backup's folder cannot be synced"))?;
+    let named = |from: &Path, to: &Path| fs::rename(from, to).map_err(io_error("the backup's files cannot be named"));
+    for number in new {
+        named(&segment::segment_path(&stage.join("blobs"), *number), &segment::segment_path(&blobs, *number))?;
+    }
+    for number in beyond {
+        remove(&segment::segment_path(&blobs, *number))?;
+    }
+    segment::sync_dir(&blobs).map_err(io_error("the backup's folder cannot be synced"))?;
+    for name in ["store.sqlite-wal", "store.sqlite-shm", "store.sqlite-journal"] {
+        remove(&to.join(name))?;
+    }
+    if database(stage).exists() {
+        named(&database(stage), &database(to))?;
+        note(to)?;
+    } else {
+        remove(&database(to))?;
+    }
+    segment::sync_dir(to).map_err(io_error("the backup's folder cannot be synced"))
+}
+
+/// Notes the rows as whole, so that the store opens at once.
+fn note(root: &Path) -> Result<(), BackupError> {
+    let mut file = mark::lock(root).map_err(lock_error)?;
+    let noting = file.exclusive_blocking().map_err(lock_error)?;
+    // Its first opening writes the journal mode into the file: only then is it as it will be.
+    drop(sqlite::writer(&database(root), Journal::Wal).map_err(sql_error)?);
+    mark::note(root, &database(root), &noting).map_err(io_error("the backup cannot be noted as whole"))
+}
+
+/// Copies the rows at one read point; none where there are none that can be trusted: an opening then makes them from the log.
+fn rows(root: &Path, to: &Path) -> Result<Option<Meta>, BackupError> {
+    if mark::settled(root, &database(root)).map_err(lock_error)? != Trust::Trusted {
+        return Ok(None);
+    }
+    let source = sqlite::reader(&database(root)).map_err(sql_error)?;
+    segment::create_file_private(&database(to)).map_err(io_error("the backup's rows cannot be made"))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut target = Connection::open_with_flags(database(to), flags).map_err(sql_error)?;
+    // In one step: one read point, however many write meanwhile.
+    Backup::new(&source, &mut target)
+        .and_then(|backup| backup.run_to_completion(i32::MAX, Duration::ZERO, None))
+        .map_err(sql_error)?;
+    // Leases are of stores that are open elsewhere.
+    target.execute(crate::sqlite::stmt::meta::FORGET_LEASES, []).map_err(sql_error)?;
+    let meta = Meta::read(&target).map_err(sql_error)?;
+    target.close().map_err(|(_, error)| sql_error(error))?;
+    let file = File::open(database(to)).and_then(|file| file.sync_all());
+    file.map_err(io_error("the backup's rows cannot be synced"))?;
+    Ok(Some(meta))
+}
+
+fn remove(path: &Path) -> Result<(), BackupError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error(format!("{} cannot be removed", path.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Notes the rows as whole, so that the copy opens at once, and has the copy pass a deep check.
+fn finish(to: &Path, copied: u64) -> Result<BackupReport, BackupError> {
+    if database(to).exists() {
+        note(to)?;
+    }
+    segment::sync_dir(to).map_err(io_error("the backup's folder cannot be synced"))?;
+    let report = check::unlocked(to, &Mode::Deep, &Observer::default()).map_err(|error| match error {
+        CheckError::Io { what, source } => BackupError::Io { what, source },
+        error => BackupError::Unverified(error.to_string()),
+    })?;
+    let known = ["payload-lost", "file-open-to-others", "file-owner", "database-missing"];
+    if let Some(issue) = report.issues.iter().find(|issue| !known.contains(&issue.code)) {
+        return Err(BackupError::Unverified(format!("{} {}", issue.code, issue.place)));
+    }
+    let blobs = to.join("blobs");
+    let numbers = segment::list(&blobs).map_err(io_error("the backup's segments cannot be read"))?;
+    let lengths =
+        numbers.iter().map(|number| fs::metadata(segment::segment_path(&blobs, *number)).map(|meta| meta.len()));
+    let bytes = lengths.sum::<io::Result<u64>>().map_err(io_error("the backup's segments cannot be read"))?;
+    let tx = report.counts.get("commits").copied().unwrap_or(0);
+    Ok(BackupReport { tx, segments: numbers.len() as u64, bytes, copied, to: to.to_owned() })
+}

@@ -1,0 +1,80 @@
+//! What a log holds by its own word: the chain of its commits, and where each segment's part of it ends.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::journal::{self, ReplayError};
+use crate::model::{Digest, Tx};
+use crate::segment::{self, End, Position, SegmentReader};
+use crate::store::error::chain;
+use crate::store::level::Meta;
+
+/// A log, as it was read.
+pub(super) struct There {
+    /// The last commit, and its digest, which covers all before it.
+    pub(super) tx: Tx,
+    pub(super) digest: Digest,
+    /// The digest of the commit that was asked for.
+    pub(super) digest_then: Digest,
+    /// Of each segment, up to where its bytes count.
+    pub(super) ends: BTreeMap<u64, u64>,
+}
+
+impl There {
+    /// No log.
+    pub(super) const NOTHING: There =
+        There { tx: Tx(0), digest: Digest::ZERO, digest_then: Digest::ZERO, ends: BTreeMap::new() };
+}
+
+/// Reads every frame, up to where the rows end or the log does, and follows the chain. The text says what is damaged.
+pub(super) fn look(blobs: &Path, meta: Option<&Meta>, then: Tx) -> Result<There, String> {
+    let numbers = segment::list(blobs).map_err(|error| error.to_string())?;
+    let mut found = There::NOTHING;
+    for (number, expected) in numbers.iter().copied().zip(1..) {
+        if number != expected {
+            return Err(format!("segment {expected} is missing"));
+        }
+        let reader = SegmentReader::open(blobs, number).map_err(|error| chain(&error))?;
+        let until = match meta.filter(|meta| meta.end.segment == number) {
+            Some(meta) => Some(meta.end.offset),
+            None if numbers.contains(&(number + 1)) => {
+                let next = SegmentReader::open(blobs, number + 1).map_err(|error| chain(&error))?;
+                Some(next.header().predecessor_end).filter(|end| end.segment == number).map(|end| end.offset)
+            }
+            None => None,
+        };
+        let mut last = Position::first_of(number).offset;
+        let mut follows = Ok(());
+        let ended = journal::replay(&reader, 0, until, |commit| {
+            let head = &commit.commit.head;
+            if head.tx != found.tx.next() || head.previous != found.digest {
+                follows = Err(format!("commit {} at {} follows another", head.tx, commit.frame.at));
+            }
+            (found.tx, found.digest, last) = (head.tx, commit.commit.digest(), commit.end.offset);
+            if found.tx == then {
+                found.digest_then = found.digest;
+            }
+            Ok::<(), ReplayError>(())
+        });
+        let ended = ended.map_err(|error| chain(&error))?;
+        follows?;
+        let damaged = |at| Err(format!("the frame at {}", Position::new(number, at)));
+        let end = match (ended.end, until) {
+            (End::Until(at), _) | (End::Eof(at), None) => at,
+            (End::Eof(at) | End::Zeros(at), Some(until)) if at < until => return damaged(at),
+            (End::Bad { offset, .. }, Some(_)) => return damaged(offset),
+            (End::Eof(at) | End::Zeros(at) | End::Bad { offset: at, .. }, _) => {
+                if !matches!(reader.later_group_after(at, ended.group), Ok(None)) {
+                    return damaged(at);
+                }
+                // A tear that was copied is the same in the store; one that is not is damage that looks like it.
+                match ended.end {
+                    End::Bad { .. } => reader.file_len().map_err(|error| error.to_string())?,
+                    _ => last,
+                }
+            }
+        };
+        found.ends.insert(number, end);
+    }
+    Ok(found)
+}
