@@ -1,5 +1,6 @@
 //! What each kind of record means: messages, turns, calls, evals, snapshots, children, statuses.
 
+use super::children::ordinal_of;
 use super::record::{Record, Row, first_nano, first_whole, word};
 use super::value::{Holes, text_hole};
 use super::{Fractal, folder};
@@ -196,7 +197,9 @@ impl Fractal {
                 let call = step.batch.begin_call(call_type.clone(), |call| *call = started)?;
                 self.calls.put(id, call.0);
                 if let Some(dir) = dir {
-                    self.child_started(step, call, &call_type, &dir, &filled)?;
+                    let named = row.value.get("child/session-id").and_then(super::record::word);
+                    let named = ordinal_of(&dir).or_else(|| ordinal_of(&named?));
+                    self.child_started(step, call, &call_type, (&dir, named), &filled)?;
                 }
                 call
             }
@@ -219,7 +222,7 @@ impl Fractal {
         step: &mut Step<'_, '_>,
         call: CallNumber,
         call_type: &CallType,
-        dir: &str,
+        (dir, named): (&str, Option<u64>),
         row: &Call,
     ) -> Done {
         if row.child.is_none() {
@@ -235,11 +238,13 @@ impl Fractal {
             None => None,
         };
         let (callee, input) = (row.child.clone(), row.input);
+        let ordinal = self.children.take(named, step.batch.counters().child);
         let invocation = step.batch.start_invocation(Status::new(kind)?, |invocation| {
             invocation.call = Some(call);
             invocation.callee = callee;
             invocation.callee_before = before;
             invocation.input = input;
+            invocation.child = Some(ordinal);
         })?;
         self.running.push((call, invocation));
         Ok(())
