@@ -727,3 +727,13 @@ fn children_are_labelled_as_their_folders_are_named_in_whatever_order_they_were_
     let last = place.store.invocations_from(&id("harbor")).unwrap().pop().unwrap();
     assert_eq!(last.row.child, Some(4), "what comes later goes on above");
 }
+
+#[test]
+fn the_task_of_a_child_is_its_invocations_input_and_label() {
+    let place = Place::new();
+    place.import(&called_out_of_order(&place));
+    for entry in place.store.invocations_from(&id("harbor")).unwrap() {
+        let task = format!("task of child-{:04}", entry.row.child.unwrap());
+        assert_eq!((place.text(entry.row.input), place.text(entry.row.label)), (task.clone(), task));
+    }
+}

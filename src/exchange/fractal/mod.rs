@@ -1,6 +1,7 @@
 //! fractal-engine's run directories: a journal of EDN maps, `events.ednl`, with its blobs and projections beside it, and the runs of
 //! children below. docs/IMPORT.md says what becomes of each record.
 
+mod below;
 mod children;
 mod folder;
 mod meaning;
