@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use headwater::exchange::{self, ExportError, export::Stream};
+use headwater::exchange::{self, Diagnostic, ExportError, export::Stream};
 use headwater::model::SessionId;
 use serde::Serialize;
 
@@ -29,10 +29,11 @@ pub struct Args {
 }
 
 #[derive(Serialize)]
-struct Exported<'a> {
+struct Report<'a> {
     session: &'a SessionId,
     format: &'static str,
     output: &'a PathBuf,
+    notices: &'a [Diagnostic],
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
@@ -44,22 +45,32 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let format = args.format.as_deref();
     match &args.output {
         Some(output) => {
-            let format = exchange::export_to(&store, &session, format, output)?;
+            let exported = exchange::export_to(&store, &session, format, output)?;
+            let (format, notices) = (exported.format, &exported.notices);
             if context.json {
-                context.print_json(&Exported { session: &session, format, output })?;
+                context.print_json(&Report { session: &session, format, output, notices })?;
             } else {
                 let mut out = context.text();
                 writeln!(out, "{session} as {format} to {}", output.display())?;
                 out.flush()?;
+                say(notices, context);
             }
         }
         None => {
             let mut out = Stream(context.bytes());
-            exchange::export(&store, &session, format, &mut out)?;
+            let exported = exchange::export(&store, &session, format, &mut out)?;
             out.0.flush()?;
+            say(&exported.notices, context);
         }
     }
     Ok(0)
+}
+
+/// What was left out, on stderr: stdout may be the log.
+fn say(notices: &[Diagnostic], context: &Context) {
+    for notice in notices {
+        context.notice(&format!("left out: {}", notice.message));
+    }
 }
 
 impl From<ExportError> for Failure {

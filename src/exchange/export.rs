@@ -1,13 +1,15 @@
 //! Sessions written as the logs of other programs: what was imported byte for byte, what is of headwater's own as the
 //! format's writer translates it.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Component, Path, PathBuf};
 
 use super::format::Known;
 use super::kept::{self, Mark};
-use super::{ExportError, FORMATS, beside, written};
+use super::{Diagnostic, ExportError, FORMATS, beside, written};
 use crate::model::{EventNumber, SessionId};
 use crate::store::Store;
 
@@ -41,6 +43,42 @@ impl<W: Write> Output for Stream<W> {
     }
 }
 
+/// What an export came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// The name of the format.
+    pub format: &'static str,
+    /// What the session holds and the export does not; of a source as it was imported nothing.
+    pub notices: Vec<Diagnostic>,
+}
+
+/// An output below a folder of another.
+struct Below<'o> {
+    out: &'o mut dyn Output,
+    folder: &'o str,
+}
+
+impl Output for Below<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
+        self.out.write(bytes)
+    }
+
+    fn part(&mut self, name: &str, mark: &[u8]) -> Result<(), ExportError> {
+        self.out.part(&format!("{}/{name}", self.folder), mark)
+    }
+}
+
+/// What the writers of one export know in common.
+#[derive(Default)]
+struct Common {
+    notices: RefCell<Vec<Diagnostic>>,
+    /// The sessions that are in it.
+    sessions: RefCell<BTreeSet<SessionId>>,
+}
+
+/// How deep sessions are written below one another.
+const MAX_DEPTH: usize = 64;
+
 /// What a format's writer is to write.
 pub struct Task<'t> {
     /// The store.
@@ -50,6 +88,9 @@ pub struct Task<'t> {
     /// How far the source of the session was imported, if it was imported in this format: up to there it is to be
     /// written as it was, by [`Task::write_kept`]; what the session holds beyond is to be translated.
     pub kept: Option<KeptSource>,
+    known: &'static Known,
+    common: &'t Common,
+    depth: usize,
 }
 
 /// How far a source was imported.
@@ -64,6 +105,58 @@ pub struct KeptSource {
 }
 
 impl Task<'_> {
+    /// Says that something is left out.
+    pub fn notice(&self, kind: &str, message: impl Into<String>) {
+        self.common.notices.borrow_mut().push(Diagnostic::new(0, kind, message));
+    }
+
+    /// Whether `child` can be written below this session; it is then counted as written. A session is in an export once,
+    /// whoever calls it.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError::Read`].
+    pub fn takes(&self, child: &SessionId) -> Result<bool, ExportError> {
+        if self.depth >= MAX_DEPTH || !self.store.exists(child.as_str())? {
+            return Ok(false);
+        }
+        Ok(self.common.sessions.borrow_mut().insert(child.clone()))
+    }
+
+    /// Writes another session in the same format to a folder of its own; `main` is the file of its records.
+    ///
+    /// # Errors
+    ///
+    /// As for [`export`].
+    pub fn write_child(
+        &self,
+        child: &SessionId,
+        folder: &str,
+        main: &str,
+        out: &mut dyn Output,
+    ) -> Result<(), ExportError> {
+        let out = &mut Below { out, folder };
+        let kept = last_kept(self.store, child, self.store.session(child)?.events)?;
+        let kept = kept.filter(|(name, _)| name == self.known.name).map(|(_, kept)| kept);
+        let (store, known, common) = (self.store, self.known, self.common);
+        Task { store, session: child, kept, known, common, depth: self.depth + 1 }.write(Some(main), out)
+    }
+
+    /// Writes the session; `main` is the file that records go to which are a whole source of one file.
+    fn write(self, main: Option<&str>, out: &mut dyn Output) -> Result<(), ExportError> {
+        let events = self.store.session(self.session)?.events;
+        match &self.kept {
+            Some(kept) if kept.last_event.0 == events => {
+                if !beside::write(self.known, self.store, self.session, out)? {
+                    main.map_or(Ok(()), |main| out.part(main, &[]))?;
+                    self.write_kept(out)?;
+                }
+                Ok(())
+            }
+            _ => (self.known.write)(&self, out),
+        }
+    }
+
     /// Writes the source as it was.
     ///
     /// # Errors
@@ -74,7 +167,7 @@ impl Task<'_> {
     }
 }
 
-/// Writes `session` to `out`, in the format of that name or else in its own; says which. What was imported in that
+/// Writes `session` to `out`, in the format of that name or else in its own; says which, and what was left out. What was imported in that
 /// format comes out byte for byte, with a fork's records that are its parent's, without a torn last line; what the
 /// session holds beyond is translated, where the format can.
 ///
@@ -86,7 +179,7 @@ pub fn export(
     session: &SessionId,
     format: Option<&str>,
     out: &mut dyn Output,
-) -> Result<&'static str, ExportError> {
+) -> Result<Exported, ExportError> {
     let info = store.session(session)?;
     let own = last_kept(store, session, info.events)?;
     let origin = info.origin.as_deref().and_then(|origin| origin.split(':').next()).and_then(known);
@@ -99,15 +192,10 @@ pub fn export(
         },
     };
     let kept = own.filter(|(name, _)| name == known.name).map(|(_, kept)| kept);
-    match &kept {
-        Some(kept) if kept.last_event.0 == info.events => {
-            if !beside::write(known, store, session, out)? {
-                written::copy(store, session, 0, u64::MAX, out)?;
-            }
-        }
-        _ => (known.write)(&Task { store, session, kept }, out)?,
-    }
-    Ok(known.name)
+    let common = Common::default();
+    common.sessions.borrow_mut().insert(session.clone());
+    Task { store, session, kept, known, common: &common, depth: 0 }.write(None, out)?;
+    Ok(Exported { format: known.name, notices: common.notices.into_inner() })
 }
 
 fn known(name: &str) -> Option<&'static Known> {
@@ -148,16 +236,16 @@ pub fn export_to(
     session: &SessionId,
     format: Option<&str>,
     path: &Path,
-) -> Result<&'static str, ExportError> {
+) -> Result<Exported, ExportError> {
     let io = |source| ExportError::Io { path: path.to_owned(), source };
     let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = tempfile::Builder::new().prefix(".headwater-").tempdir_in(beside).map_err(io)?;
     let mut out = Folder { root: folder.path().join("export"), file: None };
-    let name = export(store, session, format, &mut out)?;
+    let exported = export(store, session, format, &mut out)?;
     let made = out.finish()?;
     fs::rename(&made, path).map_err(io)?;
     File::open(beside).and_then(|parent| parent.sync_all()).map_err(io)?;
-    Ok(name)
+    Ok(exported)
 }
 
 /// A file, or a folder once a file is named.

@@ -37,7 +37,7 @@ use crate::model::SessionId;
 
 pub use batch::Step;
 pub use error::{ExportError, ImportError};
-pub use export::{export, export_to};
+pub use export::{Exported, export, export_to};
 pub use find::{Found, find, import, ordered};
 pub use format::{Known, Recognized};
 pub use written::write_source;

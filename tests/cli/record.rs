@@ -106,7 +106,7 @@ fn a_session_is_exported_and_imported_again() {
     let text = home.ok(&["export", "demo", "--format", "pixir"]);
     assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["session_id"] == "demo"));
     let report = home.json(&["export", "demo", "--format", "pixir", "--output", "demo.ndjson"]);
-    assert_eq!(keys(&report), ["format", "output", "session"]);
+    assert_eq!(keys(&report), ["format", "notices", "output", "session"]);
     assert_eq!(std::fs::read_to_string(home.path().join("demo.ndjson")).unwrap(), text);
     let imported = home.json(&["import", "demo.ndjson", "--store", "other"]);
     assert_eq!(imported["imported"][0]["format"], "pixir");
@@ -117,4 +117,59 @@ fn a_session_is_exported_and_imported_again() {
     assert_eq!(home.error(&["export", "demo", "--format", "none", "--output", "x"])["kind"], "unknown-format");
     assert_eq!(home.error(&["export", "demo", "--format", "pixir"])["kind"], "usage");
     assert!(!home.path().join("x").exists());
+}
+
+/// What a session called is written below it, and comes in as it was: the same tree, cost and standing.
+#[test]
+fn a_run_is_exported_with_its_children_and_comes_back_as_it_was() {
+    let home = Home::new();
+    for script in ["rlm", "map-rlm", "attach"] {
+        home.ok(&["run", "a task", "--script", script, "--name", script]);
+        let out = format!("run-{script}");
+        home.ok(&["export", script, "--format", "fractal", "--output", &out]);
+        assert!(home.path().join(&out).join("children/child-0001/events.ednl").exists(), "{script}");
+        let imported = home.json(&["import", &out, "--store", "other"]);
+        let imported = imported["imported"].as_array().unwrap();
+        assert!(imported.iter().all(|one| one["diagnostics"].as_array().unwrap().is_empty()), "{imported:?}");
+        let both = |args: &[&str]| {
+            let ours = home.json(args);
+            (ours, home.json(&[args, &["--store", "other"]].concat()))
+        };
+        let (ours, theirs) = both(&["tree", script]);
+        let nodes = |tree: &Value| {
+            fn all(node: &Value, out: &mut Vec<Vec<Value>>) {
+                out.push(["address", "session", "label", "status", "type"].map(|key| node[key].clone()).to_vec());
+                node["children"].as_array().into_iter().flatten().for_each(|child| all(child, out));
+            }
+            let mut out = Vec::new();
+            all(tree, &mut out);
+            out
+        };
+        assert_eq!(nodes(&theirs), nodes(&ours), "{script}");
+        assert!(nodes(&ours).len() > 1, "{ours}");
+        let (ours, theirs) = both(&["cost", script]);
+        assert_eq!(theirs, ours, "{script}");
+        for name in [script.to_owned(), format!("{script}.child-0001")] {
+            let (ours, theirs) = both(&["show", &name]);
+            assert_eq!(theirs["session"]["status"], ours["session"]["status"], "{name}");
+            assert_ne!(ours["session"]["status"], "running", "{name}");
+        }
+    }
+}
+
+/// What is on no way to the current head is not in a run, and that is said.
+#[test]
+fn an_export_says_what_it_leaves_out() {
+    let home = Home::new();
+    home.run(&["run", "a task", "--script", "abort", "--name", "dead"]);
+    let ran = home.run(&["export", "dead", "--format", "fractal", "--output", "dead"]);
+    assert!(ran.err.contains("left out: ") && ran.err.contains("outside its current head"), "{}", ran.err);
+    let report = home.json(&["export", "dead", "--format", "fractal", "--output", "again"]);
+    assert_eq!(report["notices"][0]["kind"], "outside-head");
+    home.ok(&["import", "dead", "--store", "other"]);
+    let status = |more: &[&str]| -> Value {
+        let shown = home.run(&[&["show", "dead", "--json"], more].concat());
+        serde_json::from_str::<Value>(&shown.out).unwrap()["session"]["status"].clone()
+    };
+    assert_eq!((status(&["--store", "other"]), status(&[])), ("aborted".into(), "aborted".into()));
 }

@@ -463,7 +463,7 @@ fn an_export_is_made_whole_or_not_at_all() {
     let imported = place.import(FIXTURE).unwrap();
     let path = place.folder.path().join("out.jsonl");
     fs::write(&path, "before").unwrap();
-    assert_eq!(exchange::export_to(&place.store, &imported.session, None, &path).unwrap(), "pi");
+    assert_eq!(exchange::export_to(&place.store, &imported.session, None, &path).unwrap().format, "pi");
     assert_eq!(fs::read(&path).unwrap(), FIXTURE[..FIXTURE.len() - TORN]);
     // What cannot be written leaves what is there, and nothing beside it.
     let session = place.store.open_session(&imported.session).unwrap();

@@ -509,6 +509,7 @@ fn the_shared_runs_come_in_as_counted_and_go_out_byte_for_byte() {
         };
         let known = said(own.root.cost) + said(own.leaf.cost);
         assert_eq!(known, u128::from(cost(&journal)), "{}", one.session);
+        assert_labelled(&place.store, &one.session);
         let original = files(&folder);
         source_bytes += if one.session.as_str().contains('.') { 0 } else { original.values().map(Vec::len).sum() };
         assert_same(&place.export(&one.session), &original);
@@ -671,5 +672,68 @@ proptest! {
         prop_assert!(bytes.starts_with(&made["events.ednl"]));
         prop_assert!(is_torn || made["events.ednl"] == bytes);
         prop_assert_eq!(place.import(&run)[1].new_events, 0);
+    }
+}
+
+/// A run whose children were called, and came back, in another order than they are named.
+fn called_out_of_order(place: &Place) -> PathBuf {
+    let run = place.run("harbor");
+    for (name, task) in [("child-0002", "second"), ("child-0003", "third")] {
+        let to = run.join("children").join(name);
+        copy(&run.join("children/child-0001"), &to);
+        let journal = fs::read_to_string(to.join("events.ednl")).unwrap();
+        fs::write(to.join("events.ednl"), journal.replace("Count the boats in berth 7.", task)).unwrap();
+    }
+    let journal = fs::read_to_string(run.join("events.ednl")).unwrap();
+    let mut lines: Vec<String> = Vec::new();
+    for line in journal.lines() {
+        if !line.contains(":child/dir") {
+            lines.push(line.to_owned());
+            continue;
+        }
+        for (name, call) in [("child-0001", 4), ("child-0003", 42), ("child-0002", 41)] {
+            let line = line.replace("child-0001", name).replace(":call/id 4,", &format!(":call/id {call},"));
+            lines.push(line.replace(":call/turn-id", &format!(":call/task \"task of {name}\", :call/turn-id")));
+        }
+    }
+    fs::write(run.join("events.ednl"), lines.join("\n") + "\n").unwrap();
+    run
+}
+
+/// That every child of a session is labelled as the folder is named that it came from.
+fn assert_labelled(store: &Store, session: &SessionId) -> usize {
+    let called = store.invocations_from(session).unwrap();
+    let mut ordinals: Vec<_> = called.iter().map(|entry| entry.row.child).collect();
+    for entry in &called {
+        let callee = entry.row.callee.as_ref().unwrap().as_str();
+        let ordinal = entry.row.child.unwrap();
+        assert_eq!(callee.rsplit('.').next(), Some(format!("child-{ordinal:04}").as_str()));
+    }
+    ordinals.sort_unstable();
+    ordinals.dedup();
+    assert_eq!(ordinals.len(), called.len(), "no two have the same");
+    called.len()
+}
+
+#[test]
+fn children_are_labelled_as_their_folders_are_named_in_whatever_order_they_were_called() {
+    let place = Place::new();
+    place.import(&called_out_of_order(&place));
+    assert_eq!(assert_labelled(&place.store, &id("harbor")), 3);
+    let session = place.store.open_session(&id("harbor")).unwrap();
+    session.start_invocation(Status::new("rlm").unwrap(), |_| {}).unwrap();
+    session.seal().unwrap();
+    session.close().unwrap();
+    let last = place.store.invocations_from(&id("harbor")).unwrap().pop().unwrap();
+    assert_eq!(last.row.child, Some(4), "what comes later goes on above");
+}
+
+#[test]
+fn the_task_of_a_child_is_its_invocations_input_and_label() {
+    let place = Place::new();
+    place.import(&called_out_of_order(&place));
+    for entry in place.store.invocations_from(&id("harbor")).unwrap() {
+        let task = format!("task of child-{:04}", entry.row.child.unwrap());
+        assert_eq!((place.text(entry.row.input), place.text(entry.row.label)), (task.clone(), task));
     }
 }

@@ -734,3 +734,35 @@ fn real_pixir_logs_come_in_whole() {
         assert_eq!(one.import(&place.store, &mut |_| {}).pop().unwrap().unwrap().new_events, 0);
     }
 }
+
+#[test]
+fn the_cost_and_type_of_our_own_calls_come_back() {
+    let (place, other) = (Place::new(), Place::new());
+    let session = place.store.create_session(NewSession::named("own".parse().unwrap())).unwrap();
+    let turn = session.begin_turn("what is 2 + 2?").unwrap();
+    for (call_type, cost) in [(CallType::Root, Some(2_500)), (CallType::LeafBatchItem, Some(7)), (CallType::Leaf, None)]
+    {
+        session
+            .write(|batch| {
+                let call = batch.begin_call(call_type, |call| call.turn = Some(turn))?;
+                batch.update_call(call, |call| (call.status, call.cost) = (Status::OK, cost))
+            })
+            .unwrap();
+    }
+    session.update_turn(turn, |turn| turn.status = Status::FINAL).unwrap();
+    session.seal().unwrap();
+    session.close().unwrap();
+    let imported = other.import(&place.export(&"own".parse().unwrap()));
+    let calls = |place: &Place, session: &SessionId| -> Vec<_> {
+        let rows = place.store.view(session).unwrap().rows;
+        rows.calls.into_iter().map(|entry| (entry.row.call_type, entry.row.cost)).collect()
+    };
+    let ours = calls(&place, &"own".parse().unwrap());
+    assert_eq!(ours[1], (CallType::LeafBatchItem, Some(7)));
+    assert_eq!(calls(&other, &imported.session), ours);
+    // Words that are no type of a call of the model, and amounts that no column holds, are nothing.
+    let data = json!({ "headwater_call_type": "child", "headwater_cost_nano_usd": u64::MAX });
+    let odd = [line("x", 0, "user_message", json!({ "text": "a" })), line("x", 1, "provider_usage", data)].concat();
+    let odd = other.import(&odd);
+    assert_eq!(calls(&other, &odd.session), [(CallType::Root, None)]);
+}

@@ -16,7 +16,7 @@ use crate::store::Store;
 /// The journal of a run directory.
 pub const JOURNAL: &str = "events.ednl";
 /// The folder of a run in which the runs of its children are.
-const CHILDREN: &str = "children";
+pub const CHILDREN: &str = "children";
 /// How deep children of children are looked for.
 const MAX_DEPTH: usize = 64;
 

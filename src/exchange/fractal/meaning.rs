@@ -1,5 +1,6 @@
 //! What each kind of record means: messages, turns, calls, evals, snapshots, children, statuses.
 
+use super::children::ordinal_of;
 use super::record::{Record, Row, first_nano, first_whole, word};
 use super::value::{Holes, text_hole};
 use super::{Fractal, folder};
@@ -7,8 +8,8 @@ use crate::exchange::batch::{Step, Stop};
 use crate::exchange::json::kept;
 use crate::exchange::template::Hole;
 use crate::model::{
-    Body, Call, CallNumber, CallType, EvalNumber, Message, MessageNumber, Role, SessionError, SessionId, SessionStatus,
-    SnapshotNumber, Status, TurnNumber,
+    Body, Call, CallNumber, CallType, Digest, EvalNumber, Message, MessageNumber, Role, SessionError, SessionId,
+    SessionStatus, SnapshotNumber, Status, TurnNumber,
 };
 
 /// Why a record did not become what it says.
@@ -196,7 +197,13 @@ impl Fractal {
                 let call = step.batch.begin_call(call_type.clone(), |call| *call = started)?;
                 self.calls.put(id, call.0);
                 if let Some(dir) = dir {
-                    self.child_started(step, call, &call_type, &dir, &filled)?;
+                    let named = row.value.get("child/session-id").and_then(super::record::word);
+                    let named = ordinal_of(&dir).or_else(|| ordinal_of(&named?));
+                    let task = self.first_of(step, row, &["child/task-ref", "call/task", "child/task"], &mut holes)?;
+                    let label =
+                        self.first_of(step, row, &["child/label-ref", "call/label", "child/label"], &mut holes)?;
+                    let task = task.or(filled.input);
+                    self.child_started(step, call, &call_type, (&dir, named), (label.or(task), task), &filled)?;
                 }
                 call
             }
@@ -219,7 +226,8 @@ impl Fractal {
         step: &mut Step<'_, '_>,
         call: CallNumber,
         call_type: &CallType,
-        dir: &str,
+        (dir, named): (&str, Option<u64>),
+        (label, input): (Option<Digest>, Option<Digest>),
         row: &Call,
     ) -> Done {
         if row.child.is_none() {
@@ -234,12 +242,14 @@ impl Fractal {
             Some(child) => first_head(step, child)?,
             None => None,
         };
-        let (callee, input) = (row.child.clone(), row.input);
+        let callee = row.child.clone();
+        let ordinal = self.children.take(named, step.batch.counters().child);
         let invocation = step.batch.start_invocation(Status::new(kind)?, |invocation| {
             invocation.call = Some(call);
             invocation.callee = callee;
             invocation.callee_before = before;
-            invocation.input = input;
+            (invocation.label, invocation.input) = (label, input);
+            invocation.child = Some(ordinal);
         })?;
         self.running.push((call, invocation));
         Ok(())

@@ -1,6 +1,8 @@
 //! fractal-engine's run directories: a journal of EDN maps, `events.ednl`, with its blobs and projections beside it, and the runs of
 //! children below. docs/IMPORT.md says what becomes of each record.
 
+mod below;
+mod children;
 mod folder;
 mod meaning;
 mod numbers;
@@ -52,6 +54,8 @@ pub struct Fractal {
     asked: Option<(u64, Digest)>,
     /// Children that run.
     running: Vec<(CallNumber, InvocationNumber)>,
+    /// The ordinals that children may still take.
+    children: children::Free,
     /// Children that came back since the last head, which is to name the caller's side.
     returned: Vec<InvocationNumber>,
     /// Whether the rows of a session that was restored are shared with its source.
@@ -177,6 +181,7 @@ impl Fractal {
             ended: self.ended,
             asked: self.asked,
             running: self.running.clone(),
+            children: self.children.clone(),
             returned: Vec::new(),
             is_shared: self.is_shared,
             referred: HashSet::new(),

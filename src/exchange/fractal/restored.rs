@@ -4,6 +4,7 @@
 use std::io;
 
 use super::super::shared::{Branch, branch_where};
+use super::children::Free;
 use super::meaning::Not;
 use super::record::{Record, word};
 use super::value::{Holes, Sum};
@@ -117,6 +118,9 @@ pub fn branch(store: &Store, source: &Source, made: Option<HeadId>) -> Result<Op
     // Ids of calls, evals and snapshots begin anew; those of messages and turns go on.
     (state.calls, state.evals, state.snapshots) = (Numbers::default(), Numbers::default(), Numbers::default());
     (state.running, state.asked, state.is_shared) = (Vec::new(), None, true);
+    // So do its children, in a folder of its own: the source's are not among them.
+    let children = view.rows.invocations.iter().filter_map(|entry| entry.row.child);
+    state.children = Free::below(children.max().unwrap_or(0));
     // Its last turn is the source's: nothing here ends it.
     (state.turn, state.turn_id, state.snapshot_id) = (None, None, None);
     Ok(Some(branch))

@@ -115,7 +115,8 @@ pub fn call(run: &mut Run<'_>, row: &Call) -> Text {
     let ids = &run.ids;
     let (id, turn) = (ids.calls.id_of(row.call.0), row.turn.map(|turn| ids.turns.id_of(turn.0)));
     let eval = row.eval.map(|eval| ids.evals.id_of(eval.0));
-    let is_child = matches!(row.call_type, CallType::Child | CallType::ChildBatchItem | CallType::AttachedChild);
+    let is_child = opens_child(&row.call_type);
+    let named = run.below.of_call(row.call).cloned();
     let mut fields = Fields::of(run, "call", id);
     fields.word("type", Some(row.call_type.as_str()));
     fields.word("status", Some(row.status.as_str()));
@@ -147,9 +148,19 @@ pub fn call(run: &mut Run<'_>, row: &Call) -> Text {
     fields.text("batch/id", row.batch.as_deref());
     fields.number("batch/index", row.batch_index);
     fields.text("child/session-id", row.child.as_ref().map(crate::model::SessionId::as_str));
+    if let Some(named) = named {
+        fields.text("child/dir", Some(&named.dir));
+        fields.reference("child/task-ref", named.input.filter(|input| row.input != Some(*input)))?;
+        fields.reference("child/label-ref", named.label.filter(|label| row.input != Some(*label)))?;
+    }
     fields.time("started-at", row.started_at);
     fields.time("ended-at", row.ended_at);
     fields.finish(row.extra)
+}
+
+/// Whether calls of that type open a session.
+pub fn opens_child(call_type: &CallType) -> bool {
+    matches!(call_type, CallType::Child | CallType::ChildBatchItem | CallType::AttachedChild)
 }
 
 pub fn eval(run: &mut Run<'_>, row: &Eval) -> Text {

@@ -55,6 +55,25 @@ impl Fractal {
         }
     }
 
+    /// The first of these fields of a row that is there, as a payload: a string's text, what a value ref refers to.
+    pub(super) fn first_of(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        row: Row<'_, '_>,
+        fields: &[&str],
+        holes: &mut Holes,
+    ) -> Result<Option<Digest>, Stop> {
+        let found = fields.iter().find_map(|field| {
+            let value = row.value.get(field).filter(|value| !value.is_nil())?;
+            Some((*field, value))
+        });
+        let Some((field, value)) = found else { return Ok(None) };
+        match value.string() {
+            Some(text) => Ok(Some(step.batch.put(text.as_bytes()))),
+            None => self.put_or_deref(step, field, Some(value), holes),
+        }
+    }
+
     /// What a row says beyond `known`, as a payload.
     pub(super) fn extra(
         &mut self,

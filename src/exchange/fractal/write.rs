@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::super::beside;
 use super::super::export::{Output, Task};
 use super::super::kept;
+use super::below::Below;
 use super::folder::JOURNAL;
 use super::numbers::Numbers;
 use super::row::{self, Ids};
@@ -24,8 +25,12 @@ const MAX_PROJECTED: usize = 16 << 20;
 /// A run directory being written.
 pub(super) struct Run<'r> {
     pub(super) store: &'r Store,
-    session: &'r SessionId,
-    out: &'r mut dyn Output,
+    pub(super) session: &'r SessionId,
+    pub(super) task: &'r Task<'r>,
+    pub(super) below: Below,
+    /// How many events, and heads, of the session are on no way to its current head.
+    outside: (u64, u64),
+    pub(super) out: &'r mut dyn Output,
     pub(super) ids: Ids,
     event: u64,
     pub(super) blobs: BTreeSet<Digest>,
@@ -79,16 +84,16 @@ pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportE
     }
     out.part(JOURNAL, &[])?;
     let journal = Some(Vec::new());
-    let mut run =
-        Run { store, session: task.session, out, ids, event, blobs: BTreeSet::new(), journal, asked: HashMap::new() };
+    let (session, below, outside) = (task.session, Below::of(store, task.session)?, (0, 0));
+    let (blobs, asked) = (BTreeSet::new(), HashMap::new());
+    let mut run = Run { store, session, task, below, outside, out, ids, event, blobs, journal, asked };
     match &task.kept {
         Some(_) => task.write_kept(&mut Tee { out: run.out, journal: &mut run.journal })?,
         None => run.begin(&spans)?,
     }
-    for span in spans.iter().filter(|span| span.session == *task.session) {
-        run.span(span, after)?;
-    }
-    run.files(task.kept.is_some())
+    run.events(&spans, after, EventNumber(info.events))?;
+    run.files(task.kept.is_some())?;
+    run.children()
 }
 
 impl Run<'_> {
@@ -123,15 +128,41 @@ impl Run<'_> {
         self.line(info.started_at, "session/restored", &fields)
     }
 
-    fn span(&mut self, span: &Span, after: EventNumber) -> Result<(), ExportError> {
-        let mut since = EventNumber(span.from.0.saturating_sub(1)).max(after);
-        while since < span.to {
+    /// The session's own events after `since`: those on the way to its head, and what became of the session itself.
+    fn events(&mut self, spans: &[Span], mut since: EventNumber, to: EventNumber) -> Result<(), ExportError> {
+        let mut own: Vec<&Span> = spans.iter().filter(|span| span.session == *self.session).collect();
+        own.sort_unstable_by_key(|span| span.from);
+        let is_in = |number: EventNumber| {
+            let at = own.partition_point(|span| span.from <= number);
+            at.checked_sub(1).and_then(|at| own.get(at)).is_some_and(|span| number <= span.to)
+        };
+        while since < to {
             let events = self.store.events_page(self.session, since, PAGE)?;
             let Some(last) = events.last() else { break };
             since = last.number;
-            for event in events.iter().filter(|event| event.number <= span.to) {
-                self.event(event)?;
+            for event in events.iter().filter(|event| event.number <= to) {
+                let is_inside = is_in(event.number);
+                // A head is recorded behind the span that it ends.
+                let is_head = is_in(EventNumber(event.number.0.saturating_sub(1)));
+                match &event.body {
+                    Body::SessionStatus(_) | Body::SessionError(_) => self.event(event)?,
+                    _ if is_inside => self.event(event)?,
+                    Body::HeadCreated(_) => self.outside.1 += u64::from(!is_head),
+                    Body::SessionStarted(_)
+                    | Body::SessionRestored(_)
+                    | Body::RefUpdated(_)
+                    | Body::CallerHeadRecorded(_) => {}
+                    Body::Annotation(row) if row.kind.starts_with("import/") => {}
+                    _ => self.outside.0 += 1,
+                }
             }
+        }
+        let (events, heads) = self.outside;
+        if events > 0 || heads > 0 {
+            let session = self.session;
+            let message =
+                format!("{events} events of {session} outside its current head, with {heads} heads of their own");
+            self.task.notice("outside-head", message);
         }
         Ok(())
     }
@@ -156,6 +187,9 @@ impl Run<'_> {
                 Ok(())
             }
             Body::CallStarted(row) | Body::CallPut(row) => {
+                if matches!(event.body, Body::CallStarted(_)) {
+                    self.call_begins(row)?;
+                }
                 let text = row::call(self, row)?;
                 self.line(at, event.body.kind(), &[("call", text)])
             }
@@ -179,6 +213,10 @@ impl Run<'_> {
                 let payload = row.payload.map(|payload| self.reference(&payload)).transpose()?;
                 let payload = payload.unwrap_or_else(|| "nil".to_owned());
                 self.line(at, "annotation", &[("kind", string(&row.kind)), ("payload-ref", payload)])
+            }
+            Body::InvocationStarted(row) => {
+                self.invocation_begins(row);
+                Ok(())
             }
             // Heads and children are told by turns and calls.
             _ => Ok(()),

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::record::{Data, EPHEMERAL, Inner, Record, Usage, is_true};
 use super::{Pending, Pixir};
 use crate::exchange::batch::{After, Step, Stop};
-use crate::exchange::json::text;
+use crate::exchange::json::{kept, text, whole};
 use crate::exchange::template::{Hole, json_string};
 use crate::model::{CallType, Digest, Eval, MessageNumber, Role, Status};
 use crate::store::NewMessage;
@@ -192,7 +192,8 @@ impl Pixir {
     fn usage(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, data: &Data<'_>) -> Result<(), Stop> {
         let (summary, raw) = (Usage::of(data.usage_summary), Usage::of(data.usage));
         let turn = self.turn;
-        let call = step.batch.begin_call(CallType::Root, |call| {
+        let own = record.data.and_then(|data| serde_json::from_str::<Own<'_>>(data.get()).ok()).unwrap_or_default();
+        let call = step.batch.begin_call(own.call_type(), |call| {
             call.turn = turn;
             call.provider = text(data.provider);
             call.model = text(data.model);
@@ -206,6 +207,7 @@ impl Pixir {
             row.tokens_output = summary.output().or_else(|| raw.output());
             row.tokens_cached = summary.cached().or_else(|| raw.cached());
             row.tokens_reasoning = summary.reasoning().or_else(|| raw.reasoning());
+            row.cost = kept(whole(own.headwater_cost_nano_usd));
             row.extra = extra;
             row.ended_at = ended;
         })?;
@@ -306,6 +308,24 @@ impl Pixir {
         })?;
         self.ended = true;
         Ok(true)
+    }
+}
+
+/// What the writer says of a call beyond what Pixir has.
+#[derive(Default, serde::Deserialize)]
+struct Own<'r> {
+    #[serde(default, borrow)]
+    headwater_cost_nano_usd: Option<&'r RawValue>,
+    #[serde(default, borrow)]
+    headwater_call_type: Option<&'r RawValue>,
+}
+
+impl Own<'_> {
+    /// The type, where it is one of a call of the model.
+    fn call_type(&self) -> CallType {
+        let word = text(self.headwater_call_type).unwrap_or_default();
+        let known = [CallType::Leaf, CallType::LeafBatchItem].into_iter().find(|known| known.as_str() == word);
+        known.unwrap_or(CallType::Root)
     }
 }
 

@@ -283,9 +283,9 @@ impl Writer<'_> {
             summary.extend(tokens.map(|tokens| (name.to_owned(), tokens.into())));
         }
         let data = json!({ "model": row.model, "provider": row.provider, "call_index": self.calls - 1,
-            "call_type": row.call_type, "status": row.status, "usage_available": !summary.is_empty(),
+            "headwater_call_type": row.call_type, "status": row.status, "usage_available": !summary.is_empty(),
             "usage_summary_missing": summary.is_empty(), "usage": {}, "usage_summary": summary,
-            "cost_nano_usd": row.cost });
+            "headwater_cost_nano_usd": row.cost });
         self.tell(of, "provider_usage", data)
     }
 
