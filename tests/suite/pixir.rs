@@ -437,6 +437,69 @@ fn the_log_appends_folds_and_refuses_as_pixirs_own() {
 }
 
 #[test]
+fn threads_append_to_sessions_that_are_not_there_yet() {
+    let place = Place::new();
+    let log = Log::new(place.store.clone(), ".");
+    let start = std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (log, start) = (&log, &start);
+            scope.spawn(move || {
+                for round in 0..6 {
+                    start.wait();
+                    let data = json!({ "text": format!("{thread}") }).to_string();
+                    let session = format!("round-{round}-{}", thread % 2);
+                    log.append(LogEvent::new(&session, "user_message", &data).unwrap()).unwrap();
+                }
+            });
+        }
+    });
+    for session in (0..6).flat_map(|round| [0, 1].map(|half| format!("round-{round}-{half}"))) {
+        let events = log.fold(&session).unwrap();
+        assert_eq!(events.iter().map(|event| event.seq.unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        let mut texts: Vec<_> = events.iter().map(|event| event.data.get().to_owned()).collect();
+        texts.sort();
+        texts.dedup();
+        assert_eq!(texts.len(), 4, "each thread's own");
+    }
+}
+
+#[test]
+fn a_session_that_was_released_can_be_written_by_another() {
+    let place = Place::new();
+    let log = Log::new(place.store.clone(), ".");
+    let event = || LogEvent::new("r", "user_message", r#"{"text":"hello"}"#).unwrap();
+    log.append(event()).unwrap();
+    let other = Log::new(place.store.clone(), ".");
+    assert_eq!(other.append(event()).unwrap_err().kind, "log_write_failed");
+    log.release("r").unwrap();
+    assert_eq!(other.append(event()).unwrap().seq, Some(1));
+    other.release("r").unwrap();
+    assert_eq!(log.append(event()).unwrap().seq, Some(2));
+    log.release("never written").unwrap_err();
+    log.release("not-there").unwrap();
+    assert!(!log.exists("not-there").unwrap());
+}
+
+#[test]
+fn an_append_behind_the_last_number_is_refused() {
+    let place = Place::new();
+    let log = Log::new(place.store.clone(), ".");
+    let event = |seq| LogEvent { seq, ..LogEvent::new("max", "user_message", r#"{"text":"hello"}"#).unwrap() };
+    assert_eq!(log.append(event(Some(u64::MAX))).unwrap_err().kind, "invalid_args");
+    assert!(!log.exists("max").unwrap());
+    log.append(event(Some(u64::MAX - 1))).unwrap();
+    assert_eq!(log.append(event(None)).unwrap_err().kind, "invalid_args");
+    // A number in between is still free.
+    assert_eq!(log.append(event(Some(7))).unwrap().seq, Some(7));
+    assert_eq!(log.fold("max").unwrap().len(), 2);
+
+    place.import(&line("ends", u64::MAX, "user_message", json!({ "text": "hello" })));
+    let behind = LogEvent::new("ends", "user_message", r#"{"text":"hello"}"#).unwrap();
+    assert_eq!(log.append(behind).unwrap_err().kind, "invalid_args");
+}
+
+#[test]
 fn a_session_made_whole_is_there_whole_or_not_at_all() {
     let place = Place::new();
     let log = Log::new(place.store.clone(), ".");
