@@ -82,13 +82,22 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     /// [`Stop`]: the batch is not written.
     fn record(&mut self, step: &mut Step<'_, '_>, record: Self::Record<'_>) -> Result<After, Stop>;
 
-    /// Ends the turn, if one is open; says whether. Also at the end of the source: if the source goes on later, with
-    /// the same turn, the format goes on with it.
+    /// Ends the turn, if one is open; says whether there is something to seal.
     ///
     /// # Errors
     ///
     /// [`Stop`].
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop>;
+
+    /// The source has no more for now. If it goes on later with the same turn, the format goes on with it: what may still
+    /// come, such as the result of a tool, must not be given up here.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`].
+    fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        self.end_turn(step).map(drop)
+    }
 
     /// The turn that records belong to now.
     fn turn(&self) -> Option<TurnNumber> {

@@ -25,6 +25,9 @@ pub struct Pi {
     turn: Option<TurnNumber>,
     /// Whether that turn has ended, so far.
     ended: bool,
+    /// Whether the source ended within that turn, and nothing came since.
+    #[serde(skip_serializing_if = "json::is_false")]
+    paused: bool,
     /// The content of the turn's last answer, and why it stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Digest>,
@@ -92,6 +95,7 @@ impl Format for Pi {
     }
 
     fn record(&mut self, step: &mut Step<'_, '_>, (record, shape): Self::Record<'_>) -> Result<After, Stop> {
+        self.resume(step)?;
         if step.is_whole_line() {
             self.entries += 1;
         }
@@ -111,6 +115,10 @@ impl Format for Pi {
 
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
         self.end(step)
+    }
+
+    fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        self.pause(step)
     }
 
     fn turn(&self) -> Option<TurnNumber> {
