@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::batch::{After, Step, Stop};
 use super::beside::Beside;
 use super::export::{Output, Task};
-use super::reader::{Syntax, json_object};
+use super::reader::{JSON, Syntax};
 use super::shared::{self, Branch};
 use super::source::Source;
 use super::{ExportError, ImportError, Imported, Seen, run};
@@ -28,7 +28,7 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     /// Whose logs these are.
     const ABOUT: &'static str;
     /// How its records are written.
-    const SYNTAX: Syntax = json_object;
+    const SYNTAX: Syntax = JSON;
     /// Whether a fork's file may leave out records of its parent that lie between those it has: a tree's branch.
     const IS_TREE: bool = false;
     /// Whether a child that goes on from another session's head was attached to it, rather than forked.

@@ -311,6 +311,22 @@ fn tools_asked_for_before_the_first_turn_are_answered_or_given_up_in_it() {
 }
 
 #[test]
+fn a_record_appended_behind_a_torn_one_is_imported() {
+    let user = |seq| line("t", seq, "user_message", json!({ "text": format!("message {seq}") }));
+    // Wherever the writer died.
+    for cut in 1..user(1).len() - 1 {
+        let text = [&user(0), &user(1)[..cut], &user(2), &user(3)].map(String::from).concat();
+        let place = Place::new();
+        let imported = place.import(&text);
+        let said: Vec<_> = place.said(&imported.session).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(said, ["message 0", "message 2", "message 3"], "cut at {cut}");
+        assert_eq!(kinds(&imported), [(2, "bad-line"), (2, "two-records")]);
+        assert_eq!(place.export(&imported.session), text);
+        assert_eq!(place.import(&text).new_events, 0);
+    }
+}
+
+#[test]
 fn an_ephemeral_line_is_reported_and_kept_but_is_no_event() {
     let text = [
         line("e", 0, "user_message", json!({ "text": "hello" })),

@@ -5,12 +5,12 @@ mod record;
 
 use serde::{Deserialize, Serialize};
 
+use super::ImportError;
 use super::batch::{After, Step, Stop};
 use super::format::{Format, Header, Recognized};
 use super::json;
-use super::reader::{Item, Reader};
+use super::reader::{Item, JSON, Reader, Syntax};
 use super::source::Source;
-use super::{ImportError, reader};
 use crate::model::{CallNumber, Digest, MessageNumber, Role, Timestamp, TurnNumber};
 use record::{Record, Shape};
 
@@ -61,6 +61,8 @@ struct Pending {
 impl Format for Pi {
     const NAME: &'static str = "pi";
     const ABOUT: &'static str = "Pi, version 1";
+    const SYNTAX: Syntax =
+        Syntax { is_certain: |record| Record::read(record).is_ok_and(|read| read.is_certain()), ..JSON };
     type Record<'r> = (Record<'r>, Shape<'r>);
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -139,7 +141,7 @@ impl Format for Pi {
 
 /// How many messages the records before Pi's entry `index` became.
 fn messages_before(source: &Source, index: u64) -> Result<u64, ImportError> {
-    let mut reader = Reader::of(&source.parts, reader::json_object);
+    let mut reader = Reader::of(&source.parts, Pi::SYNTAX);
     let (mut entries, mut messages) = (0, 0);
     while let Some(item) = reader.advance().map_err(|error| source.io(error))? {
         if item != Item::Record {

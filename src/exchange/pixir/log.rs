@@ -282,7 +282,7 @@ impl Log {
             ExportError::Read(error) => unread(&id, error),
             error => LogError::caused("log_read_failed", "could not read session log", &id, error),
         })?;
-        let mut reader = Reader::over(bytes.as_slice());
+        let mut reader = Reader::over(bytes.as_slice()).with_syntax(Pixir::SYNTAX);
         let mut events = Vec::new();
         while let Some(item) = reader.advance().map_err(|error| unread(&id, ReadError::Output(Box::new(error))))? {
             match item {

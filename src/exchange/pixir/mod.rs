@@ -16,6 +16,7 @@ use super::batch::{After, Step, Stop};
 use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
 use super::json::{is_false, text};
+use super::reader::{JSON, Syntax};
 use super::source::Source;
 use crate::model::canonical::canonicalize;
 use crate::model::{CallNumber, Digest, InvocationNumber, Timestamp, TurnNumber};
@@ -88,6 +89,8 @@ impl Format for Pixir {
     const NAME: &'static str = "pixir";
     const ABOUT: &'static str = "Pixir";
     const IS_ORDERED: bool = true;
+    const SYNTAX: Syntax =
+        Syntax { is_certain: |record| Record::read(record).is_ok_and(|read| read.has_envelope()), ..JSON };
     type Record<'r> = (Record<'r>, String);
 
     fn recognize(first: &[u8]) -> Recognized {
