@@ -17,7 +17,6 @@ pub fn text(value: Option<&RawValue>) -> Option<String> {
 }
 
 /// What serde asks to leave a field out.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
 pub fn is_false(value: &bool) -> bool {
     !*value
 }
