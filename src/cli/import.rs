@@ -132,7 +132,8 @@ fn print(report: &Report, context: &Context) -> Result<(), Failure> {
             one.events, one.new_events, one.turns, one.messages, one.calls, one.evals, one.heads
         )?;
         for odd in one.diagnostics.iter().take(SHOWN) {
-            writeln!(out, "  line {}: {}", odd.line, content::one_line(&odd.message, 200))?;
+            let at = if odd.line > 0 { format!("line {}: ", odd.line) } else { String::new() };
+            writeln!(out, "  {at}{}", content::one_line(&odd.message, 200))?;
         }
         if one.diagnostics.len() > SHOWN {
             writeln!(out, "  and {} more: --json shows all", one.diagnostics.len() - SHOWN)?;

@@ -175,7 +175,7 @@ impl<'a, F: Format> Importer<'a, F> {
     fn fill(&mut self, batch: &mut Batch<'_>) -> Result<(), Stop> {
         loop {
             let Some(item) = self.core.item.clone() else {
-                self.state.end_turn(&mut self.core.step(batch, &Held::nothing()))?;
+                self.state.source_ended(&mut self.core.step(batch, &Held::nothing()))?;
                 let session = batch.session().clone();
                 if let Some(survey) = self.changed_files(Some(&session))? {
                     self.core.keep_files(batch, &survey, |payload| self.state.refers_to(payload))?;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::batch::{After, Step, Stop};
 use super::beside::Beside;
 use super::export::{Output, Task};
-use super::reader::{Syntax, json_object};
+use super::reader::{JSON, Syntax};
 use super::shared::{self, Branch};
 use super::source::Source;
 use super::{ExportError, ImportError, Imported, Seen, run};
@@ -28,7 +28,7 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     /// Whose logs these are.
     const ABOUT: &'static str;
     /// How its records are written.
-    const SYNTAX: Syntax = json_object;
+    const SYNTAX: Syntax = JSON;
     /// Whether a fork's file may leave out records of its parent that lie between those it has: a tree's branch.
     const IS_TREE: bool = false;
     /// Whether a child that goes on from another session's head was attached to it, rather than forked.
@@ -82,13 +82,22 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     /// [`Stop`]: the batch is not written.
     fn record(&mut self, step: &mut Step<'_, '_>, record: Self::Record<'_>) -> Result<After, Stop>;
 
-    /// Ends the turn, if one is open; says whether. Also at the end of the source: if the source goes on later, with
-    /// the same turn, the format goes on with it.
+    /// Ends the turn, if one is open; says whether there is something to seal.
     ///
     /// # Errors
     ///
     /// [`Stop`].
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop>;
+
+    /// The source has no more for now. If it goes on later with the same turn, the format goes on with it: what may still
+    /// come, such as the result of a tool, must not be given up here.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`].
+    fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        self.end_turn(step).map(drop)
+    }
 
     /// The turn that records belong to now.
     fn turn(&self) -> Option<TurnNumber> {

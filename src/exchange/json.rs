@@ -16,6 +16,11 @@ pub fn text(value: Option<&RawValue>) -> Option<String> {
     serde_json::from_str(value?.get()).ok()
 }
 
+/// What serde asks to leave a field out.
+pub fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// A JSON number that is a whole number of that size.
 pub fn whole<T: std::str::FromStr>(value: Option<&RawValue>) -> Option<T> {
     value?.get().parse().ok()

@@ -8,10 +8,22 @@ use serde_json::value::RawValue;
 use super::source::{MAX_LINE, Part};
 use crate::model::Digest;
 
-/// How many bytes the first value of a text takes, which does not begin with white space; or why it is no record.
-pub type Syntax = fn(&[u8]) -> Result<usize, String>;
+/// How records are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Syntax {
+    /// How many bytes the first value of a text takes, which does not begin with white space; or why it is no record.
+    pub value: fn(&[u8]) -> Result<usize, String>,
+    /// Whether a value is a record beyond doubt, so that it is one even behind a torn one on the same line.
+    pub is_certain: fn(&[u8]) -> bool,
+}
 
-/// The syntax of logs of JSON objects.
+/// Logs of JSON objects, none of them certain.
+pub const JSON: Syntax = Syntax { value: json_object, is_certain: |_| false };
+
+/// How many places behind a torn record are tried: each may cost the reading of the whole line.
+const MAX_TRIES: usize = 32;
+
+/// [`Syntax::value`] of logs of JSON objects.
 ///
 /// # Errors
 ///
@@ -90,7 +102,7 @@ impl<'a> Reader<'a> {
         Reader {
             parts: Default::default(),
             input: Box::new(input),
-            syntax: json_object,
+            syntax: JSON,
             mark: Vec::new(),
             whole: false,
             hasher: blake3::Hasher::new(),
@@ -271,7 +283,7 @@ impl<'a> Reader<'a> {
             return Item::Blank;
         }
         let ends_line = self.whole || rest.last() == Some(&b'\n');
-        let why = match (self.syntax)(trimmed) {
+        let why = match (self.syntax.value)(trimmed) {
             Ok(length) if length > 0 && at + length <= end => {
                 let stop = at + length;
                 // White space after the last record of a line belongs to it.
@@ -282,8 +294,28 @@ impl<'a> Reader<'a> {
             Ok(_) => "there is nothing in it".to_owned(),
             Err(why) => why,
         };
-        (self.item, self.record) = (start..end, at..at + trimmed.trim_ascii_end().len());
-        if ends_line { Item::Bad(why) } else { Item::Torn }
+        // Without a line end more may come: what looks like a record may be a part of one.
+        if !ends_line {
+            (self.item, self.record) = (start..end, at..at + trimmed.trim_ascii_end().len());
+            return Item::Torn;
+        }
+        let length = self.certain_behind(trimmed).unwrap_or(trimmed.len());
+        let end = at + length;
+        (self.item, self.record) = (start..end, at..at + trimmed[..length].trim_ascii_end().len());
+        Item::Bad(why)
+    }
+
+    /// Where in a line that begins with no record one begins which ends the line: a writer died in the first, and the
+    /// next one appended.
+    fn certain_behind(&self, text: &[u8]) -> Option<usize> {
+        let text = text.trim_ascii_end();
+        let places = text.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'{').map(|(at, _)| at);
+        // A map in code or prose has no key behind its brace.
+        let mut places = places.filter(|at| matches!(text[at + 1..].trim_ascii_start().first(), Some(b'"')));
+        places.by_ref().take(MAX_TRIES).find(|at| {
+            let rest = &text[*at..];
+            (self.syntax.value)(rest) == Ok(rest.len()) && (self.syntax.is_certain)(rest)
+        })
     }
 }
 

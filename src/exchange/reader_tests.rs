@@ -1,7 +1,11 @@
 use super::*;
 
 fn items(text: &[u8]) -> Vec<(Item, String, u64)> {
-    let mut reader = Reader::over(text);
+    items_of(text, JSON)
+}
+
+fn items_of(text: &[u8], syntax: Syntax) -> Vec<(Item, String, u64)> {
+    let mut reader = Reader::over(text).with_syntax(syntax);
     let mut all = Vec::new();
     let mut seen = Vec::new();
     while let Some(item) = reader.advance().unwrap() {
@@ -49,6 +53,25 @@ fn records_are_found_wherever_a_torn_write_left_them() {
 }
 
 #[test]
+fn a_record_behind_a_torn_one_is_found_if_it_is_certain_to_be_one() {
+    let syntax = Syntax { is_certain: |record| record.starts_with(b"{\"id\""), ..JSON };
+    let record = |text: &str, line| (Item::Record, text.to_owned(), line);
+    let bad = |text: &str, line| (Item::Bad(String::new()), text.to_owned(), line);
+    assert_eq!(
+        items_of(b"{\"id\":6,\"ses{\"id\":7,\"x\":{\"y\":1}} \n{\"id\":8}\n", syntax),
+        [bad("{\"id\":6,\"ses", 1), record("{\"id\":7,\"x\":{\"y\":1}}", 1), record("{\"id\":8}", 2)]
+    );
+    // Not one that is a part of another, does not end the line, or may go on; nor one behind more braces than are tried.
+    for text in ["{\"id\":6,\"x\":{\"y\":1}", "{\"id\":6,\"x\":{\"id\":1}]", "{\"id\":6,\"ses{\"i"] {
+        assert_eq!(items_of(format!("{text}\n").as_bytes(), syntax), [bad(text, 1)]);
+    }
+    let open = "{\"id\":6,\"ses{\"id\":7}";
+    assert_eq!(items_of(open.as_bytes(), syntax), [(Item::Torn, open.to_owned(), 1)]);
+    let many = format!("{}{{\"id\":7}}", "{\"a\":".repeat(40));
+    assert_eq!(items_of(format!("{many}\n").as_bytes(), syntax), [bad(&many, 1)]);
+}
+
+#[test]
 fn deep_nesting_does_no_harm() {
     let deep = format!("{}{}{}\n{{\"a\":1}}\n", "{\"a\":".repeat(100_000), 1, "}".repeat(100_000));
     assert_eq!(items(deep.as_bytes()).last().map(|(item, _, line)| (item.clone(), *line)), Some((Item::Record, 2)));
@@ -90,7 +113,7 @@ fn several_files_are_one_stream_with_their_names_in_it() {
         part("c", true, b"{\n \"c\": 3\n}\n"),
         part("bad", true, b"{\n \"c\""),
     ];
-    let mut reader = Reader::of(&parts, json_object);
+    let mut reader = Reader::of(&parts, JSON);
     let (mut all, mut seen, mut positions) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(item) = reader.advance().unwrap() {
         positions.push(reader.position());
@@ -109,7 +132,7 @@ fn several_files_are_one_stream_with_their_names_in_it() {
     source.bytes().read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, seen);
     for place in positions {
-        let mut reader = Reader::of(&parts, json_object);
+        let mut reader = Reader::of(&parts, JSON);
         reader.skip(place.bytes).unwrap();
         assert_eq!(reader.position().hash, place.hash);
         let mut rest = Vec::new();

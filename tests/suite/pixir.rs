@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use headwater::exchange::export::Stream;
 use headwater::exchange::pixir::log::{Log, LogEvent};
 use headwater::exchange::{self, Imported};
-use headwater::model::{CallType, HeadKind, Role, SessionId, Status};
+use headwater::model::{CallType, HeadKind, Role, SessionId, Status, Turn};
 use headwater::store::{NewMessage, NewSession, Options, Store};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -41,6 +41,16 @@ impl Place {
 
     fn text(&self, digest: Option<headwater::model::Digest>) -> String {
         digest.map(|digest| String::from_utf8(self.store.blobs().get(&digest).unwrap()).unwrap()).unwrap_or_default()
+    }
+
+    /// What the rows say, wherever in the log they are, and whatever was sealed between them.
+    fn rows(&self, session: &SessionId) -> Vec<String> {
+        let rows = self.store.view(session).unwrap().rows;
+        let mut all: Vec<String> = rows.messages.iter().map(|entry| format!("{:?}", entry.row)).collect();
+        all.extend(rows.turns.into_iter().map(|entry| format!("{:?}", Turn { head_before: None, ..entry.row })));
+        all.extend(rows.calls.iter().map(|entry| format!("{:?}", entry.row)));
+        all.extend(rows.evals.iter().map(|entry| format!("{:?}", entry.row)));
+        all
     }
 
     fn said(&self, session: &SessionId) -> Vec<(String, String)> {
@@ -229,6 +239,91 @@ fn a_torn_line_among_records_out_of_order_is_dropped_until_it_is_whole() {
     assert_eq!(place.export(&imported.session), text);
     let seqs: Vec<_> = fold(&place.store, "t").iter().map(|event| event.seq.unwrap()).collect();
     assert_eq!(seqs, [0, 3, 4, 5]);
+}
+
+#[test]
+fn a_log_that_was_read_while_it_grew_gives_the_rows_of_the_whole() {
+    let more = [
+        line("p1", 22, "tool_call", json!({ "call_id": "c4", "name": "bash", "args": { "command": "sleep 5; date" } })),
+        line("p1", 23, "reasoning", json!({ "item": {} })),
+        line("p1", 24, "tool_result", json!({ "call_id": "c4", "ok": true, "output": "today" })),
+        line(
+            "p1",
+            25,
+            "tool_call",
+            json!({ "call_id": "c5", "name": "bash", "args": { "command": "sleep 1000; date" } }),
+        ),
+        line("p1", 26, "branch_summary", json!({ "summary": "Nothing came of it." })),
+        line(
+            "p1",
+            27,
+            "tool_call",
+            json!({ "call_id": "c6", "name": "bash", "args": { "command": "sleep 2000; date" } }),
+        ),
+    ];
+    let text = whole() + &more.concat();
+    let expected = Place::new();
+    let session = expected.import(&text).session;
+    let rows = expected.rows(&session);
+    for (cut, _) in text.match_indices('\n') {
+        let place = Place::new();
+        place.import(&text[..=cut]);
+        assert_eq!(place.import(&text[..=cut]).new_events, 0, "cut at {cut}");
+        let imported = place.import(&text);
+        assert_eq!(place.rows(&session), rows, "cut at {cut}");
+        assert_eq!(kinds(&imported), []);
+        assert_eq!(place.export(&session), text);
+    }
+    // Cut after every line.
+    let place = Place::new();
+    text.match_indices('\n').for_each(|(cut, _)| drop(place.import(&text[..=cut])));
+    assert_eq!(place.rows(&session), rows);
+    // What is still open at the end is given up when something else begins.
+    let evals = || place.store.view(&session).unwrap().rows.evals.len();
+    let before = evals();
+    place.import(&(text + &line("p1", 28, "user_message", json!({ "text": "Never mind." }))));
+    let last = place.store.view(&session).unwrap().rows.evals.pop().unwrap().row;
+    assert_eq!((evals(), last.status), (before + 1, Status::ORPHANED));
+}
+
+#[test]
+fn tools_asked_for_before_the_first_turn_are_answered_or_given_up_in_it() {
+    let call = |seq, id: &str| {
+        line("b", seq, "tool_call", json!({ "call_id": id, "name": "bash", "args": { "command": id } }))
+    };
+    let result = |seq, id: &str| line("b", seq, "tool_result", json!({ "call_id": id, "ok": true, "output": "done" }));
+    let user = |seq| line("b", seq, "user_message", json!({ "text": "hello" }));
+    let text = [call(0, "one"), call(1, "two"), call(2, "three"), result(3, "one"), user(4), result(5, "two"), user(6)]
+        .concat();
+    let place = Place::new();
+    let imported = place.import(&text);
+    let rows = place.store.view(&imported.session).unwrap().rows;
+    let evals: Vec<_> = rows
+        .evals
+        .iter()
+        .map(|entry| (place.text(entry.row.code), entry.row.status.clone(), entry.row.turn.map(|turn| turn.0)))
+        .collect();
+    let of = |id: &str, status, turn| (json!({ "command": id }).to_string(), status, turn);
+    let wanted = [of("one", Status::OK, None), of("two", Status::OK, Some(1)), of("three", Status::ORPHANED, Some(1))];
+    assert_eq!(evals, wanted);
+    assert_eq!((kinds(&imported), imported.heads), (vec![], 3));
+    assert_eq!(place.export(&imported.session), text);
+}
+
+#[test]
+fn a_record_appended_behind_a_torn_one_is_imported() {
+    let user = |seq| line("t", seq, "user_message", json!({ "text": format!("message {seq}") }));
+    // Wherever the writer died.
+    for cut in 1..user(1).len() - 1 {
+        let text = [&user(0), &user(1)[..cut], &user(2), &user(3)].map(String::from).concat();
+        let place = Place::new();
+        let imported = place.import(&text);
+        let said: Vec<_> = place.said(&imported.session).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(said, ["message 0", "message 2", "message 3"], "cut at {cut}");
+        assert_eq!(kinds(&imported), [(2, "bad-line"), (2, "two-records")]);
+        assert_eq!(place.export(&imported.session), text);
+        assert_eq!(place.import(&text).new_events, 0);
+    }
 }
 
 #[test]
@@ -437,6 +532,69 @@ fn the_log_appends_folds_and_refuses_as_pixirs_own() {
 }
 
 #[test]
+fn threads_append_to_sessions_that_are_not_there_yet() {
+    let place = Place::new();
+    let log = Log::new(place.store.clone(), ".");
+    let start = std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (log, start) = (&log, &start);
+            scope.spawn(move || {
+                for round in 0..6 {
+                    start.wait();
+                    let data = json!({ "text": format!("{thread}") }).to_string();
+                    let session = format!("round-{round}-{}", thread % 2);
+                    log.append(LogEvent::new(&session, "user_message", &data).unwrap()).unwrap();
+                }
+            });
+        }
+    });
+    for session in (0..6).flat_map(|round| [0, 1].map(|half| format!("round-{round}-{half}"))) {
+        let events = log.fold(&session).unwrap();
+        assert_eq!(events.iter().map(|event| event.seq.unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        let mut texts: Vec<_> = events.iter().map(|event| event.data.get().to_owned()).collect();
+        texts.sort();
+        texts.dedup();
+        assert_eq!(texts.len(), 4, "each thread's own");
+    }
+}
+
+#[test]
+fn a_session_that_was_released_can_be_written_by_another() {
+    let place = Place::new();
+    let log = Log::new(place.store.clone(), ".");
+    let event = || LogEvent::new("r", "user_message", r#"{"text":"hello"}"#).unwrap();
+    log.append(event()).unwrap();
+    let other = Log::new(place.store.clone(), ".");
+    assert_eq!(other.append(event()).unwrap_err().kind, "log_write_failed");
+    log.release("r").unwrap();
+    assert_eq!(other.append(event()).unwrap().seq, Some(1));
+    other.release("r").unwrap();
+    assert_eq!(log.append(event()).unwrap().seq, Some(2));
+    log.release("never written").unwrap_err();
+    log.release("not-there").unwrap();
+    assert!(!log.exists("not-there").unwrap());
+}
+
+#[test]
+fn an_append_behind_the_last_number_is_refused() {
+    let place = Place::new();
+    let log = Log::new(place.store.clone(), ".");
+    let event = |seq| LogEvent { seq, ..LogEvent::new("max", "user_message", r#"{"text":"hello"}"#).unwrap() };
+    assert_eq!(log.append(event(Some(u64::MAX))).unwrap_err().kind, "invalid_args");
+    assert!(!log.exists("max").unwrap());
+    log.append(event(Some(u64::MAX - 1))).unwrap();
+    assert_eq!(log.append(event(None)).unwrap_err().kind, "invalid_args");
+    // A number in between is still free.
+    assert_eq!(log.append(event(Some(7))).unwrap().seq, Some(7));
+    assert_eq!(log.fold("max").unwrap().len(), 2);
+
+    place.import(&line("ends", u64::MAX, "user_message", json!({ "text": "hello" })));
+    let behind = LogEvent::new("ends", "user_message", r#"{"text":"hello"}"#).unwrap();
+    assert_eq!(log.append(behind).unwrap_err().kind, "invalid_args");
+}
+
+#[test]
 fn a_session_made_whole_is_there_whole_or_not_at_all() {
     let place = Place::new();
     let log = Log::new(place.store.clone(), ".");
@@ -608,9 +766,9 @@ proptest! {
         let imported = whole.import(&text);
         let expected = counted(lines.iter().map(String::as_str));
         let of = |what: &str| expected.get(what).copied().unwrap_or_default();
-        let [messages, turns, calls, _, _, invocations] = counts(&imported);
-        let wanted = [of("messages"), of("turns"), of("calls"), of("invocations")];
-        prop_assert_eq!([messages, turns, calls, invocations], wanted);
+        let [messages, turns, calls, evals, _, invocations] = counts(&imported);
+        let wanted = [of("messages"), of("turns"), of("calls"), of("evals"), of("invocations")];
+        prop_assert_eq!([messages, turns, calls, evals, invocations], wanted);
         let torn = imported.diagnostics.iter().any(|one| one.kind == "torn-tail");
         let back = whole.export(&imported.session);
         prop_assert!(text.starts_with(&back) && (torn || back == text), "{back}");
@@ -626,6 +784,10 @@ proptest! {
         prop_assert_eq!(parts.export(&later.session), back);
         prop_assert_eq!(parts.import(&text).new_events, 0);
         prop_assert_eq!(&later.session, &imported.session);
+        // Only what is imported at once is put in order.
+        if !imported.diagnostics.iter().any(|one| one.kind == "out-of-order") {
+            prop_assert_eq!(parts.rows(&later.session), whole.rows(&imported.session));
+        }
         let issues = headwater::care::check(parts.store.root(), headwater::care::Mode::Deep).unwrap().issues;
         prop_assert_eq!(issues, []);
     }
@@ -670,12 +832,33 @@ proptest! {
 fn counted<'l>(lines: impl Iterator<Item = &'l str>) -> BTreeMap<&'static str, u64> {
     let mut counts = BTreeMap::new();
     let mut open: Vec<(String, String)> = Vec::new();
+    let (mut in_turn, mut asked, mut given_up) = (false, Vec::new(), Vec::new());
     let mut records: Vec<Value> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
     records.retain(|record| record["type"].is_string() && !record["session_id"].is_null());
     records.sort_by_key(|record| (record["seq"].is_null(), record["seq"].as_u64()));
     for value in records {
         let data = &value["data"];
         let mut add = |what| *counts.entry(what).or_insert(0) += 1;
+        let call_id = data["call_id"].as_str().map(str::to_owned);
+        match value["type"].as_str().unwrap() {
+            "user_message" | "branch_summary" => {
+                if in_turn {
+                    asked.iter().for_each(|_| add("evals"));
+                    given_up.append(&mut asked);
+                }
+                in_turn |= value["type"] == "user_message";
+            }
+            "tool_call" => asked.push(call_id),
+            "tool_result" => match asked.iter().position(|id| id.is_some() && *id == call_id) {
+                Some(at) => {
+                    asked.remove(at);
+                    add("evals");
+                }
+                None if call_id.is_some() && given_up.contains(&call_id) => {}
+                None => add("evals"),
+            },
+            _ => {}
+        }
         match value["type"].as_str().unwrap() {
             "user_message" => {
                 add("messages");
@@ -683,6 +866,7 @@ fn counted<'l>(lines: impl Iterator<Item = &'l str>) -> BTreeMap<&'static str, u
             }
             "assistant_message" | "tool_result" | "branch_summary" | "history_compaction" => add("messages"),
             "provider_usage" => add("calls"),
+            "tool_call" | "text_delta" => {}
             "subagent_event" => {
                 let of = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
                 let who = (of("subagent_id"), of("child_session_id"));
@@ -720,10 +904,10 @@ fn real_pixir_logs_come_in_whole() {
         let imported = one.import(&place.store, &mut |_| {}).pop().unwrap().unwrap();
         let expected = counted(text.lines());
         let of = |what: &str| expected.get(what).copied().unwrap_or_default();
-        let [messages, turns, calls, _, _, invocations] = counts(&imported);
+        let [messages, turns, calls, evals, _, invocations] = counts(&imported);
         assert_eq!(
-            [messages, turns, calls, invocations],
-            [of("messages"), of("turns"), of("calls"), of("invocations")],
+            [messages, turns, calls, evals, invocations],
+            [of("messages"), of("turns"), of("calls"), of("evals"), of("invocations")],
             "{}",
             one.path.display()
         );

@@ -4,7 +4,7 @@ use std::io::BufReader;
 
 use super::super::format::Format;
 use super::super::kept::{self, Last, Progress};
-use super::super::reader::{Item, Reader};
+use super::super::reader::{Item, Reader, Syntax};
 use super::super::shared::flat;
 use super::super::source::Source;
 use super::super::{ExportError, ImportError};
@@ -21,6 +21,7 @@ pub(in crate::exchange) struct Direct<'a> {
     /// The session, once there is a kept source.
     session: Option<SessionId>,
     source: Source,
+    syntax: Syntax,
     lines: &'a [Vec<u8>],
     /// How many of the lines were taken, and their bytes with those before.
     taken: usize,
@@ -74,6 +75,7 @@ impl<'a> Direct<'a> {
             store,
             session,
             source: Source { path: Default::default(), below: String::new(), parts: Vec::new() },
+            syntax: F::SYNTAX,
             lines,
             taken: 0,
             bytes: progress.map_or(0, |progress| progress.bytes),
@@ -173,7 +175,7 @@ impl Inside for Direct<'_> {
                 ExportError::Read(error) => ImportError::Read(error),
                 error => self.source.io(std::io::Error::other(error)),
             })?;
-            let mut reader = Reader::over(BufReader::new(file));
+            let mut reader = Reader::over(BufReader::new(file)).with_syntax(self.syntax);
             while let Some(item) = reader.advance().map_err(|error| self.source.io(error))? {
                 if item == Item::Record {
                     look(reader.record());

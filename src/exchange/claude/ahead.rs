@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::record::{Part, Record, Shape, Used};
 use crate::exchange::ImportError;
 use crate::exchange::json::text;
-use crate::exchange::reader::{Item, Reader, json_object};
+use crate::exchange::reader::{Item, JSON, Reader};
 use crate::exchange::source::Source;
 use crate::model::Timestamp;
 
@@ -118,7 +118,7 @@ pub struct Ahead {
 impl Ahead {
     /// Begins at byte `offset`, between two records.
     pub fn new(source: &Source, offset: u64) -> Result<Ahead, ImportError> {
-        let mut reader = Reader::of(&source.parts, json_object);
+        let mut reader = Reader::of(&source.parts, JSON);
         reader.skip(offset).map_err(|error| source.io(error))?;
         let is_side = !source.below.is_empty();
         Ok(Ahead { reader, found: VecDeque::new(), is_open: false, is_side, records: 0 })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::record::{Part, Record, Shape, short};
 use crate::exchange::json::text;
-use crate::exchange::reader::{Item, Reader, json_object};
+use crate::exchange::reader::{Item, JSON, Reader};
 use crate::exchange::source::{self, MAX_LINE, Source};
 use crate::model::Timestamp;
 
@@ -44,7 +44,7 @@ pub fn about(path: &Path) -> About {
     let mut about = About::default();
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let (mut sessions, mut is_side, mut agent) = (Vec::new(), None, None);
-    let mut reader = Reader::of(&Source::file(path).parts, json_object);
+    let mut reader = Reader::of(&Source::file(path).parts, JSON);
     for _ in 0..BEGINNING.0 {
         let Ok(Some(item)) = reader.advance() else { break };
         if reader.offset() > BEGINNING.1 {

@@ -68,7 +68,7 @@ pub struct Fractal {
 impl Format for Fractal {
     const NAME: &'static str = "fractal";
     const ABOUT: &'static str = "fractal-engine run directories and events.ednl";
-    const SYNTAX: Syntax = record::edn_map;
+    const SYNTAX: Syntax = Syntax { value: record::edn_map, is_certain: |_| false };
     const CHILDREN_ATTACH: bool = true;
     type Record<'r> = Record<'r>;
 

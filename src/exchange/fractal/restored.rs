@@ -11,6 +11,7 @@ use super::value::{Holes, Sum};
 use super::{Fractal, Numbers};
 use crate::exchange::ImportError;
 use crate::exchange::batch::Step;
+use crate::exchange::format::Format;
 use crate::exchange::reader::{Item, Reader};
 use crate::exchange::source::Source;
 use crate::model::edn::Writer;
@@ -39,7 +40,7 @@ enum Content {
 
 /// What a run says of its source; none for one that goes on from no other.
 pub fn origin(source: &Source) -> io::Result<Option<Origin>> {
-    let mut reader = Reader::of(&source.parts, super::record::edn_map);
+    let mut reader = Reader::of(&source.parts, Fractal::SYNTAX);
     let mut records = 0;
     while records < FIRST {
         match reader.advance()? {

@@ -9,7 +9,7 @@ use super::{Pending, Pi, messages_before};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::{range_in, text};
 use crate::exchange::template::{Hole, json_string};
-use crate::model::{CallType, EvalNumber, MessageNumber, Role, Status};
+use crate::model::{CallType, EvalNumber, MessageNumber, Role, Status, TurnNumber};
 use crate::store::NewMessage;
 
 /// Ids of tools that were given up, remembered in case a result comes late.
@@ -71,6 +71,8 @@ impl Pi {
             leaf: self.leaf.take(),
             tree: self.tree.take(),
             turn: Some(turn),
+            // Asked for before the first turn: all others were closed with theirs.
+            pending: std::mem::take(&mut self.pending),
             given_up: std::mem::take(&mut self.given_up),
             ..Pi::default()
         };
@@ -237,6 +239,11 @@ impl Pi {
     /// Ends the turn, if one is open; says whether.
     pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
         let Some(turn) = self.turn.filter(|_| !self.ended) else { return Ok(false) };
+        self.ended = true;
+        let is_told = std::mem::take(&mut self.paused);
+        if is_told && self.pending.is_empty() {
+            return Ok(false);
+        }
         if let Some(at) = step.at() {
             step.batch.at(at);
         }
@@ -246,6 +253,35 @@ impl Pi {
         }
         let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
         self.given_up.drain(..excess);
+        if !is_told {
+            self.tell_end(step, turn)?;
+        }
+        Ok(true)
+    }
+
+    /// The source ended: the turn has its end as far as can be told. Tools may still give their results.
+    pub(super) fn pause(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        let Some(turn) = self.turn.filter(|_| !self.ended && !self.paused) else { return Ok(()) };
+        if let Some(at) = step.at() {
+            step.batch.at(at);
+        }
+        self.paused = true;
+        self.tell_end(step, turn)
+    }
+
+    /// The source goes on with a turn that it ended in: it runs again.
+    pub(super) fn resume(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        if let Some(turn) = self.turn.filter(|_| std::mem::take(&mut self.paused)) {
+            step.batch.update_turn(turn, |row| {
+                row.status = Status::RUNNING;
+                (row.final_value, row.error, row.ended_at) = (None, None, None);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The turn's row, at its end.
+    fn tell_end(&mut self, step: &mut Step<'_, '_>, turn: TurnNumber) -> Result<(), Stop> {
         let status = match self.stop.as_deref() {
             Some("stop" | "length") => Status::FINAL,
             Some("aborted") => Status::ABORTED,
@@ -262,8 +298,7 @@ impl Pi {
             row.error = error;
             row.ended_at = at;
         })?;
-        self.ended = true;
-        Ok(true)
+        Ok(())
     }
 
     /// A summary that stands for what came before the first record that Pi keeps.

@@ -11,13 +11,13 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ImportError;
 use super::batch::{After, Step, Stop};
 use super::format::{Format, Header, Recognized};
 use super::json;
-use super::reader::{Item, Reader};
+use super::reader::{Item, JSON, Reader, Syntax};
 use super::run::{first_record, short};
 use super::source::Source;
-use super::{ImportError, reader};
 use crate::model::{CallNumber, Digest, MessageNumber, Role, Timestamp, TurnNumber};
 use record::{Record, Shape};
 use tree::Tree;
@@ -41,6 +41,9 @@ pub struct Pi {
     turn: Option<TurnNumber>,
     /// Whether that turn has ended, so far.
     ended: bool,
+    /// Whether the source ended within that turn, and nothing came since.
+    #[serde(skip_serializing_if = "json::is_false")]
+    paused: bool,
     /// The content of the turn's last answer, and why it stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Digest>,
@@ -75,6 +78,8 @@ impl Format for Pi {
     const NAME: &'static str = "pi";
     const ABOUT: &'static str = "Pi, versions 1 to 3";
     const IS_TREE: bool = true;
+    const SYNTAX: Syntax =
+        Syntax { is_certain: |record| Record::read(record).is_ok_and(|read| read.is_certain()), ..JSON };
     type Record<'r> = (Record<'r>, Shape<'r>);
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -116,6 +121,7 @@ impl Format for Pi {
     }
 
     fn record(&mut self, step: &mut Step<'_, '_>, (record, shape): Self::Record<'_>) -> Result<After, Stop> {
+        self.resume(step)?;
         if step.is_whole_line() {
             self.entries += 1;
         }
@@ -149,6 +155,10 @@ impl Format for Pi {
 
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
         self.end(step)
+    }
+
+    fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        self.pause(step)
     }
 
     fn turn(&self) -> Option<TurnNumber> {
@@ -198,7 +208,7 @@ fn parents(source: &Source, parent: &str) -> Vec<String> {
     let mut ids = Vec::new();
     let beside =
         source.path.parent().map(|folder| folder.join(name)).filter(|path| !name.is_empty() && path != &source.path);
-    if let Some(first) = beside.and_then(|path| first_record(&Source::file(&path), reader::json_object).ok())
+    if let Some(first) = beside.and_then(|path| first_record(&Source::file(&path), Pi::SYNTAX).ok())
         && let Some(id) = Record::read(&first).ok().and_then(|record| record.id())
     {
         ids.push(format!("{id}-{}", &short(&Digest::of(&first))[..8]));
@@ -211,7 +221,7 @@ fn parents(source: &Source, parent: &str) -> Vec<String> {
 
 /// How many messages the records before Pi's entry `index` became.
 fn messages_before(source: &Source, index: u64) -> Result<u64, ImportError> {
-    let mut reader = Reader::of(&source.parts, reader::json_object);
+    let mut reader = Reader::of(&source.parts, Pi::SYNTAX);
     let (mut entries, mut messages) = (0, 0);
     while let Some(item) = reader.advance().map_err(|error| source.io(error))? {
         if item != Item::Record {

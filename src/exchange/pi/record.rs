@@ -166,6 +166,11 @@ impl<'a> Record<'a> {
         text(self.kind)
     }
 
+    /// Whether it can be no part of another record: parts of a `content` have a type too, but no time of their own.
+    pub fn is_certain(&self) -> bool {
+        self.at().is_some() && !matches!(self.shape(), Err(_) | Ok(Shape::Other(_)))
+    }
+
     /// What it becomes; why it cannot be that.
     pub fn shape(&self) -> Result<Shape<'a>, String> {
         let kind = self.kind().ok_or("it has no `type`")?;

@@ -10,8 +10,9 @@ use super::meaning::said;
 use super::record::{Parent, Record};
 use crate::exchange::ImportError;
 use crate::exchange::batch::{Step, Stop};
+use crate::exchange::format::Format;
 use crate::exchange::kept::{self, backwards};
-use crate::exchange::reader::{Item, Reader, json_object};
+use crate::exchange::reader::{Item, Reader};
 use crate::exchange::source::Source;
 use crate::model::{Digest, EventNumber, HeadId, Role, SessionId};
 use crate::store::{NewMessage, Store};
@@ -78,7 +79,7 @@ fn short(id: &str) -> u64 {
 
 /// Shows each record that can be understood, with its number, but for headers.
 fn each(source: &Source, mut look: impl FnMut(u64, &Record<'_>, bool)) -> Result<u64, ImportError> {
-    let mut reader = Reader::of(&source.parts, json_object);
+    let mut reader = Reader::of(&source.parts, Pi::SYNTAX);
     let mut number = 0;
     while let Some(item) = reader.advance().map_err(|error| source.io(error))? {
         if item != Item::Record {

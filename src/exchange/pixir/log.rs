@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -124,9 +124,13 @@ impl LogError {
 pub struct Log {
     store: Store,
     workspace: PathBuf,
-    /// The sessions this log writes.
-    open: Mutex<HashMap<SessionId, Session>>,
+    /// The sessions this log writes, each with a lock of its own: an append waits for those to its session alone, and
+    /// those to several share a sync.
+    open: Mutex<HashMap<SessionId, Slot>>,
 }
+
+/// A session's handle, once it is made or opened.
+type Slot = Arc<Mutex<Option<Session>>>;
 
 impl Log {
     /// The log of the sessions of `workspace`, in `store`.
@@ -156,54 +160,99 @@ impl Log {
     /// `already_exists`; as for [`Log::append`].
     pub fn create_session(&self, session: &str, events: Vec<LogEvent>) -> Result<Vec<LogEvent>, LogError> {
         let id = id(session)?;
-        if self.exists(session)? {
-            return Err(exists(&id));
+        self.with(&id, |slot| {
+            if self.exists(id.as_str())? {
+                return Err(exists(&id));
+            }
+            self.create(&id, slot, events)
+        })
+    }
+
+    /// Appends a canonical event, durably, and gives it back with its number. A session that is not there is made. Threads
+    /// may append at once, to one session or to several.
+    ///
+    /// # Errors
+    ///
+    /// `ephemeral_not_loggable` for other types; `invalid_args` for fields that are not well formed, and where no number
+    /// is left; `not_a_log`; `log_write_failed`.
+    pub fn append(&self, event: LogEvent) -> Result<LogEvent, LogError> {
+        let id = id(&event.session_id)?;
+        self.with(&id, |slot| {
+            if slot.is_none() && !self.exists(id.as_str())? {
+                match self.create(&id, slot, vec![event.clone()]) {
+                    // Another program made it meanwhile.
+                    Err(error) if error.kind == "already_exists" => {}
+                    written => {
+                        let nothing = || LogError::new("log_write_failed", "nothing was written", json!({}));
+                        return written?.pop().ok_or_else(nothing);
+                    }
+                }
+            }
+            let session = match slot.take() {
+                Some(session) => session,
+                None => self.store.open_session(&id).map_err(|error| unwritten(&id, error))?,
+            };
+            let session = slot.insert(session);
+            let last = self.last(&id)?;
+            let (event, line) = self.line(&id, event, last.progress.state.next_seq())?;
+            let written = Direct::write(session, Some(last), &[line]);
+            if written.is_err() {
+                // The handle may have lost its lease.
+                *slot = None;
+            }
+            written.map_err(|error| unstored(&id, error))?;
+            Ok(event)
+        })
+    }
+
+    /// Gives the session up, so that another can write it; the next [`Log::append`] takes it again. Waits for an append
+    /// under way. One that this log does not write is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_args`; `log_write_failed` where the session could not be closed: it is given up all the same.
+    pub fn release(&self, session: &str) -> Result<(), LogError> {
+        let id = id(session)?;
+        self.with(&id, |slot| match slot.take() {
+            Some(session) => session
+                .close()
+                .map_err(|error| LogError::caused("log_write_failed", "could not close session log", &id, error)),
+            None => Ok(()),
+        })
+    }
+
+    /// Does something with a session's handle, and nothing else with that session meanwhile.
+    fn with<T>(
+        &self,
+        id: &SessionId,
+        act: impl FnOnce(&mut Option<Session>) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        let slot = Arc::clone(locked(&self.open).entry(id.clone()).or_default());
+        let done = act(&mut locked(&slot));
+        // One that holds nothing is forgotten, unless another waits for it: two slots of a session would get in each
+        // other's way.
+        let mut open = locked(&self.open);
+        if Arc::strong_count(&slot) == 2 && locked(&slot).is_none() {
+            open.remove(id);
         }
+        done
+    }
+
+    fn create(
+        &self,
+        id: &SessionId,
+        slot: &mut Option<Session>,
+        events: Vec<LogEvent>,
+    ) -> Result<Vec<LogEvent>, LogError> {
         let (mut state, mut written, mut lines) = (Pixir::default(), Vec::new(), Vec::new());
         for event in events {
-            let (event, line) = self.line(&id, event, state.next_seq())?;
+            let (event, line) = self.line(id, event, state.next_seq())?;
             state.passed(&line);
             lines.push(line);
             written.push(event);
         }
-        let handle = self.make(&id, &lines)?;
-        locked(&self.open).insert(id, handle);
+        *slot = Some(self.make(id, &lines)?);
         Ok(written)
-    }
-
-    /// Appends a canonical event, durably, and gives it back with its number. A session that is not there is made.
-    ///
-    /// # Errors
-    ///
-    /// `ephemeral_not_loggable` for other types; `invalid_args` for fields that are not well formed; `not_a_log`;
-    /// `log_write_failed`.
-    pub fn append(&self, event: LogEvent) -> Result<LogEvent, LogError> {
-        let id = id(&event.session_id)?;
-        if !self.exists(id.as_str())? {
-            match self.create_session(id.as_str(), vec![event.clone()]) {
-                // Another one made it meanwhile.
-                Err(error) if error.kind == "already_exists" => {}
-                written => {
-                    let nothing = || LogError::new("log_write_failed", "nothing was written", json!({}));
-                    return written?.pop().ok_or_else(nothing);
-                }
-            }
-        }
-        let mut open = locked(&self.open);
-        if !open.contains_key(&id) {
-            let session = self.store.open_session(&id).map_err(|error| unwritten(&id, error))?;
-            open.insert(id.clone(), session);
-        }
-        let session = open.get(&id).ok_or_else(|| LogError::new("log_write_failed", "no session", json!({})))?;
-        let last = self.last(&id)?;
-        let (event, line) = self.line(&id, event, last.progress.state.next_seq())?;
-        let written = Direct::write(session, Some(last), &[line]);
-        if written.is_err() {
-            // The handle may have lost its lease.
-            open.remove(&id);
-        }
-        written.map_err(|error| unstored(&id, error))?;
-        Ok(event)
     }
 
     /// The events in the order of the history: by number, those without one last, otherwise as they were appended. A
@@ -233,7 +282,7 @@ impl Log {
             ExportError::Read(error) => unread(&id, error),
             error => LogError::caused("log_read_failed", "could not read session log", &id, error),
         })?;
-        let mut reader = Reader::over(bytes.as_slice());
+        let mut reader = Reader::over(bytes.as_slice()).with_syntax(Pixir::SYNTAX);
         let mut events = Vec::new();
         while let Some(item) = reader.advance().map_err(|error| unread(&id, ReadError::Output(Box::new(error))))? {
             match item {
@@ -286,7 +335,12 @@ impl Log {
         if event.data.get().contains('\n') {
             return invalid("event data has a line end", json!({ "type": event.kind }));
         }
-        let mut event = LogEvent { seq: Some(event.seq.unwrap_or(next)), ..event };
+        let seq = event.seq.unwrap_or(next);
+        // None could follow it.
+        if seq == u64::MAX {
+            return invalid("no sequence number is left", json!({ "seq": seq }));
+        }
+        let mut event = LogEvent { seq: Some(seq), ..event };
         let clock = &self.store.inner.clock;
         if event.id.is_empty() {
             event.id = clock.fresh_session().to_string();
@@ -299,7 +353,7 @@ impl Log {
         let line = Line {
             id: &event.id,
             session_id: &event.session_id,
-            seq: event.seq.unwrap_or(next),
+            seq,
             ts: &event.ts,
             kind: &event.kind,
             data: &event.data,

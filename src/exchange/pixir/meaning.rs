@@ -10,7 +10,7 @@ use super::{Pending, Pixir};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::{kept, text, whole};
 use crate::exchange::template::{Hole, json_string};
-use crate::model::{CallType, Digest, Eval, MessageNumber, Role, Status};
+use crate::model::{CallType, Digest, Eval, MessageNumber, Role, Status, TurnNumber};
 use crate::store::NewMessage;
 
 /// Ids of tools that were given up, remembered in case a result comes late.
@@ -25,6 +25,7 @@ impl Pixir {
             step.odd("late-seq", format!("seq {seq} comes after seq {}", self.next_seq - 1));
         }
         self.count(record);
+        self.resume(step)?;
         let data = record.fields();
         match kind {
             "user_message" => self.user(step, record, &data)?,
@@ -77,6 +78,8 @@ impl Pixir {
             next_seq: self.next_seq,
             has_unnumbered: self.has_unnumbered,
             turn: Some(turn),
+            // Asked for before the first turn: all others were closed with theirs.
+            pending: std::mem::take(&mut self.pending),
             given_up: std::mem::take(&mut self.given_up),
             subagents: std::mem::take(&mut self.subagents),
             children: std::mem::take(&mut self.children),
@@ -285,6 +288,11 @@ impl Pixir {
     /// Ends the turn, if one is open; says whether.
     pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
         let Some(turn) = self.turn.filter(|_| !self.ended) else { return Ok(false) };
+        self.ended = true;
+        let is_told = std::mem::take(&mut self.paused);
+        if is_told && self.pending.is_empty() {
+            return Ok(false);
+        }
         if let Some(at) = step.at() {
             step.batch.at(at);
         }
@@ -294,6 +302,35 @@ impl Pixir {
         }
         let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
         self.given_up.drain(..excess);
+        if !is_told {
+            self.tell_end(step, turn)?;
+        }
+        Ok(true)
+    }
+
+    /// The source ended: the turn has its end as far as can be told. Tools may still give their results.
+    pub(super) fn pause(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        let Some(turn) = self.turn.filter(|_| !self.ended && !self.paused) else { return Ok(()) };
+        if let Some(at) = step.at() {
+            step.batch.at(at);
+        }
+        self.paused = true;
+        self.tell_end(step, turn)
+    }
+
+    /// The source goes on with a turn that it ended in: it runs again.
+    pub(super) fn resume(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        if let Some(turn) = self.turn.filter(|_| std::mem::take(&mut self.paused)) {
+            step.batch.update_turn(turn, |row| {
+                row.status = Status::RUNNING;
+                (row.final_value, row.error, row.ended_at) = (None, None, None);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The turn's row, at its end.
+    fn tell_end(&mut self, step: &mut Step<'_, '_>, turn: TurnNumber) -> Result<(), Stop> {
         let (status, final_value, error): (Status, Option<Digest>, Option<Digest>) = match (&self.failed, self.answer) {
             (Some((status, error)), _) => (Status::new(status.clone())?, None, *error),
             (None, Some(answer)) => (Status::FINAL, Some(answer), None),
@@ -306,8 +343,7 @@ impl Pixir {
             row.error = error;
             row.ended_at = at;
         })?;
-        self.ended = true;
-        Ok(true)
+        Ok(())
     }
 }
 

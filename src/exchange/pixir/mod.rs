@@ -15,7 +15,8 @@ use super::ExportError;
 use super::batch::{After, Step, Stop};
 use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
-use super::json::text;
+use super::json::{is_false, text};
+use super::reader::{JSON, Syntax};
 use super::source::Source;
 use crate::model::canonical::canonicalize;
 use crate::model::{CallNumber, Digest, InvocationNumber, Timestamp, TurnNumber};
@@ -36,6 +37,9 @@ pub struct Pixir {
     turn: Option<TurnNumber>,
     /// Whether that turn has ended, so far.
     ended: bool,
+    /// Whether the source ended within that turn, and nothing came since.
+    #[serde(skip_serializing_if = "is_false")]
+    paused: bool,
     /// The content of the turn's last whole answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Digest>,
@@ -57,11 +61,6 @@ pub struct Pixir {
     /// Children that were called before, and their ordinals.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     children: Vec<(String, u64)>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// A tool that was asked for.
@@ -90,6 +89,8 @@ impl Format for Pixir {
     const NAME: &'static str = "pixir";
     const ABOUT: &'static str = "Pixir";
     const IS_ORDERED: bool = true;
+    const SYNTAX: Syntax =
+        Syntax { is_certain: |record| Record::read(record).is_ok_and(|read| read.has_envelope()), ..JSON };
     type Record<'r> = (Record<'r>, String);
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -137,6 +138,10 @@ impl Format for Pixir {
 
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
         self.end(step)
+    }
+
+    fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        self.pause(step)
     }
 
     fn turn(&self) -> Option<TurnNumber> {
