@@ -14,6 +14,7 @@ mod hostile;
 mod leases;
 mod life;
 mod model;
+mod names;
 mod observed;
 mod opening;
 mod payloads;
