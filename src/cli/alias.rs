@@ -4,11 +4,12 @@ use std::io::Write;
 
 use headwater::model::SessionId;
 
-use super::{Context, Failure, at};
+use super::{Context, Failure};
 
 /// Give a session a name
 ///
-/// It may be used wherever the id may. A name that is taken, by a session or an alias, is refused.
+/// It may be used wherever the id may. A name that is taken, by a session, an alias or a pin, is refused, and one that reads as
+/// a head's id.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   headwater alias demo release-notes")]
@@ -22,9 +23,6 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
     let session = store.resolve_session(&args.session)?;
-    if args.name != session {
-        at::refuse_taken(&store, &args.name)?;
-    }
     store.set_alias(&args.name, &session)?;
     if context.json {
         context.print_json(&serde_json::json!({ "alias": args.name, "session": session }))?;

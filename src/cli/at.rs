@@ -1,6 +1,6 @@
 //! Which session is meant, and which of its heads: `SESSION`, `SESSION@N`, a head, `--head` and `--turn`.
 
-use headwater::model::{HeadId, NodeName, SessionId, TurnNumber};
+use headwater::model::{HeadId, NodeName, Pin, PinTarget, SessionId, TurnNumber};
 use headwater::store::error::ReadError;
 use headwater::store::{Scope, Store};
 use headwater::view::types::{HeadInfo, SessionInfo};
@@ -10,7 +10,7 @@ use super::{Context, Failure, text};
 
 #[derive(clap::Args)]
 pub struct At {
-    /// A head: id, unique prefix, SESSION@N or @N (N turns back)
+    /// A head: id, unique prefix (at least 4 hex digits), pin, SESSION@N or @N (N turns back)
     #[arg(long, value_name = "HEAD", conflicts_with = "turn")]
     head: Option<String>,
     /// The head at which turn N ended
@@ -21,22 +21,17 @@ pub struct At {
 impl At {
     /// The session that `named` names, and the head chosen; none when its current one is meant.
     ///
-    /// `SESSION@N` and a head's id name both; `--head` or `--turn` beside them is wrong usage.
+    /// `SESSION@N`, a head's id and a pin of a head name both; `--head` or `--turn` beside them is wrong usage.
     pub fn session(&self, store: &Store, named: &str) -> Result<(SessionId, Option<HeadId>), Failure> {
-        let error = match store.resolve_session(named) {
-            Ok(session) => {
-                let head = self.resolve(store, &session)?;
-                return Ok((session, head));
-            }
-            Err(error) => error,
-        };
         let (session, head) = match named.split_once('@') {
             Some((session, _)) => (store.resolve_session(session)?, store.resolve_head(named)?),
-            None if named.starts_with("head-") => {
-                let head = store.resolve_head(named)?;
-                (store.head(&head)?.session, head)
-            }
-            None => return Err(error.into()),
+            None => match what(store, named)? {
+                Named::Session(session) => {
+                    let head = self.resolve(store, &session)?;
+                    return Ok((session, head));
+                }
+                Named::Head(head) => (store.head(&head)?.session, head),
+            },
         };
         if self.head.is_some() || self.turn.is_some() {
             return Err(Failure::usage(format!("{named} names a head already: leave out --head and --turn")));
@@ -55,14 +50,64 @@ impl At {
     }
 }
 
-/// Refuses a name that is a session's id already: as an alias it would name nothing.
-pub fn refuse_taken(store: &Store, name: &SessionId) -> Result<(), Failure> {
-    if !store.exists(name.as_str())? {
-        return Ok(());
+/// What a name means where a session and a head may stand.
+pub enum Named {
+    Session(SessionId),
+    Head(HeadId),
+}
+
+/// What `text` means: a session's id, an alias, a pin of a head; then whatever begins with it, sessions before heads.
+pub fn what(store: &Store, text: &str) -> Result<Named, Failure> {
+    if let Some(session) = exactly(store, text)? {
+        return Ok(Named::Session(session));
     }
-    Err(Failure::new("conflict", format!("{name} is a session itself"))
-        .hint("choose another name")
-        .details(serde_json::json!({ "session": name })))
+    if let Ok(name) = text.parse::<SessionId>() {
+        match store.read_pin(&name) {
+            Ok(Pin { target: PinTarget::Head(head), .. }) => return Ok(Named::Head(head)),
+            Ok(_) | Err(ReadError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let error = match store.resolve_session(text) {
+        Ok(session) => return Ok(Named::Session(session)),
+        Err(error @ (ReadError::NotFound { .. } | ReadError::BadId(_))) => error,
+        Err(error) => return Err(error.into()),
+    };
+    match store.resolve_head(text) {
+        Ok(head) => Ok(Named::Head(head)),
+        Err(ReadError::NotFound { .. } | ReadError::BadId(_)) if !text.starts_with("head-") && !text.contains('@') => {
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The session of that very id or alias, or the node at that way below one.
+pub fn exactly(store: &Store, text: &str) -> Result<Option<SessionId>, Failure> {
+    match store.resolve_session(text) {
+        Ok(session) if text.contains('/') || session.as_str() == text => Ok(Some(session)),
+        Ok(session) => {
+            let is_alias = store.session(&session)?.aliases.iter().any(|alias| alias.as_str() == text);
+            Ok(is_alias.then_some(session))
+        }
+        Err(ReadError::NotFound { .. } | ReadError::BadId(_) | ReadError::Ambiguous { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The head that `text` names, or the current one of the session it names.
+pub fn head(store: &Store, text: &str) -> Result<HeadId, Failure> {
+    match what(store, text)? {
+        Named::Session(session) => current(store, &session),
+        Named::Head(head) => Ok(head),
+    }
+}
+
+/// The current head of a session.
+pub fn current(store: &Store, session: &SessionId) -> Result<HeadId, Failure> {
+    store.session(session)?.current_head.ok_or_else(|| {
+        Failure::new("no-head", format!("{session} has no current head")).hint("headwater inspect SESSION lists heads")
+    })
 }
 
 /// The head at which turn `turn` of `session` ended.
@@ -101,7 +146,10 @@ impl At {
                 let (session, chosen) = self.session(store, node)?;
                 let way = node.split_once('@').map_or(node, |(way, _)| way);
                 // A head names its session without a way to it.
-                let name = store.resolve_node(way).unwrap_or_else(|_| NodeName::root(session.clone()));
+                let name = match store.resolve_session(way) {
+                    Ok(found) if found == session => store.resolve_node(way)?,
+                    _ => NodeName::root(session.clone()),
+                };
                 (name, session, chosen)
             }
             None => {
@@ -142,6 +190,18 @@ impl Found {
 
     pub fn outcome(&self, store: &Store) -> Result<Outcome, Failure> {
         outcome::of(store, &self.info, self.head.as_ref())
+    }
+
+    /// Refuses a head: for `verb`, which tells of all that a session did.
+    pub fn whole(self, verb: &str) -> Result<Found, Failure> {
+        match self.chosen {
+            Some(head) => Err(Failure::usage(format!(
+                "{} is one head, and {verb} tells of the whole session: headwater {verb} {}",
+                head.short(),
+                self.called()
+            ))),
+            None => Ok(self),
+        }
     }
 
     /// What a person calls it in a command: the way it was asked for below a session, else its name.

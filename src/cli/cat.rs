@@ -8,7 +8,7 @@ use headwater::store::Store;
 use headwater::store::error::ReadError;
 use serde::Serialize;
 
-use super::{Context, Failure, content, terminal};
+use super::{Context, Failure, at, content, terminal};
 
 /// Print a payload, or the root of a head
 ///
@@ -19,7 +19,7 @@ use super::{Context, Failure, content, terminal};
   headwater cat demo@0 | jq .counters
   headwater show demo --json | jq -r '.turns[0].input' | xargs headwater cat")]
 pub struct Args {
-    /// `b3:…` or a unique prefix of it, a head, or SESSION@N
+    /// `b3:…` or a unique prefix of it (at least 4 hex digits), a pin, a head, or SESSION@N
     #[arg(value_name = "REF")]
     reference: String,
 }
@@ -68,6 +68,10 @@ fn resolve(store: &Store, text: &str) -> Result<Digest, Failure> {
     }
     if text.starts_with("head-") || text.contains('@') {
         return Ok(store.resolve_head(text)?.0);
+    }
+    // As everywhere: a session's id, an alias, then a pin.
+    if let Some(session) = at::exactly(store, text)? {
+        return Ok(at::current(store, &session)?.0);
     }
     match store.blobs().resolve(text) {
         Ok(digest) => Ok(digest),

@@ -8,7 +8,7 @@ use headwater::view::types::{ModelUsage, Node, NodeKind, TreeLimits, TurnUsage, 
 use serde::Serialize;
 
 use super::at::{At, Found};
-use super::text::{self, Align};
+use super::text::{self, Align, Column};
 use super::usage::Shown;
 use super::{Context, Failure, content, tree};
 
@@ -54,7 +54,7 @@ struct Report<'a> {
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
-    let found = At::none().find(&store, context, args.node.as_deref())?;
+    let found = At::none().find(&store, context, args.node.as_deref())?.whole("cost")?;
     let session = found.session();
     let usage = store.usage(session)?;
     let models = store.usage_by_model(session, true)?;
@@ -169,7 +169,8 @@ fn print(out: &mut impl Write, title: &str, rows: impl Iterator<Item = (String, 
         ]);
     }
     use Align::{Left, Right};
-    text::table(out, "  ", &[Left, Right, Right, Right, Right, Right, Right, Right], &table)
+    let aligned = [(Left, 0), (Right, 1), (Right, 3), (Right, 2), (Right, 5), (Right, 6), (Right, 4), (Right, 0)];
+    text::table(out, "  ", &aligned.map(|(align, spare)| Column::spare(align, spare)), &table)
 }
 
 /// What is not known, in words: `12+` is at least 12, `?` is nothing known.

@@ -9,7 +9,7 @@ use headwater::view::types::HeadInfo;
 use serde::Serialize;
 
 use super::text::{self, Align};
-use super::{Context, Failure};
+use super::{Context, Failure, at};
 
 /// Compare two heads
 ///
@@ -19,7 +19,7 @@ use super::{Context, Failure};
   headwater diff demo@1 demo
   headwater diff demo@1 demo@0 --json | jq .right.counts")]
 pub struct Args {
-    /// Id, unique prefix or SESSION@N (N turns back); a session means its current head
+    /// A head: id, unique prefix of at least 4 hex digits, pin or SESSION@N (N turns back); a session means its current head
     left: String,
     /// The other one
     right: String,
@@ -85,15 +85,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
 
 /// A head by whatever names one; a session's name means its current head.
 fn head(store: &Store, text: &str) -> Result<HeadInfo, Failure> {
-    let error = match store.resolve_head(text) {
-        Ok(head) => return Ok(store.head(&head)?),
-        Err(error) => error,
-    };
-    let current = store.resolve_session(text).and_then(|session| store.session(&session));
-    match current.ok().and_then(|info| info.current_head) {
-        Some(head) => Ok(store.head(&head)?),
-        None => Err(error.into()),
-    }
+    Ok(store.head(&at::head(store, text)?)?)
 }
 
 fn side(store: &Store, head: HeadInfo, spans: Vec<Span>) -> Result<Side, Failure> {

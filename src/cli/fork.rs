@@ -20,7 +20,7 @@ use super::{Context, Failure, text};
   headwater fork demo@1 \"try another way\" --name other
   headwater fork demo --turn 1 --name from-turn-1")]
 pub struct Args {
-    /// Id, unique prefix or alias of the source, SESSION@N, or a head
+    /// Id, unique prefix or alias of the source, SESSION@N, a head, or a pin of one
     session: String,
     /// What is asked of the new session; without it no turn is played
     task: Option<String>,

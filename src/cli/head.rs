@@ -11,7 +11,7 @@ use headwater::store::Store;
 use serde::Serialize;
 
 use super::rows::Head;
-use super::{Context, Failure, text};
+use super::{Context, Failure, at, text};
 
 /// Show a head, or export its chain as an anchor
 ///
@@ -26,7 +26,8 @@ pub struct Args {
     /// A head, or a session, whose current head is meant
     #[arg(value_name = "HEAD|SESSION")]
     head: String,
-    /// Write its chain of ids to FILE, which must not be there yet
+    /// Write an anchor to FILE, which must not be there yet: number and digest of the last commit, the head, and those
+    /// from which its branches left; no content
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
 }
@@ -42,27 +43,13 @@ struct Exported<'a> {
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
-    let head = resolve(&store, &args.head)?;
+    let head = at::head(&store, &args.head)?;
     match &args.export {
         Some(file) => export(&store, &head, file, context)?,
         None => show(&store, &head, context)?,
     }
     store.close()?;
     Ok(0)
-}
-
-/// A head, or the current one of a session.
-fn resolve(store: &Store, text: &str) -> Result<HeadId, Failure> {
-    match store.resolve_session(text) {
-        Ok(session) => store.session(&session)?.current_head.ok_or_else(|| {
-            Failure::new("no-head", format!("{session} has no current head"))
-                .hint("headwater inspect SESSION lists heads")
-        }),
-        Err(headwater::store::ReadError::NotFound { .. } | headwater::store::ReadError::BadId(_)) => {
-            Ok(store.resolve_head(text)?)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn export(store: &Store, head: &HeadId, file: &Path, context: &Context) -> Result<(), Failure> {

@@ -29,8 +29,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
 pub const DESCRIPTION: &str = "headwater keeps every fact of an agent's or a model's session: what happened, in what order, what caused it. It
 gives back the exact state of any head, and goes on from it, in the same session or in a new one.
 
-A session is named by its id, a unique prefix of it, or an alias. A head is named by its id (head-...), a unique prefix of it, a pin,
-or SESSION@N, N turns back.
+A session is named by its id, a unique prefix of it, or an alias. A head is named by its id (head-...), a unique prefix of it of at
+least 4 hex digits, a pin, or SESSION@N, N turns back.
 
 Text output is for people and may change; every verb takes --json, whose shapes are fixed.";
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::at::{At, Found};
 use super::content::{self, Content};
 use super::rows::{self, Row};
-use super::text::{self, Align};
+use super::text::{self, Align, Column};
 use super::usage::Shown;
 use super::{Context, Failure, json};
 
@@ -115,7 +115,8 @@ fn print_text(store: &Store, context: &Context, found: &Found, limit: usize) -> 
     let mut out = context.text();
     let name = found.called();
     if leaves.is_empty() {
-        writeln!(out, "{name} - no leaf calls")?;
+        // There are some, and none was asked for.
+        writeln!(out, "{name} - {}", if more { "leaf calls, none of them asked for" } else { "no leaf calls" })?;
     } else {
         let count = text::count(leaves.len() as u64, "leaf call", "leaf calls");
         writeln!(out, "{name} - {}{count}\n", if more { "the last " } else { "" })?;
@@ -137,11 +138,13 @@ fn print_text(store: &Store, context: &Context, found: &Found, limit: usize) -> 
             ]);
         }
         use Align::{Left, Right};
-        text::table(&mut out, "  ", &[Right, Left, Left, Left, Left, Right, Right, Right], &table)?;
+        let aligned = [(Right, 0), (Left, 2), (Left, 5), (Left, 0), (Left, 1), (Right, 6), (Right, 4), (Right, 3)];
+        text::table(&mut out, "  ", &aligned.map(|(align, spare)| Column::spare(align, spare)), &table)?;
     }
     let mut commands = Vec::new();
     if more {
-        commands.push((format!("leaves {name} --limit {}", limit.saturating_mul(10)), "more of them"));
+        let limit = if limit == 0 { SHOWN } else { limit.saturating_mul(10) };
+        commands.push((format!("leaves {name} --limit {limit}"), "more of them"));
     }
     commands.push((format!("leaves {name} --json"), "whole prompts and answers"));
     commands.push((format!("cost {name}"), "what they cost"));

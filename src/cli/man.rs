@@ -98,7 +98,7 @@ fn main_page(cli: &Command) -> Result<Vec<u8>, Failure> {
     text(&mut roff, EXITS);
     text(
         &mut roff,
-        "run, resume and show exit with the outcome of the last turn, check with 4 when it finds something.",
+        "run, resume, show, tree, prime, leaves and step exit with the outcome of the last turn, check with 4 when it finds something.",
     );
     examples(&mut roff, &help::examples(cli));
     roff.to_writer(&mut out)?;

@@ -76,7 +76,7 @@ const EVERYWHERE: &str = "With every verb";
   headwater help events
 
 A session is named by its id, a unique prefix of it, or an alias; a head by its id, a unique
-prefix of it, or SESSION@N, N turns back. Colours: NO_COLOR, CLICOLOR_FORCE; width: COLUMNS.")]
+prefix of it (at least 4 hex digits), a pin, or SESSION@N, N turns back. Colours: NO_COLOR, CLICOLOR_FORCE; width: COLUMNS.")]
 struct Cli {
     /// The store; otherwise the nearest .headwater/ at or above the current folder
     #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE, value_hint = ValueHint::DirPath)]

@@ -17,7 +17,8 @@ use super::{Context, Failure, rows, text};
 /// Tell in few words where a session stands, and how to go on
 ///
 /// For whoever takes the session over, a person or an agent: what it was asked, what its last turns came to, which
-/// calls and children never ended, and the commands that go on from there.
+/// calls and children never ended, and the commands that go on from there. At a head that was chosen it says only what that
+/// head knows: tokens and cost are of the whole session, and left out.
 #[derive(clap::Args)]
 #[command(after_help = "Exits with the outcome: 0 a final value, 2 none, 3 a timeout, 1 an error.
 
@@ -76,7 +77,8 @@ struct Report<'a> {
     turns: Vec<Said>,
     open: Vec<Open>,
     children: Vec<Child>,
-    usage: Used,
+    /// Of the whole session: none where a head was chosen.
+    usage: Option<Used>,
     commands: Vec<String>,
 }
 
@@ -92,18 +94,21 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         first = store.records::<Turn>(found.session(), scope, Range::default())?.next().transpose()?;
     }
     let newest = store.records::<Turn>(found.session(), scope, Range::newest_first())?;
-    let mut turns = newest.take(args.limit).collect::<Result<Vec<_>, _>>()?;
-    turns.reverse();
+    let mut last = newest.take(args.limit).collect::<Result<Vec<_>, _>>()?;
+    last.reverse();
     let read = |digest: Option<_>| digest.map(|digest| content::value(&store, digest)).transpose();
     let task = read(first.and_then(|turn| turn.row.input))?;
     let mut said = Vec::new();
-    for Entry { row, .. } in turns {
+    for Entry { row, .. } in last {
         let (input, final_value) = (read(row.input)?, read(row.final_value)?);
         said.push(Said { turn: row.turn.0, status: row.status, input, final_value });
     }
     let open = open(&store, &found)?;
     let children = children(&store, &found)?;
-    let usage = store.usage(found.session())?.tree;
+    let (turns, usage) = match found.chosen {
+        Some(head) => (store.root_of(&head)?.counters.turn, None),
+        None => (found.info.turns, Some(store.usage(found.session())?.tree)),
+    };
     let commands = commands(&found, &outcome, &children);
     if context.json {
         context.print_json(&Report {
@@ -124,8 +129,13 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     if let Some(head) = &found.head {
         writeln!(out, "  checkpoint {} of {}", head.head.short(), text::time(head.at))?;
     }
-    let count = text::count(usage.calls, "model call", "model calls");
-    writeln!(out, "  {} - {count} - {}", text::count(found.info.turns, "turn", "turns"), usage.cost.dollars())?;
+    let mut counts = text::count(turns, "turn", "turns");
+    if let Some(usage) = &usage {
+        let below = if children.is_empty() { "" } else { " with children" };
+        let calls = text::count(usage.calls, "model call", "model calls");
+        counts = format!("{counts} - {calls}{below} - {}{below}", usage.cost.dollars());
+    }
+    writeln!(out, "  {counts}")?;
     if let Some(task) = &task {
         writeln!(out, "\ntask\n  {}", task.one_line(WIDTH))?;
     }
@@ -210,7 +220,8 @@ fn kept(kind: &str) -> bool {
 
 /// The last children, in their order.
 fn children(store: &Store, found: &Found) -> Result<Vec<Child>, Failure> {
-    let newest = store.records::<Invocation>(found.session(), Scope::Log, Range::newest_first())?;
+    let scope = found.chosen.map_or(Scope::Log, Scope::Head);
+    let newest = store.records::<Invocation>(found.session(), scope, Range::newest_first())?;
     let mut children = Vec::new();
     for invocation in newest.take(CHILDREN) {
         let label = headwater::model::Label::Invocation(invocation?.row.invocation.0);

@@ -18,7 +18,7 @@ Examples:
   headwater resume demo@1 \"try another way\" --script lm
   headwater resume demo \"from the start of turn 2\" --turn 1")]
 pub struct Args {
-    /// Id, unique prefix or alias, SESSION@N, or a head
+    /// Id, unique prefix or alias, SESSION@N, a head, or a pin of one
     session: String,
     /// What is asked; without it the session is only made ready
     task: Option<String>,

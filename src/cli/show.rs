@@ -27,7 +27,7 @@ Examples:
   headwater show demo --turn 1 --final
   headwater show demo --json | jq -r '.messages[] | .role + \": \" + .content'")]
 pub struct Args {
-    /// A session, a node below one, NODE@N, or a head [default: the session changed last]
+    /// A session, a node below one, NODE@N, a head, or a pin of one [default: the session changed last]
     #[arg(value_name = "NODE")]
     session: Option<String>,
     #[command(flatten)]
@@ -157,7 +157,12 @@ fn print_text(
             let which = if head.current { "current checkpoint" } else { "checkpoint" };
             let turn = head.turn.map(|turn| format!(", turn {turn}")).unwrap_or_default();
             let kind = head.kind.as_str();
-            writeln!(out, "  {which} {} ({kind}{turn}) of {}", head.head.short(), text::time_and_ago(head.at))?;
+            let sealed = format!("of {}", text::time_and_ago(head.at));
+            text::wrapped(
+                &mut out,
+                &[&format!("{which} {}", head.head.short()), &format!("({kind}{turn})"), &sealed],
+                " ",
+            )?;
         }
         None => writeln!(out, "  no current checkpoint: what was recorded so far")?,
     }
@@ -166,10 +171,11 @@ fn print_text(
         text::count(info.turns, "turn", "turns"),
         text::count(info.heads.saturating_sub(1), "checkpoint", "checkpoints"),
     ];
-    writeln!(out, "  {}", counts.join(" - "))?;
+    text::wrapped(&mut out, &counts.each_ref().map(String::as_str), " - ")?;
     let aborted = outcome::aborted_head(store, info)?.filter(|_| chosen.is_none());
     if let Some(head) = aborted {
-        writeln!(out, "  the last turn was aborted: {} keeps what it had built", head.short())?;
+        let keeps = format!("{} keeps what it had built", head.short());
+        text::wrapped(&mut out, &["the last turn was aborted:", &keeps], " ")?;
     }
     if let Some((session, head)) = &info.source {
         writeln!(out, "  from {} of {session}", head.short())?;
@@ -178,7 +184,7 @@ fn print_text(
     if !said.is_empty() {
         writeln!(out, "\n{}", Role::Title.paint(if more { "last messages" } else { "messages" }))?;
         let blobs = store.blobs();
-        let room = text::line_width(BEFORE + WIDTH).saturating_sub(BEFORE).max(20);
+        let room = text::line_width(BEFORE + WIDTH).saturating_sub(BEFORE).max(12);
         for entry in &said {
             let text = match entry.row.chars {
                 0 => "(empty)".to_owned(),

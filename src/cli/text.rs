@@ -61,6 +61,23 @@ pub fn line_width(unasked: usize) -> usize {
     terminal::columns().unwrap_or(unasked)
 }
 
+/// Pieces after two spaces, `between` them, on as many lines as the terminal makes of them: no piece is cut.
+pub fn wrapped(out: &mut impl Write, pieces: &[&str], between: &str) -> Result<(), Failure> {
+    let room = line_width(usize::MAX);
+    let mut line = String::new();
+    for piece in pieces {
+        if line.is_empty() {
+            line = format!("  {piece}");
+        } else if width::columns(&line) + width::columns(between) + width::columns(piece) <= room {
+            line = format!("{line}{between}{piece}");
+        } else {
+            writeln!(out, "{line}")?;
+            line = format!("    {piece}");
+        }
+    }
+    Ok(writeln!(out, "{line}")?)
+}
+
 /// The last column at which what a command is for begins.
 const FAR: usize = 64;
 

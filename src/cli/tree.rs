@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::at::At;
 use super::usage::Shown;
-use super::{Context, Failure, content, text};
+use super::{Context, Failure, content, terminal, text, width};
 use headwater::model::NodeName;
 use headwater::view::types::{Mark, Node, NodeKind, TreeLimits};
 
@@ -32,8 +32,7 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
-    let at = At::none();
-    let found = at.find(&store, context, args.node.as_deref())?;
+    let found = At::none().find(&store, context, args.node.as_deref())?.whole("tree")?;
     let limits = TreeLimits { depth: args.depth, breadth: args.limit, ..TreeLimits::default() };
     let tree = store.tree(&found.name, limits)?;
     if context.json {
@@ -73,7 +72,8 @@ fn print_text(context: &Context, name: &str, nodes: &[Node]) -> Result<(), Failu
                 (false, false) => "    ",
             });
         }
-        writeln!(out, "{left}{}", describe(node))?;
+        let line = format!("{left}{}", describe(node));
+        writeln!(out, "{}", terminal::columns().map_or(line.clone(), |room| width::clip(&line, room)))?;
         if node.more() > 0 && node.mark.is_none() {
             let below: String = left.replace("├── ", "│   ").replace("└── ", "    ");
             writeln!(out, "{below}… {} more", node.more())?;

@@ -8,7 +8,7 @@ use super::shared::{Agreement, Shared, agreement, branch_at};
 use super::source::Source;
 use super::{Diagnostic, ImportError, Imported, Seen};
 use crate::model::{DerivationKind, Digest, HeadId, SessionId, Status};
-use crate::store::error::{CommitError, SessionOpenError};
+use crate::store::error::{CommitError, ReadError, SessionOpenError};
 use crate::store::{NewSession, Session, Store};
 use crate::view::types::SessionInfo;
 
@@ -111,7 +111,7 @@ impl Identity {
                 if info.origin.as_deref() == Some(&self.origin) {
                     return Ok((id.clone(), Some(info)));
                 }
-            } else if free.is_none() {
+            } else if free.is_none() && is_free(store, id)? {
                 free = Some(id.clone());
             }
         }
@@ -120,6 +120,21 @@ impl Identity {
             ImportError::Commit(CommitError::Conflict(message))
         })
     }
+}
+
+/// Whether a session may be made with an id that no session has: it may be an alias or a pin.
+fn is_free(store: &Store, id: &SessionId) -> Result<bool, ReadError> {
+    let is_alias = match store.resolve_session(id.as_str()) {
+        Ok(session) => store.session(&session)?.aliases.contains(id),
+        Err(ReadError::NotFound { .. } | ReadError::Ambiguous { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    let is_pin = match store.read_pin(id) {
+        Ok(_) => true,
+        Err(ReadError::NotFound { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    Ok(!is_alias && !is_pin && !id.is_like_a_head())
 }
 
 /// The digits of a hash that names have.

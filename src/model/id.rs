@@ -46,6 +46,12 @@ impl SessionId {
         SessionId(text.into())
     }
 
+    /// Whether it reads as the id of a head, or the beginning of one: what no name may.
+    pub(crate) fn is_like_a_head(&self) -> bool {
+        let digits = self.0.strip_prefix("head-").unwrap_or_default();
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit())
+    }
+
     /// Checks the rule for ids, which aliases and pin names share.
     pub(crate) fn valid(text: &str) -> bool {
         let bytes = text.as_bytes();

@@ -218,7 +218,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Makes `alias` a name of the session; refused at the commit if it is another's.
+    /// Makes `alias` a name of the session; refused at the commit as by [`Store::set_alias`](super::Store::set_alias).
     pub fn set_alias(&mut self, alias: &SessionId) -> Result<(), CommitError> {
         let session = self.state.session.clone();
         self.record(Record::AliasSet { name: alias.clone(), session });

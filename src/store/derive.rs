@@ -49,7 +49,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`SessionOpenError::Exists`] if the id is taken. Nothing is changed by an error that says so or comes before the
+    /// [`SessionOpenError::Exists`] if the id is taken; [`CommitError::Conflict`] if it is an alias of another session or a pin,
+    /// [`CommitError::BadId`] if it reads as a head's id. Nothing is changed by an error that says so or comes before the
     /// commit; after one in reading what was committed, the session is there.
     pub fn create_session(&self, new: NewSession) -> Result<Session, SessionOpenError> {
         self.make(new, None, |_| Ok(())).map(|(session, ())| session)

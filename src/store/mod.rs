@@ -24,6 +24,7 @@ mod lookup;
 pub(crate) mod mark;
 mod memory;
 mod message;
+mod names;
 pub(crate) mod open;
 mod options;
 mod outcome;

@@ -39,8 +39,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`CommitError::StalePin`] if it is not as expected, [`CommitError::Missing`] if the target does not exist. Nothing is
-    /// changed by either.
+    /// [`CommitError::StalePin`] if it is not as expected, [`CommitError::Missing`] if the target does not exist,
+    /// [`CommitError::Conflict`] if the name is a session's id or alias, [`CommitError::BadId`] if it reads as a head's id.
+    /// Nothing is changed by any.
     pub fn pin(&self, name: &SessionId, target: PinTarget, expected: Expected) -> Result<u64, CommitError> {
         self.set_pin(name, Some(target), expected)
     }

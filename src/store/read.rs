@@ -344,7 +344,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`CommitError::Conflict`] if it points to another session, [`CommitError::Missing`] if there is no such session.
+    /// [`CommitError::Conflict`] if it is another session's id or alias, or a pin; [`CommitError::BadId`] if it reads as a head's
+    /// id; [`CommitError::Missing`] if there is no such session. Nothing is changed.
     pub fn set_alias(&self, name: &SessionId, session: &SessionId) -> Result<(), CommitError> {
         self.inner.record(Record::AliasSet { name: name.clone(), session: session.clone() }, None)
     }

@@ -11,6 +11,7 @@ use super::error::CommitError;
 use super::lease::Holder;
 use super::level::{self, FromLog, LevelError, Meta};
 use super::lookup::KeyRow;
+use super::names;
 use crate::clock::Clock;
 use crate::journal::{Lines, TxHeader};
 use crate::model::{Digest, Tx};
@@ -249,6 +250,7 @@ impl Writer {
         if let Some(guard) = &work.guard {
             self.may_write(guard, work)?;
         }
+        names::check(&self.conn, work.guard.as_ref(), lines)?;
         let head = TxHeader { tx: meta.tx.next(), at: self.clock.now(), previous: meta.digest };
         let mut offset = start.offset;
         let places: Vec<FramePlace> = work

@@ -98,6 +98,7 @@ pub(crate) fn resolve_head(conn: &Connection, text: &str) -> Result<HeadId, Read
         return Ok(head);
     }
     let Some(prefix) = Prefix::parse(text, "head-") else {
+        too_short(text, "head-", "head")?;
         let rule = "`head-` and at least four lower-case hexadecimal digits, a pin, or `SESSION@N`";
         // A well-formed name may just not be there; anything else can name nothing.
         return Err(match text.parse::<SessionId>() {
@@ -121,6 +122,7 @@ pub(crate) fn resolve_digest(conn: &Connection, text: &str) -> Result<Digest, Re
     if let Some(pin) = named::pin(conn, text).answer()? {
         return Ok(pin.target.digest());
     }
+    too_short(text, "b3:", "payload")?;
     if text.starts_with("head-") || text.contains('@') {
         return resolve_head(conn, text).map(|head| head.0);
     }
@@ -145,6 +147,15 @@ fn one(
         [] => Err(not_found(what, text)),
         [digest] => Ok(*digest),
         several => Err(ambiguous(what, text, several.iter().map(print).collect())),
+    }
+}
+
+/// Says of digits that are too few that they are, where the tag tells that digits are meant.
+fn too_short(text: &str, tag: &str, what: &'static str) -> Result<(), BadId> {
+    let digits = text.strip_prefix(tag).unwrap_or("none");
+    match digits.len() < LEAST_DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        true => Err(BadId::new(what, text, "too short: a prefix has at least four hexadecimal digits")),
+        false => Ok(()),
     }
 }
 

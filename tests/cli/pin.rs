@@ -55,3 +55,30 @@ fn a_pin_that_is_not_as_expected_stays() {
     assert_eq!(home.error(&["show", "demo", "--head", "release"])["kind"], "not-found");
     assert_eq!(home.json(&["pin", "release", "demo@0", "--expect", "0"])["version"], 3, "versions never repeat");
 }
+
+/// Verbs that take a session or a head take the pin of one; sessions, aliases and pins share their names.
+#[test]
+fn a_pin_stands_where_a_head_may() {
+    let home = Home::demo();
+    home.ok(&["resume", "demo", "and then?"]);
+    // Begins with the pin's name: the exact name wins.
+    home.ok(&["run", "x", "--name", "release"]);
+    home.ok(&["alias", "demo", "first"]);
+    let old = home.json(&["pin", "rel", "demo@1"])["head"].clone();
+    assert_eq!(home.json(&["show", "rel"])["head"]["head"], old);
+    assert_eq!(home.json(&["show", "rel"])["session"]["session"], "demo");
+    assert_eq!(home.json(&["head", "rel"])["head"], old);
+    assert_eq!(home.json(&["diff", "rel", "first"])["left"]["head"], old);
+    assert_eq!(home.json(&["prime", "rel"])["head"]["head"], old);
+    assert_eq!(home.json(&["fork", "rel", "--name", "other"])["source-head"], old);
+    assert_eq!(home.json(&["resume", "rel"])["session"], "demo");
+    assert_eq!(home.json(&["head", "demo"])["head"], old);
+    assert_eq!(home.error(&["show", "rel", "--turn", "1"])["kind"], "usage");
+    for taken in ["demo", "first"] {
+        assert_eq!(home.error(&["pin", taken, "demo@0"])["kind"], "conflict");
+        assert_eq!(home.ok(&["cat", taken]), home.ok(&["cat", "demo@0"]));
+    }
+    assert_eq!(home.error(&["run", "x", "--name", "rel"])["kind"], "conflict");
+    assert_eq!(home.error(&["run", "x", "--name", "first"])["kind"], "conflict");
+    assert_eq!(home.error(&["alias", "demo", "head-abc"])["kind"], "bad-id");
+}

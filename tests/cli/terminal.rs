@@ -70,6 +70,38 @@ fn columns_may_be_told_in_a_pipe() {
     assert!(!narrow.contains("CURRENT HEAD"), "{narrow}");
 }
 
+/// Commands to go on with are never cut; all else fits.
+#[test]
+fn tables_and_facts_fit_forty_columns() {
+    let home = Home::demo();
+    home.ok(&["run", "add two numbers", "--script", "rlm", "--name", "parts"]);
+    for args in [
+        ["cost", "parts"],
+        ["cost", "demo"],
+        ["leaves", "demo"],
+        ["leaves", "parts"],
+        ["tree", "parts"],
+        ["show", "parts"],
+    ] {
+        let mut command = home.command(&args);
+        let text = ran(command.env("COLUMNS", "40").output().unwrap()).out;
+        let body = text.split("\nnext:").next().unwrap();
+        for line in body.lines() {
+            assert!(line.chars().count() <= 40, "{args:?}: {line:?}");
+        }
+        assert!(body.lines().count() > 1 || args[0] == "leaves", "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn none_of_the_leaves_asked_for_is_not_no_leaves() {
+    let home = Home::new();
+    home.ok(&["run", "add two numbers", "--script", "lm", "--name", "demo"]);
+    let none = home.ok(&["leaves", "demo", "--limit", "0"]);
+    assert!(none.starts_with("demo - leaf calls, none of them asked for\n"), "{none}");
+    assert!(none.contains("headwater leaves demo --limit 50"), "{none}");
+}
+
 #[test]
 fn a_payload_cannot_drive_the_terminal() {
     let home = Home::new();

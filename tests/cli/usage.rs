@@ -128,3 +128,43 @@ fn names_of_files_that_are_no_text_break_nothing() {
     assert_eq!(not_text.code, 1);
     assert!(not_text.err.contains("invalid UTF-8"), "{}", not_text.err);
 }
+
+/// A head that a verb has no use for is never left out silently.
+#[test]
+fn verbs_of_a_whole_session_refuse_a_head() {
+    let home = Home::demo();
+    let head = home.json(&["head", "demo"])["head"].as_str().unwrap().to_owned();
+    for verb in ["cost", "tree"] {
+        for node in ["demo@0", "demo@1", &head] {
+            let error = home.error(&[verb, node]);
+            let message = error["message"].as_str().unwrap();
+            assert!(error["kind"] == "usage" && message.ends_with(&format!("headwater {verb} demo")), "{error}");
+        }
+    }
+    let genesis = home.run(&["prime", "demo@1", "--json"]).out;
+    let genesis: Value = serde_json::from_str(&genesis).unwrap();
+    assert_eq!((&genesis["turns"], &genesis["usage"]), (&serde_json::json!([]), &serde_json::json!(null)));
+    assert!(home.run(&["prime", "demo@1"]).out.contains("\n  0 turns\n"));
+    assert!(home.json(&["prime", "demo"])["usage"]["calls"].is_u64());
+}
+
+#[test]
+fn digits_that_are_too_few_are_told() {
+    let home = Home::demo();
+    for (verb, text) in [("show", "head-abc"), ("head", "head-a"), ("diff", "head-abc"), ("cat", "b3:abc")] {
+        let args = if verb == "diff" { vec![verb, text, "demo"] } else { vec![verb, text] };
+        let error = home.error(&args);
+        assert!(error["message"].as_str().unwrap().contains("too short"), "{verb}: {error}");
+    }
+}
+
+#[test]
+fn help_names_the_formats_as_format_takes_them() {
+    let home = Home::demo();
+    for format in headwater::exchange::FORMATS.iter() {
+        for verb in ["export", "import"] {
+            let help = home.ok(&[verb, "--help"]);
+            assert!(help.split(|c: char| !c.is_alphanumeric()).any(|word| word == format.name), "{verb}: {help}");
+        }
+    }
+}

@@ -17,6 +17,7 @@ mod hostile;
 mod leases;
 mod life;
 mod model;
+mod names;
 mod observed;
 mod opening;
 mod payloads;
