@@ -65,7 +65,15 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
             Err(error) => report.failed.push(failed(path, error)),
         }
     }
-    // Where there is nothing to read, no store is made.
+    // Where there is nothing that can be read, no store is made.
+    let known = files.iter().position(|one| match one.recognize() {
+        Ok(()) => true,
+        Err(error) => {
+            report.failed.push(failed(&one.path, error));
+            false
+        }
+    });
+    files.drain(..known.unwrap_or(files.len()));
     if !files.is_empty() {
         let store = context.open_store(true)?;
         let line = progress::Line::new(context);

@@ -117,6 +117,15 @@ impl Found {
         Ok((known, (known.sources)(&self.path).map_err(io)?))
     }
 
+    /// Whether a format knows it; reads its first records and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError`]: why importing it would change nothing.
+    pub fn recognize(&self) -> Result<(), ImportError> {
+        self.sources().map(|_| ())
+    }
+
     /// Imports what is there, each session by itself: one that fails stops no other. `seen` is told how far the
     /// reading of each came.
     pub fn import(&self, store: &Store, seen: &mut dyn FnMut(Seen)) -> Vec<Result<Imported, ImportError>> {

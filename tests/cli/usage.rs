@@ -99,11 +99,14 @@ fn names_that_fit_nothing_or_several_say_so() {
 fn an_import_of_nothing_makes_no_store() {
     let home = Home::new();
     std::fs::create_dir(home.path().join("empty")).unwrap();
-    let ran = home.run(&["import", "no-such.jsonl", "empty", "--json"]);
+    std::fs::write(home.path().join("prose.jsonl"), "no record\nat all\n").unwrap();
+    std::fs::write(home.path().join("other.jsonl"), "{\"of\":\"nobody\"}\n").unwrap();
+    let ran = home.run(&["import", "no-such.jsonl", "empty", "prose.jsonl", "other.jsonl", "--json"]);
     assert_eq!((ran.code, ran.err.as_str()), (1, ""));
     let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let kinds: Vec<_> = report["failed"].as_array().unwrap().iter().map(|failed| failed["kind"].clone()).collect();
-    assert_eq!((kinds, &report["imported"]), (vec![Value::from("not-found"); 2], &serde_json::json!([])));
+    assert_eq!(kinds, ["not-found", "not-found", "no-records", "unknown-format"]);
+    assert_eq!(report["imported"], serde_json::json!([]));
     assert!(!home.path().join(".headwater").exists());
 }
 
