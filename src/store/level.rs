@@ -70,13 +70,9 @@ pub(crate) enum LevelError {
 }
 
 impl LevelError {
-    /// Whether the cause is a full disk.
+    /// Whether the cause is a full disk, wherever it was met: also a folder's names could not be synced.
     pub(crate) fn is_full(&self) -> bool {
-        match self {
-            LevelError::Sql(error) | LevelError::Apply(ApplyError::Sql(error)) => crate::sqlite::fault::is_full(error),
-            LevelError::Adopt(AdoptError::Io { source, .. }) => segment::is_full(source),
-            _ => false,
-        }
+        super::error::is_full(self)
     }
 
     /// What of the log a newer version wrote.
@@ -421,4 +417,17 @@ pub(crate) fn rebuild(
     meta.write(conn)?;
     conn.execute_batch(stmt::meta::COMMIT)?;
     Ok((meta, done))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_wherever_it_was_met() {
+        let full = || std::io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
+        assert!(LevelError::from(ReplayError::List(full())).is_full());
+        let other = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert!(!LevelError::from(ReplayError::List(other)).is_full());
+    }
 }
