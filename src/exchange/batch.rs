@@ -139,7 +139,9 @@ impl<'a, F: Format> Importer<'a, F> {
     pub(super) fn run(&mut self, session: &Session) -> Result<(), ImportError> {
         let had_more = self.has_more();
         while self.has_more() {
-            let key = format!("import/{}", self.core.reader.offset());
+            // The batch before is part of it: where a source goes on behind an end, two may begin at one place.
+            let previous = self.core.previous.map_or(0, |event| event.0);
+            let key = format!("import/{}/{previous}", self.core.reader.offset());
             self.write(session, &key)?;
         }
         if !had_more && let Some(survey) = self.changed_files(Some(session.id()))? {
