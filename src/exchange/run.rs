@@ -124,17 +124,21 @@ impl Identity {
 
 /// Whether a session may be made with an id that no session has: it may be an alias or a pin.
 fn is_free(store: &Store, id: &SessionId) -> Result<bool, ReadError> {
-    let is_alias = match store.resolve_session(id.as_str()) {
-        Ok(session) => store.session(&session)?.aliases.contains(id),
-        Err(ReadError::NotFound { .. } | ReadError::Ambiguous { .. }) => false,
-        Err(error) => return Err(error),
-    };
     let is_pin = match store.read_pin(id) {
         Ok(_) => true,
         Err(ReadError::NotFound { .. }) => false,
         Err(error) => return Err(error),
     };
-    Ok(!is_alias && !is_pin && !id.is_like_a_head())
+    Ok(!is_pin && !is_session_name(store, id)? && !id.is_like_a_head())
+}
+
+/// Whether a name is the id or an alias of a session.
+pub(super) fn is_session_name(store: &Store, name: &SessionId) -> Result<bool, ReadError> {
+    match store.resolve_session(name.as_str()) {
+        Ok(session) => Ok(session == *name || store.session(&session)?.aliases.contains(name)),
+        Err(ReadError::NotFound { .. } | ReadError::Ambiguous { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The digits of a hash that names have.

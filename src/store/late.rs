@@ -4,7 +4,6 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::error::CommitError;
-use super::names;
 use super::pins::Expected;
 use super::writer::sql_error;
 use crate::model::{Digest, PinTarget, Record, SessionId};
@@ -32,9 +31,6 @@ impl Late {
                 Ok((Record::FactAdded { fact: last + 1, tag: tag.clone(), payload: *payload }, last + 1))
             }
             Late::Pin { name, target, expected } => {
-                if target.is_some() {
-                    names::check_pin(conn, name)?;
-                }
                 let held: Option<(u64, i64)> = conn
                     .prepare_cached(stmt::name::PIN)
                     .and_then(|mut s| {

@@ -14,7 +14,7 @@ use crate::model::line::Item;
 use crate::model::{Record, SessionId};
 use crate::sqlite::read::{named, names::Names, session};
 
-/// Refuses a commit that gives a session or alias a name which somebody else has.
+/// Refuses a commit that gives a session, alias or pin a name which somebody else has.
 pub(super) fn check(conn: &Connection, guard: Option<&Guard>, lines: &Lines) -> Result<(), CommitError> {
     if let Some(Guard { session, claim: Claim::New, .. }) = guard {
         no_head(session)?;
@@ -22,6 +22,9 @@ pub(super) fn check(conn: &Connection, guard: Option<&Guard>, lines: &Lines) -> 
         not_a_pin(conn, session)?;
     }
     for line in &lines.lines {
+        if let Item::Record(Record::PinSet { name, target: Some(_), .. }) = &line.item {
+            check_pin(conn, name)?;
+        }
         let Item::Record(Record::AliasSet { name, session }) = &line.item else { continue };
         if not_an_alias(conn, name, Some(session))? {
             continue;
@@ -36,7 +39,7 @@ pub(super) fn check(conn: &Connection, guard: Option<&Guard>, lines: &Lines) -> 
 }
 
 /// The same for a pin that is set.
-pub(super) fn check_pin(conn: &Connection, name: &SessionId) -> Result<(), CommitError> {
+fn check_pin(conn: &Connection, name: &SessionId) -> Result<(), CommitError> {
     no_head(name)?;
     not_a_session(conn, name)?;
     not_an_alias(conn, name, None).map(|_| ())

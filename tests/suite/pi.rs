@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use headwater::exchange::{self, Imported};
 use headwater::model::{EventNumber, HeadKind, SessionId, TurnNumber};
-use headwater::store::{Options, Store};
+use headwater::store::{NewSession, Options, Store};
 use proptest::prelude::*;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -217,6 +217,20 @@ fn a_prompt_that_was_tried_again_leaves_the_head_of_the_answer_before_it() {
     };
     assert_eq!(statuses(&within.head), ["running"]);
     assert_eq!(statuses(&ended.head), ["final"]);
+}
+
+/// What a name means never changes silently: a label does not take one that a session has.
+#[test]
+fn a_label_whose_pin_would_be_a_sessions_name_gets_none() {
+    let place = Place::new();
+    let session = place.import(TREE).session;
+    let taken: SessionId = format!("{session}.beans").parse().unwrap();
+    place.store.create_session(NewSession::named(taken.clone())).unwrap().close().unwrap();
+    let label = r#"{"type":"label","id":"90","parentId":"000000f3","targetId":"000000a4","label":"beans"}"#;
+    let again = place.import(&format!("{TREE}{label}\n"));
+    assert!(again.diagnostics.iter().any(|one| one.kind == "label-taken"), "{:?}", again.diagnostics);
+    assert!(place.store.read_pin(&taken).is_err());
+    assert_eq!(place.source(&session), format!("{TREE}{label}\n"));
 }
 
 #[test]

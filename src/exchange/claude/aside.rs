@@ -113,14 +113,16 @@ impl Aside {
     }
 
     /// The session of the sidechain in the same file that begins with that prompt, each once.
-    pub fn sidechain(&mut self, source: &Source, prompt: &str) -> Option<String> {
+    pub fn sidechain(&mut self, source: &Source, prompt: &str) -> Result<Option<String>, ImportError> {
         if self.sides.is_none() {
-            let sides = source.parts.first().map(|part| side::sides(&part.path).map(|(sides, _)| sides));
-            self.sides = Some(sides.and_then(Result::ok).unwrap_or_default());
+            self.sides = Some(match source.parts.first() {
+                Some(part) => side::sides(&part.path).map_err(|error| source.io(error))?.0,
+                None => Vec::new(),
+            });
         }
-        let sides = self.sides.as_mut()?;
-        let at = sides.iter().position(|side| side.prompt == Some(short(prompt)))?;
+        let Some(sides) = self.sides.as_mut() else { return Ok(None) };
+        let Some(at) = sides.iter().position(|side| side.prompt == Some(short(prompt))) else { return Ok(None) };
         let side = sides.remove(at);
-        Some(side::session(self.root(source), &side.below))
+        Ok(Some(side::session(self.root(source), &side.below)))
     }
 }

@@ -155,11 +155,15 @@ impl Claude {
         value: Option<crate::model::Digest>,
     ) -> Result<(), Stop> {
         let Some(invocation) = pending.invocation else { return Ok(()) };
-        let callee = pending.callee.clone().or_else(|| {
-            let code = pending.code.as_deref().and_then(|code| serde_json::from_str::<&RawValue>(code).ok());
-            let prompt = Agent::of(code).prompt()?;
-            self.aside.borrow_mut().sidechain(step.source(), &prompt)
-        });
+        let callee = match pending.callee.clone() {
+            Some(callee) => Some(callee),
+            None => {
+                let code = pending.code.as_deref().and_then(|code| serde_json::from_str::<&RawValue>(code).ok());
+                let prompt = Agent::of(code).prompt();
+                let aside = &mut *self.aside.borrow_mut();
+                prompt.map_or(Ok(None), |prompt| aside.sidechain(step.source(), &prompt))?
+            }
+        };
         let callee = callee.and_then(|callee| callee.parse::<SessionId>().ok());
         let after = callee.as_ref().map_or(Ok(None), |callee| head(step, callee))?;
         let at = step.at();

@@ -3,6 +3,7 @@
 use super::Pi;
 use super::record::Record;
 use crate::exchange::batch::{Step, Stop};
+use crate::exchange::run::is_session_name;
 use crate::model::SessionId;
 
 impl Pi {
@@ -15,6 +16,10 @@ impl Pi {
             step.batch.set_pin(&before, None)?;
         }
         let Some(now) = now else { return Ok(()) };
+        if now.is_like_a_head() || is_session_name(step.store(), &now)? {
+            step.odd("label-taken", format!("a session has the name of the label's pin, {now}: it gets none"));
+            return Ok(());
+        }
         if let Some(head) = tree.borrow_mut().head_at(step, &target)? {
             step.batch.set_pin(&now, Some(head))?;
         }
