@@ -139,16 +139,22 @@ impl<'a, F: Format> Importer<'a, F> {
     pub(super) fn run(&mut self, session: &Session) -> Result<(), ImportError> {
         let had_more = self.has_more();
         while self.has_more() {
-            // The batch before is part of it: where a source goes on behind an end, two may begin at one place.
-            let previous = self.core.previous.map_or(0, |event| event.0);
-            let key = format!("import/{}/{previous}", self.core.reader.offset());
-            self.write(session, &key)?;
+            self.next(session)?;
+        }
+        if had_more && self.state.is_open() {
+            self.next(session)?;
         }
         if !had_more && let Some(survey) = self.changed_files(Some(session.id()))? {
             let key = format!("import/{}/files/{}", self.core.reader.offset(), survey.digest());
             self.write(session, &key)?;
         }
         Ok(())
+    }
+
+    fn next(&mut self, session: &Session) -> Result<(), ImportError> {
+        // The batch before is part of it: where a source goes on behind an end, two may begin at one place.
+        let previous = self.core.previous.map_or(0, |event| event.0);
+        self.write(session, &format!("import/{}/{previous}", self.core.reader.offset()))
     }
 
     fn write(&mut self, session: &Session, key: &str) -> Result<(), ImportError> {

@@ -110,6 +110,12 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
         false
     }
 
+    /// Whether a turn runs of which [`Format::source_ended`] has not told the end: asked where a source ends right behind
+    /// a compaction, whose batch it ended with.
+    fn is_open(&self) -> bool {
+        false
+    }
+
     /// A batch was written: numbers that [`Step::ask`] gave are void.
     fn batch_ended(&mut self) {}
 

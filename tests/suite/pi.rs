@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use headwater::exchange::{self, Imported};
-use headwater::model::{EventNumber, HeadKind, SessionId, TurnNumber};
+use headwater::model::{EventNumber, HeadKind, SessionId, Status, TurnNumber};
 use headwater::store::{NewSession, Options, Store};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -272,6 +272,25 @@ fn a_compaction_keeps_what_lies_behind_its_first_record_on_its_own_branch() {
     let kept: Vec<&str> =
         view.rows.messages.iter().filter(|entry| inside(entry.event)).map(|entry| entry.row.role.as_str()).collect();
     assert_eq!(kept, ["summary", "assistant", "custom", "summary"]);
+}
+
+#[test]
+fn a_file_that_ends_with_a_compaction_leaves_no_turn_running() {
+    let text = [
+        r#"{"type":"session","version":3,"id":"ends"}"#,
+        r#"{"type":"message","id":"a","parentId":null,"message":{"role":"user","content":"Dig the bed."}}"#,
+        r#"{"type":"message","id":"b","parentId":"a","message":{"role":"assistant","content":[{"type":"toolCall","id":"t1","name":"bash","arguments":{}}],"stopReason":"toolUse"}}"#,
+        r#"{"type":"compaction","id":"c","parentId":"b","summary":"the bed is being dug","firstKeptEntryId":"b"}"#,
+    ]
+    .map(|line| format!("{line}\n"))
+    .concat();
+    let place = Place::new();
+    let imported = place.import(&text);
+    let view = place.store.view(&imported.session).unwrap();
+    let running = view.rows.turns.iter().filter(|turn| turn.row.status == Status::RUNNING).count();
+    assert_eq!((view.rows.turns.len(), running), (1, 0), "as where any other record is the last");
+    assert_eq!(place.import(&text).new_events, 0);
+    place.is_sound();
 }
 
 #[test]

@@ -152,6 +152,10 @@ impl Format for Claude {
         self.end(step)
     }
 
+    fn is_open(&self) -> bool {
+        self.turn.is_some() && !self.ended
+    }
+
     fn turn(&self) -> Option<TurnNumber> {
         self.turn
     }

@@ -163,6 +163,10 @@ impl Format for Codex {
         self.end(step)
     }
 
+    fn is_open(&self) -> bool {
+        self.turn.is_some() && !self.ended
+    }
+
     fn turn(&self) -> Option<TurnNumber> {
         self.turn
     }

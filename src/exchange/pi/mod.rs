@@ -161,6 +161,10 @@ impl Format for Pi {
         self.pause(step)
     }
 
+    fn is_open(&self) -> bool {
+        self.turn.is_some() && !self.ended && !self.paused
+    }
+
     fn turn(&self) -> Option<TurnNumber> {
         self.turn
     }

@@ -144,6 +144,10 @@ impl Format for Pixir {
         self.pause(step)
     }
 
+    fn is_open(&self) -> bool {
+        self.turn.is_some() && !self.ended && !self.paused
+    }
+
     fn turn(&self) -> Option<TurnNumber> {
         self.turn
     }
