@@ -274,6 +274,7 @@ impl From<RepairError> for Failure {
             RepairError::Newer(_) => {
                 Failure::new("newer-format", error.to_string()).hint("install a newer headwater; nothing was changed")
             }
+            RepairError::Full { .. } => Failure::caused("disk-full", &error).hint(FULL),
             RepairError::Inside(_) | RepairError::Rows(_) => {
                 Failure::caused("damaged", &error).hint("the store is as it was: copy its folder, and restore a backup")
             }
@@ -296,6 +297,7 @@ impl From<BackupError> for Failure {
             BackupError::Destination { path, .. } => Failure::new("bad-destination", error.to_string())
                 .hint("choose another place: a folder, or a name that ends in .tar")
                 .details(json!({ "path": path.display().to_string() })),
+            BackupError::Full { .. } => Failure::caused("disk-full", &error).hint(FULL),
             BackupError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
             BackupError::Damaged(_) | BackupError::Unverified(_) => {
                 Failure::new("damaged", error.to_string()).hint("headwater check says what is damaged, and where")

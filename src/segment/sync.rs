@@ -59,7 +59,7 @@ const ROOM: u64 = 1 << 20;
 /// Whether more could be written in the folder `dir`: what SQLite does not say of a write that failed. A limit on the size
 /// of files counts as no room, since it cannot be told which file would meet it.
 pub fn has_room(dir: &Path) -> bool {
-    use std::io::Write;
+    use std::os::unix::fs::FileExt;
     if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some() {
         return false;
     }
@@ -67,7 +67,7 @@ pub fn has_room(dir: &Path) -> bool {
         return false;
     }
     // A quota shows in no number: only in a write.
-    let probe = tempfile::tempfile_in(dir).and_then(|mut file| file.write_all(&[0; 64 << 10]));
+    let probe = tempfile::tempfile_in(dir).and_then(|file| file.write_all_at(&[0; 64 << 10], 0));
     !probe.is_err_and(|error| super::error::is_full(&error))
 }
 

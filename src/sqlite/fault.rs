@@ -5,18 +5,22 @@ use rusqlite::ErrorCode;
 /// Whether the error means that there is no space: SQLite says it in several ways.
 pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     match error {
-        rusqlite::Error::SqliteFailure(code, _) => {
-            // 4874 is the growth of the shared-memory file, which fails so on a full disk.
-            code.code == ErrorCode::DiskFull || code.extended_code == 4874 || is_ambiguous(error)
-        }
+        rusqlite::Error::SqliteFailure(code, _) => code.code == ErrorCode::DiskFull || is_ambiguous(error),
         _ => false,
     }
 }
 
 /// Whether the error is a write that failed, which SQLite says of a quota and a limit on file size as it does of a broken
-/// disk. [`is_full`] takes it for the former; who knows the folder asks whether there is room.
+/// disk; of its shared memory it says no more even where the disk is full. [`is_full`] takes it for want of room; who knows
+/// the folder asks whether there is room.
 pub(crate) fn is_ambiguous(error: &rusqlite::Error) -> bool {
-    matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE)
+    is_shared_memory(error)
+        || matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE)
+}
+
+/// Whether the file of shared memory could not be made longer.
+pub(crate) fn is_shared_memory(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// Whether the error means that the file is no whole database.

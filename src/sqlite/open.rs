@@ -45,6 +45,7 @@ pub(crate) fn writer(path: &Path, journal: Journal) -> rusqlite::Result<Connecti
         return Err(rusqlite::Error::SqliteFailure(error, Some("the database can only be read".to_owned())));
     }
     common(&conn)?;
+    map_memory(&conn)?;
     // Before the first table: it cannot change later.
     conn.pragma_update(None, "page_size", 4096)?;
     match journal {
@@ -104,8 +105,19 @@ pub(crate) fn reading(path: &Path) -> (PathBuf, OpenFlags) {
 /// Settings of a reader's connection.
 pub(crate) fn prepare_reader(conn: &Connection) -> rusqlite::Result<()> {
     common(conn)?;
+    map_memory(conn)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "query_only", true)
+}
+
+/// Has SQLite map its shared memory now, which the first connection makes. It does not say why that fails: what fails once is
+/// tried again, and lost is nothing; what fails twice is told by what the disk says.
+fn map_memory(conn: &Connection) -> rusqlite::Result<()> {
+    let look = || conn.query_row(super::stmt::meta::LOOK, [], |_| Ok(()));
+    match look() {
+        Err(error) if super::fault::is_shared_memory(&error) => look(),
+        looked => looked,
+    }
 }
 
 fn common(conn: &Connection) -> rusqlite::Result<()> {

@@ -160,7 +160,7 @@ impl Inner {
         match held {
             // Nobody will read it again.
             Some(_) if self.passing.is_some() => Ok(()),
-            Some(held) => open::close(self, held),
+            Some(held) => open::close(self, held).map_err(|error| error.told_by(&self.root)),
             None => Ok(()),
         }
     }

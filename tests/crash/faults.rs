@@ -118,9 +118,13 @@ fn at(templates: &Templates, point: &Point, error: &'static str, sticky: bool) -
             Ack::Failed { kind, .. } => error == "ENOSPC" && !["full", "unknown", "poisoned"].contains(&kind.as_str()),
             _ => false,
         });
+        let dishonest = dishonest.or_else(|| {
+            // There is room: a disk that fails is not one that is full.
+            acks.iter().find(|ack| matches!(ack, Ack::Failed { kind, .. } if error != "ENOSPC" && kind == "full"))
+        });
         if let Some(told) = dishonest {
             let said = std::fs::read_to_string(scratch.path().join("stderr")).unwrap_or_default();
-            return Err(format!("no space, and the child was told {told:?}: {said}"));
+            return Err(format!("{error}, and the child was told {told:?}: {said}"));
         }
         let told = acks.iter().filter_map(|ack| match ack {
             Ack::Failed { what, kind } => Some(format!("{what}: {kind}")),

@@ -21,7 +21,7 @@ use crate::model::{Digest, HeadId, SessionId};
 use crate::progress::Observer;
 use crate::segment::{LockError, LockFile};
 use crate::sqlite::open::Journal;
-use crate::store::error::{OpenError, chain};
+use crate::store::error::{OpenError, chain, is_full, is_no_lack_of_room};
 use crate::store::mark::{self, Trust};
 use crate::store::open::database;
 use crate::store::swap;
@@ -48,6 +48,15 @@ pub enum RepairError {
     /// The rows beside the store could not be made.
     #[error("rows cannot be made from the mended log")]
     Rows(#[source] Box<OpenError>),
+    /// The disk is full: what is made anew needs room beside what is there.
+    #[error("{what}: the disk is full")]
+    Full {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The system or SQLite refused.
     #[error("{what}")]
     Io {
@@ -172,6 +181,10 @@ impl Report {
 ///
 /// [`RepairError`].
 pub fn plan(root: &Path) -> Result<Report, RepairError> {
+    planned(root).map_err(|error| told(error, root))
+}
+
+fn planned(root: &Path) -> Result<Report, RepairError> {
     exists(root)?;
     let mut lock = LockFile::open_existing(&root.join("lock")).map_err(lock_error)?;
     let _open = lock.as_mut().map(|lock| lock.shared(Duration::from_secs(10))).transpose().map_err(lock_error)?;
@@ -192,6 +205,23 @@ pub fn plan(root: &Path) -> Result<Report, RepairError> {
 ///
 /// [`RepairError`]; the store is as it was, or goes on to what was made when it is opened next.
 pub fn repair(root: &Path) -> Result<Report, RepairError> {
+    repaired(root).map_err(|error| told(error, root))
+}
+
+/// A full disk is one wherever it was met; a write that failed where there is room is none.
+fn told(error: RepairError, root: &Path) -> RepairError {
+    let full =
+        |source: &(dyn std::error::Error + Send + Sync + 'static)| is_full(source) && !is_no_lack_of_room(source, root);
+    match error {
+        RepairError::Io { what, source } if full(source.as_ref()) => RepairError::Full { what, source },
+        RepairError::Rows(source) if matches!(*source, OpenError::Full(_)) => {
+            RepairError::Full { what: "rows cannot be made from the mended log".to_owned(), source }
+        }
+        error => error,
+    }
+}
+
+fn repaired(root: &Path) -> Result<Report, RepairError> {
     exists(root)?;
     let mut lock = LockFile::open(&root.join("lock")).map_err(lock_error)?;
     let _alone = lock.exclusive(Duration::from_millis(500)).map_err(lock_error)?;

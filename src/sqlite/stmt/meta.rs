@@ -12,6 +12,9 @@ pub(crate) const CHECKPOINT_TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 /// Checkpoints nothing; says how many frames the WAL has, and how many of them the main file has.
 pub(crate) const CHECKPOINT_NOOP: &str = "PRAGMA wal_checkpoint(NOOP)";
 
+/// Reads the first page.
+pub(crate) const LOOK: &str = "PRAGMA schema_version";
+
 pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(crate) const BEGIN_READ: &str = "BEGIN";
 pub(crate) const COMMIT: &str = "COMMIT";
