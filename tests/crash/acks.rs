@@ -24,6 +24,10 @@ pub enum Ack {
     Failed { what: String, kind: String },
     /// How long a commit took, in microseconds.
     Took { micros: u64 },
+    /// A copy is being made in the folder that the store is in: it holds what was acknowledged so far.
+    Copying { name: String },
+    /// It was made.
+    Copied { name: String },
     /// The child came to its end.
     Done,
 }
@@ -48,6 +52,8 @@ impl Acks {
             Ack::Unknown { session, first, digest, name } => format!("unknown {session} {first} {digest} {name}\n"),
             Ack::Failed { what, kind } => format!("failed {what} {}\n", kind.replace(char::is_whitespace, "_")),
             Ack::Took { micros } => format!("took {micros}\n"),
+            Ack::Copying { name } => format!("copying {name}\n"),
+            Ack::Copied { name } => format!("copied {name}\n"),
             Ack::Done => "done\n".to_owned(),
         };
         // Not by `write`, so that tampering with that call leaves the notes alone.
@@ -84,6 +90,8 @@ pub fn parse(line: &str) -> Ack {
         }
         ["failed", what, kind] => Ack::Failed { what: what.to_owned(), kind: kind.to_owned() },
         ["took", micros] => Ack::Took { micros: word(micros) },
+        ["copying", name] => Ack::Copying { name: name.to_owned() },
+        ["copied", name] => Ack::Copied { name: name.to_owned() },
         ["done"] => Ack::Done,
         _ => panic!("a note that nobody writes: {line:?}"),
     }

@@ -18,7 +18,7 @@ pub struct Scenario {
 }
 
 /// The scenarios whose system calls are counted: the same calls in each run, but for what threads do in another order.
-pub const SCENARIOS: [Scenario; 15] = [
+pub const SCENARIOS: [Scenario; 18] = [
     Scenario { name: "first", start: Start::Nothing, run: first },
     Scenario { name: "one-by-one", start: Start::Sealed, run: one_by_one },
     Scenario { name: "turns", start: Start::Sealed, run: turns },
@@ -32,9 +32,17 @@ pub const SCENARIOS: [Scenario; 15] = [
     Scenario { name: "adoption-torn", start: Start::TornByTheDead, run: on_top },
     Scenario { name: "adoption-acknowledged", start: Start::RowsBehind, run: on_top },
     Scenario { name: "import", start: Start::Sealed, run: import },
+    Scenario { name: "backup", start: Start::Sealed, run: backup },
+    Scenario { name: "archive", start: Start::Sealed, run: archive },
+    Scenario { name: "restore", start: Start::Sealed, run: restore },
     Scenario { name: "rebuild", start: Start::NoRows, run: on_top },
     Scenario { name: "distrust", start: Start::NoMark, run: on_top },
 ];
+
+/// Whether a scenario is to be tried: `HEADWATER_CRASH_SCENARIO` names the only one.
+pub fn is_wanted(name: &str) -> bool {
+    std::env::var("HEADWATER_CRASH_SCENARIO").map_or(true, |only| only == name)
+}
 
 /// Those that other tests use: they go on until they are killed, or for so many commits.
 const OTHERS: [Scenario; 6] = [
@@ -217,6 +225,49 @@ fn import(work: &Work) -> Result<(), Failure> {
         work.acks.note(&Ack::Events { session: imported.session, events: imported.events });
     }
     work.close(store)
+}
+
+/// A backup brought further twice, once while others write: the log it has grows in its last segment, then by a segment.
+fn backup(work: &Work) -> Result<(), Failure> {
+    let store = work.open(small())?;
+    let session = work.resume(&store, "main", None)?;
+    work.backup("backup")?;
+    work.batch(&session, "between", 2, 24 << 10)?;
+    beside_a_writer(work, &session, || work.backup("backup"))?;
+    work.seal(&session)?;
+    drop(session);
+    work.close(store)
+}
+
+/// A backup in one file, while others write.
+fn archive(work: &Work) -> Result<(), Failure> {
+    let store = work.open(small())?;
+    let session = work.resume(&store, "main", None)?;
+    beside_a_writer(work, &session, || work.backup("backup.tar"))?;
+    drop(session);
+    work.close(store)
+}
+
+/// Stores made from a backup: from a folder, from a file.
+fn restore(work: &Work) -> Result<(), Failure> {
+    let store = work.open(small())?;
+    let session = work.resume(&store, "main", None)?;
+    work.batch(&session, "before", 2, 24 << 10)?;
+    drop(session);
+    work.close(store)?;
+    work.backup("backup")?;
+    work.restored("backup", "restored")?;
+    work.backup("backup.tar")?;
+    work.restored("backup.tar", "restored-again")
+}
+
+/// Commits from another thread while `other` runs.
+fn beside_a_writer(work: &Work, session: &Session, other: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..4).try_for_each(|n| work.batch(session, &format!("beside-{n}"), 2, 16 << 10)));
+        let done = other();
+        writer.join().unwrap().and(done)
+    })
 }
 
 fn session_of(work: &Work, store: &Store, name: &str) -> Result<Session, Failure> {

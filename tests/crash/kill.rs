@@ -44,6 +44,7 @@ struct Outcome {
     adopted: bool,
     rebuilt: bool,
     looked_for: usize,
+    copies_rebuilt: usize,
 }
 
 /// A child is killed at each call, at the latest when it ends by itself; whatever it left is opened and looked at.
@@ -112,9 +113,32 @@ fn at(templates: &Templates, point: &Point) -> Result<Outcome, String> {
             adopted: found.report.adopted > 0,
             rebuilt: found.report.rebuilt.is_some(),
             looked_for: found.looked_for,
+            copies_rebuilt: found.copies_rebuilt,
         })
     })();
     result.map_err(|why| format!("{point}: {why}; left in {}", scratch.keep().display()))
+}
+
+/// A backup that is brought further is killed between its renames: it holds what the one before held, or what it was to
+/// hold; without its mark it makes its rows from its log; and the next backup to the same place mends it.
+pub fn a_backup_between_its_renames() {
+    if strace::skip("kill::a_backup_between_its_renames") {
+        return;
+    }
+    let seed = seed();
+    let templates = Templates::new();
+    let mut all =
+        points::all(&templates, &["rename", "renameat2", "unlink", "unlinkat", "mkdir", "fsync", "fdatasync"]);
+    all.retain(|point| point.scenario().name == "backup");
+    let points = points::sample(all, 90, seed);
+    let outcomes = on_two_threads(&points, |point| at(&templates, point));
+    let failures: Vec<String> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err().cloned()).collect();
+    content_with(&failures, "a backup killed");
+    let good: Vec<&Outcome> = outcomes.iter().flatten().collect();
+    let killed = good.iter().filter(|outcome| outcome.killed).count();
+    let rebuilt: usize = good.iter().map(|outcome| outcome.copies_rebuilt).sum();
+    did("kill::a_backup_between_its_renames", &format!("{killed} killed, {rebuilt} without their mark"), seed);
+    assert!(killed * 10 >= points.len() * 8 && rebuilt > 0, "it was not killed where it matters");
 }
 
 /// Two processes write two sessions of one store. One is killed at a call; the other goes on to its end, and all that

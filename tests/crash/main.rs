@@ -15,6 +15,7 @@
 mod acks;
 mod child;
 mod controls;
+mod copies;
 mod disk;
 mod faults;
 mod kill;
@@ -38,7 +39,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// Every test, in the order they run.
-const TESTS: [(&str, fn()); 17] = [
+const TESTS: [(&str, fn()); 18] = [
     ("controls::a_lost_commit_is_reported", controls::a_lost_commit_is_reported),
     ("controls::skipped_adoption_is_reported", controls::skipped_adoption_is_reported),
     ("controls::a_false_acknowledgement_is_reported", controls::a_false_acknowledgement_is_reported),
@@ -47,6 +48,7 @@ const TESTS: [(&str, fn()); 17] = [
     ("sabotage::a_held_session_is_refused", sabotage::a_held_session_is_refused),
     ("sabotage::every_broken_rule_is_noticed", sabotage::every_broken_rule_is_noticed),
     ("kill::at_every_system_call", kill::at_every_system_call),
+    ("kill::a_backup_between_its_renames", kill::a_backup_between_its_renames),
     ("kill::one_of_two_processes", kill::one_of_two_processes),
     ("loops::killed_at_random_times", loops::killed_at_random_times),
     ("loops::a_survivor_takes_over", loops::a_survivor_takes_over),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use headwater::care::{self, BackupError};
 use headwater::exchange;
 use headwater::model::{CallType, Digest, HeadId, Role, SessionId, Status};
 use headwater::store::error::{CommitError, OpenError, ReadError, SessionOpenError};
@@ -175,6 +176,33 @@ impl Work {
             exchange::ImportError::Read(_) => "read",
             _ => "other",
         })
+    }
+
+    /// A backup, beside the store.
+    pub fn backup(&self, name: &str) -> Result<(), Failure> {
+        self.copy(name, |to| care::backup(&self.root, to))
+    }
+
+    /// A store made from a backup, beside the store.
+    pub fn restored(&self, from: &str, name: &str) -> Result<(), Failure> {
+        self.copy(name, |to| care::restore(&self.root.with_file_name(from), to))
+    }
+
+    fn copy(
+        &self,
+        name: &str,
+        copy: impl FnOnce(&Path) -> Result<care::BackupReport, BackupError>,
+    ) -> Result<(), Failure> {
+        self.acks.note(&Ack::Copying { name: name.to_owned() });
+        let made = copy(&self.root.with_file_name(name));
+        self.noted(name, made, |error| match error {
+            BackupError::Full { .. } => "full",
+            BackupError::Io { .. } => "io",
+            BackupError::Damaged(_) | BackupError::Unverified(_) => "damaged",
+            _ => "other",
+        })?;
+        self.acks.note(&Ack::Copied { name: name.to_owned() });
+        Ok(())
     }
 
     pub fn alias(&self, store: &Store, name: &str, session: &str) -> Result<(), Failure> {

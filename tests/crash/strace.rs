@@ -54,7 +54,8 @@ pub fn record(calls: &[&str], scenario: &str, root: &Path, acks: &Path) -> BTree
     assert!(wait(&mut running).unwrap().success(), "the scenario {scenario} fails when nobody disturbs it");
     let text = std::fs::read(&out).unwrap();
     let text = String::from_utf8_lossy(&text);
-    let root = root.to_string_lossy();
+    // The store, and copies of it beside it.
+    let (beside, acks) = (root.parent().unwrap_or(root).to_string_lossy(), acks.to_string_lossy());
     let mut counted: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     // What the first thread did before it came to the store: a call of another thread at such a place is not met,
     // since the first thread comes to that place earlier.
@@ -71,7 +72,7 @@ pub fn record(calls: &[&str], scenario: &str, root: &Path, acks: &Path) -> BTree
         }
         let place = counted.entry((thread, call)).or_default();
         *place += 1;
-        let touches = arguments.contains(root.as_ref());
+        let touches = arguments.contains(beside.as_ref()) && !arguments.contains(acks.as_ref());
         at_store |= touches;
         if thread == first && !at_store {
             preamble.insert(call, *place);

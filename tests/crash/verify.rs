@@ -9,6 +9,7 @@ use headwater::model::{Body, Digest, Event, EventNumber, SessionId};
 use headwater::store::{NewSession, OpenReport, Options, Store};
 
 use super::acks::Ack;
+use super::copies;
 use super::steps::seen;
 
 /// What was found, when all is well.
@@ -20,6 +21,8 @@ pub struct Found {
     pub looked_for: usize,
     /// Commits of unknown outcome, and how many of them are durable.
     pub unknown: (usize, usize),
+    /// Backups beside the store whose rows were made anew.
+    pub copies_rebuilt: usize,
 }
 
 /// Opens the store and looks for everything acknowledged; then writes every session again. The error is the story.
@@ -43,7 +46,8 @@ pub fn verify(root: &Path, acks: &[Ack]) -> Result<Found, String> {
     if !sound(root)? {
         return Err("the database is not trusted after a clean close".to_owned());
     }
-    Ok(Found { reopened_in, report, looked_for: acks.len(), unknown })
+    let copies_rebuilt = copies::hold(root, acks, true)?;
+    Ok(Found { reopened_in, report, looked_for: acks.len(), unknown, copies_rebuilt })
 }
 
 /// Every session's events.
@@ -157,6 +161,8 @@ pub fn look_for(store: &Store, sessions: &Sessions, ack: &Ack) -> Result<Option<
             }
             return Ok(Some(durable));
         }
+        // See `copies`.
+        Ack::Copying { .. } | Ack::Copied { .. } => {}
         Ack::Failed { .. } | Ack::Took { .. } | Ack::Done => {}
     }
     Ok(None)

@@ -8,6 +8,7 @@
 
 mod archive;
 mod copy;
+mod place;
 mod there;
 
 use std::fs::{self, File};
@@ -23,6 +24,7 @@ use crate::model::Tx;
 use crate::progress::Observer;
 use crate::segment::{self, LockError, LockFile};
 use crate::sqlite::open::{self as sqlite, Journal};
+use crate::store::error::{is_full, is_no_lack_of_room};
 use crate::store::level::Meta;
 use crate::store::mark::{self, Trust};
 use crate::store::open::database;
@@ -73,6 +75,15 @@ pub enum BackupError {
     /// The store is being rebuilt or repaired.
     #[error("the store is being rebuilt, migrated or repaired")]
     InUse,
+    /// A disk is full: the one that the backup goes to, or the one that the store is on.
+    #[error("{what}: the disk is full")]
+    Full {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The system or SQLite refused.
     #[error("{what}")]
     Io {
@@ -99,19 +110,23 @@ pub struct BackupReport {
     pub to: PathBuf,
 }
 
+fn refused(what: String, source: Box<dyn std::error::Error + Send + Sync>) -> BackupError {
+    if is_full(source.as_ref()) { BackupError::Full { what, source } } else { BackupError::Io { what, source } }
+}
+
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> BackupError {
     let what = what.into();
-    move |source| BackupError::Io { what, source: Box::new(source) }
+    move |source| refused(what, Box::new(source))
 }
 
 fn sql_error(error: rusqlite::Error) -> BackupError {
-    BackupError::Io { what: "the rows cannot be copied".to_owned(), source: Box::new(error) }
+    refused("the rows cannot be copied".to_owned(), Box::new(error))
 }
 
 fn lock_error(error: LockError) -> BackupError {
     match error {
         LockError::TimedOut { .. } => BackupError::InUse,
-        error => BackupError::Io { what: "the store's lock cannot be taken".to_owned(), source: Box::new(error) },
+        error => refused("the store's lock cannot be taken".to_owned(), Box::new(error)),
     }
 }
 
@@ -125,10 +140,22 @@ fn lock_error(error: LockError) -> BackupError {
 pub fn backup(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     archive::known(to)?;
     outside(root, to)?;
-    if to.extension().is_some_and(|ext| ext == "tar") {
-        return archive::make(root, to);
+    let made = match to.extension().is_some_and(|ext| ext == "tar") {
+        true => archive::make(root, to),
+        false => to_folder(root, to),
+    };
+    made.map_err(|error| told_by(error, root, to))
+}
+
+/// Says what the disks say: a write that failed where there is room is no full disk.
+fn told_by(error: BackupError, root: &Path, to: &Path) -> BackupError {
+    let to = if to.is_dir() { to } else { parent(to) };
+    match error {
+        BackupError::Full { what, source } if [root, to].iter().all(|dir| is_no_lack_of_room(source.as_ref(), dir)) => {
+            BackupError::Io { what, source }
+        }
+        error => error,
     }
-    to_folder(root, to)
 }
 
 /// Makes the store `to` from a backup, which is checked; `to` must not be there yet.
@@ -163,7 +190,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     if report.is_err() {
         let _ = fs::remove_dir_all(&stage);
     }
-    report
+    report.map_err(|error| told_by(error, parent(from), to))
 }
 
 fn parent(path: &Path) -> &Path {
@@ -217,6 +244,10 @@ fn to_folder(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     }
     let was_there = to.exists();
     segment::create_dir_private(to).map_err(io_error(format!("{} cannot be made", to.display())))?;
+    if !to.join("blobs").exists() {
+        // A power loss must not take the folder with the backup in it. One that was killed may have made it.
+        segment::sync_dir(parent(to)).map_err(io_error("the backup's folder cannot be synced"))?;
+    }
     let lock_was_there = to.join("lock").exists();
     let made = locked(root, to);
     if made.is_err() {
@@ -237,16 +268,25 @@ fn locked(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     let _theirs = theirs.exclusive(Duration::from_millis(500)).map_err(lock_error)?;
     sweep(to)?;
     let stage = to.join(format!("{STAGE}{}", uuid::Uuid::new_v4().simple()));
-    let made = staged(root, to, &stage);
-    let swept = sweep(to);
-    let report = made?;
-    swept?;
-    Ok(report)
+    let staged = match staged(root, to, &stage) {
+        Ok(staged) => staged,
+        Err(error) => {
+            // The first failure says more.
+            let _ = sweep(to);
+            return Err(error);
+        }
+    };
+    // Where this fails the stage stays: the log of before may be in it.
+    place::take(&stage, to, &staged)?;
+    sweep(to)?;
+    Ok(staged.report)
 }
 
 /// Removes what backups to `to` left that were killed. The caller holds its lock.
 fn sweep(to: &Path) -> Result<(), BackupError> {
     let failed = || io_error(format!("{} cannot be swept", to.display()));
+    // What took its place must be durable before what was there goes.
+    segment::sync_dir(to).map_err(failed())?;
     for entry in fs::read_dir(to).map_err(failed())? {
         let entry = entry.map_err(failed())?;
         if entry.file_name().to_string_lossy().starts_with(STAGE) {
@@ -256,9 +296,17 @@ fn sweep(to: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Makes the whole backup in `stage`, where segments that are there already are links to them; verifies it; then lets its files
-/// take their places.
-fn staged(root: &Path, to: &Path, stage: &Path) -> Result<BackupReport, BackupError> {
+/// A backup made and verified, whose files have not taken their places.
+struct Staged {
+    report: BackupReport,
+    /// Segments that are not, byte for byte, the earlier backup's.
+    new: Vec<u64>,
+    /// Segments of the earlier backup that hold no commit, and are not in the new one.
+    beyond: Vec<u64>,
+}
+
+/// Makes the whole backup in `stage`, where segments that are there already are links to them, and verifies it.
+fn staged(root: &Path, to: &Path, stage: &Path) -> Result<Staged, BackupError> {
     let (blobs, theirs) = (stage.join("blobs"), to.join("blobs"));
     for folder in [stage, &blobs] {
         segment::create_dir_private(folder).map_err(io_error("the backup's folder cannot be made"))?;
@@ -282,40 +330,8 @@ fn staged(root: &Path, to: &Path, stage: &Path) -> Result<BackupReport, BackupEr
     if let Some(number) = copied.differs {
         return Err(diverged(format!("its segment {number} is another than the store's")));
     }
-    take_places(stage, to, &copied.new, before.ends.keys().filter(|number| !copied.all.contains(number)))?;
-    Ok(BackupReport { to: to.to_owned(), ..report })
-}
-
-/// Lets the verified files of `stage` take the places of those before. `beyond` hold no commit.
-fn take_places<'a>(
-    stage: &Path,
-    to: &Path,
-    new: &[u64],
-    beyond: impl Iterator<Item = &'a u64>,
-) -> Result<(), BackupError> {
-    let blobs = to.join("blobs");
-    segment::create_dir_private(&blobs).map_err(io_error("the backup's folder cannot be made"))?;
-    // Without it nobody trusts the rows: wherever this ends, they are those of the log.
-    remove(&to.join("mark"))?;
-    segment::sync_dir(to).map_err(io_error("the backup's folder cannot be synced"))?;
-    let named = |from: &Path, to: &Path| fs::rename(from, to).map_err(io_error("the backup's files cannot be named"));
-    for number in new {
-        named(&segment::segment_path(&stage.join("blobs"), *number), &segment::segment_path(&blobs, *number))?;
-    }
-    for number in beyond {
-        remove(&segment::segment_path(&blobs, *number))?;
-    }
-    segment::sync_dir(&blobs).map_err(io_error("the backup's folder cannot be synced"))?;
-    for name in ["store.sqlite-wal", "store.sqlite-shm", "store.sqlite-journal"] {
-        remove(&to.join(name))?;
-    }
-    if database(stage).exists() {
-        named(&database(stage), &database(to))?;
-        note(to)?;
-    } else {
-        remove(&database(to))?;
-    }
-    segment::sync_dir(to).map_err(io_error("the backup's folder cannot be synced"))
+    let beyond = before.ends.keys().filter(|number| !copied.all.contains(number)).copied().collect();
+    Ok(Staged { report: BackupReport { to: to.to_owned(), ..report }, new: copied.new, beyond })
 }
 
 /// Notes the rows as whole, so that the store opens at once.
@@ -324,6 +340,8 @@ fn note(root: &Path) -> Result<(), BackupError> {
     let noting = file.exclusive_blocking().map_err(lock_error)?;
     // Its first opening writes the journal mode into the file: only then is it as it will be.
     drop(sqlite::writer(&database(root), Journal::Wal).map_err(sql_error)?);
+    // That change had a rollback journal. Were it back after a power loss, SQLite would undo with it what came later.
+    segment::sync_dir(root).map_err(io_error("the backup's folder cannot be synced"))?;
     mark::note(root, &database(root), &noting).map_err(io_error("the backup cannot be noted as whole"))
 }
 
@@ -365,7 +383,7 @@ fn finish(to: &Path, copied: u64) -> Result<BackupReport, BackupError> {
     }
     segment::sync_dir(to).map_err(io_error("the backup's folder cannot be synced"))?;
     let report = check::unlocked(to, &Mode::Deep, &Observer::default()).map_err(|error| match error {
-        CheckError::Io { what, source } => BackupError::Io { what, source },
+        CheckError::Io { what, source } => refused(what, source),
         error => BackupError::Unverified(error.to_string()),
     })?;
     let known = ["payload-lost", "file-open-to-others", "file-owner", "database-missing"];

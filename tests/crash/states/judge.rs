@@ -9,6 +9,7 @@ use headwater::model::Digest;
 use headwater::store::{OpenReport, Options, Store};
 
 use super::super::acks::Ack;
+use super::super::copies;
 use super::super::note::note;
 use super::super::verify::{Sessions, events_of_all, look_for, read_all, sound, write_again};
 use super::volume::State;
@@ -35,8 +36,8 @@ pub fn lay_out(state: &State, folder: &Path) -> std::io::Result<()> {
     for (name, content) in &state.files {
         fs::write(folder.join(name), content.bytes.as_slice())?;
     }
-    if state.vouched {
-        fs::write(folder.join("store/mark"), note(&folder.join("store/store.sqlite")))?;
+    for root in &state.vouched {
+        fs::write(folder.join(root).join("mark"), note(&folder.join(root).join("store.sqlite")))?;
     }
     Ok(())
 }
@@ -58,6 +59,7 @@ pub fn judge(folder: &Path, acks: &[Ack], known: &Known, thorough: bool) -> Resu
     if in_full {
         whole(&root, store)?;
     }
+    copies::hold(&root, acks, in_full)?;
     Ok(Found { adopted, rebuilt, in_full, looked_for: acks.len() })
 }
 

@@ -26,7 +26,7 @@ use self::plans::{Plan, plans};
 use self::trace::{Op, Recording, record};
 use self::volume::{State, Volume};
 use super::acks::Ack;
-use super::child::{SCENARIOS, Scenario};
+use super::child::{SCENARIOS, Scenario, is_wanted};
 use super::strace;
 use super::template::Templates;
 use super::tools::{Program, Random, Scratch, content_with, did, long, seed};
@@ -35,8 +35,8 @@ use super::tools::{Program, Random, Scratch, content_with, did, long, seed};
 const MOST: usize = 20_000;
 /// Stores opened at a time: an adoption waits a while for a writer who may be alive.
 const OPENERS: usize = 6;
-/// Scenarios whose payloads make each disk costly.
-const COSTLY: [&str; 1] = ["parts"];
+/// Scenarios whose payloads, or copies to be looked at, make each disk costly.
+const COSTLY: [&str; 4] = ["parts", "backup", "archive", "restore"];
 /// One disk in so many is judged in full, whatever it holds.
 const IN_FULL: usize = 16;
 /// A scenario with more failures than this is not looked at further.
@@ -90,10 +90,11 @@ pub fn after_a_power_loss_at_any_step() {
     let templates = Templates::new();
     println!("  seed {seed}");
     let mut all = Tally::default();
-    for scenario in &SCENARIOS {
+    let scenarios: Vec<&Scenario> = SCENARIOS.iter().filter(|scenario| is_wanted(scenario.name)).collect();
+    for scenario in &scenarios {
         let start = Instant::now();
         let most = std::env::var("HEADWATER_CRASH_LOSSES").ok().and_then(|text| text.parse().ok());
-        let share = most.unwrap_or(if long() { usize::MAX } else { MOST }) / SCENARIOS.len();
+        let share = most.unwrap_or(if long() { usize::MAX } else { MOST }) / scenarios.len();
         let budget = if COSTLY.contains(&scenario.name) { share / 5 } else { share };
         let tally = explore(&templates, &Program::whole(), scenario, budget, seed);
         println!(
@@ -122,7 +123,7 @@ pub fn after_a_power_loss_at_any_step() {
     );
     content_with(&all.failures, "after a power loss");
     did("states::after_a_power_loss_at_any_step", &what, seed);
-    assert!(all.judged * 3 > all.tried && all.adopted > 0 && all.rebuilt > 0);
+    assert!(all.judged * 3 > all.tried && (scenarios.len() < SCENARIOS.len() || all.adopted > 0 && all.rebuilt > 0));
 }
 
 /// Records one scenario, and tries so many of its power losses, evenly spread.

@@ -16,12 +16,40 @@ pub type Node = usize;
 /// One thing done.
 #[derive(Debug, Clone)]
 pub enum Op {
-    Make { node: Node, folder: Node, name: String },
-    Move { node: Node, from: (Node, String), to: (Node, String) },
-    Remove { node: Node, folder: Node, name: String },
-    Write { node: Node, at: u64, bytes: Arc<[u8]>, extends: bool },
-    Resize { node: Node, len: u64 },
-    Sync { node: Node, data_only: bool },
+    Make {
+        node: Node,
+        folder: Node,
+        name: String,
+    },
+    Move {
+        node: Node,
+        from: (Node, String),
+        to: (Node, String),
+    },
+    /// Each of two is called what the other one was.
+    Exchange {
+        one: (Node, (Node, String)),
+        other: (Node, (Node, String)),
+    },
+    Remove {
+        node: Node,
+        folder: Node,
+        name: String,
+    },
+    Write {
+        node: Node,
+        at: u64,
+        bytes: Arc<[u8]>,
+        extends: bool,
+    },
+    Resize {
+        node: Node,
+        len: u64,
+    },
+    Sync {
+        node: Node,
+        data_only: bool,
+    },
     Ack(Ack),
 }
 
@@ -132,6 +160,11 @@ impl Call<'_> {
 
     fn path(&self, n: usize) -> PathBuf {
         path_of(plain(self.argument(n).trim_matches('"')))
+    }
+
+    /// A path below the folder that the argument before it names.
+    fn path_at(&self, n: usize) -> PathBuf {
+        path_of(self.file(n - 1).1).join(self.path(n))
     }
 }
 
@@ -257,12 +290,11 @@ impl Recorder {
         (folder, path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()))
     }
 
-    /// The path within the store; none of what is elsewhere, and of mapped memory, which no crash keeps.
+    /// The path within the store or a copy of it; none of what is elsewhere, and of mapped memory, which no crash keeps.
     fn inside(&self, path: &Path) -> Option<PathBuf> {
         let inside = path.strip_prefix(&self.base).ok()?.to_owned();
-        (inside.as_os_str().is_empty() || inside.starts_with("store"))
-            .then_some(inside)
-            .filter(|path| !shared_memory(path))
+        let is_ours = !ASIDE.iter().any(|name| inside.starts_with(name)) && !shared_memory(&inside);
+        is_ours.then_some(inside)
     }
 
     fn push(&mut self, call: &Call<'_>, op: Op) {
@@ -273,7 +305,7 @@ impl Recorder {
                 self.touched[*node] = at + 1;
                 self.lengths[*node] = self.lengths[*node].max(offset + bytes.len() as u64);
             }
-            Op::Remove { .. } | Op::Sync { .. } | Op::Ack(_) => {}
+            Op::Exchange { .. } | Op::Remove { .. } | Op::Sync { .. } | Op::Ack(_) => {}
         }
         if let Op::Resize { node, len } = op {
             self.lengths[node] = len;
@@ -291,17 +323,30 @@ impl Recorder {
             }
             "openat" => self.opened(call),
             "mkdir" | "mkdirat" => {
-                let path = call.path(usize::from(call.name == "mkdirat"));
+                let path = if call.name == "mkdir" { call.path(0) } else { call.path_at(1) };
                 if let Some(path) = self.inside(&path) {
                     self.make(call, path, true);
                 }
             }
             "rename" | "renameat" | "renameat2" => {
-                let (from, to) = if call.name == "rename" { (0, 1) } else { (1, 3) };
-                self.moved(call, &call.path(from), &call.path(to))?;
+                let (from, to) = match call.name {
+                    "rename" => (call.path(0), call.path(1)),
+                    _ => (call.path_at(1), call.path_at(3)),
+                };
+                match call.argument(4).contains("EXCHANGE") {
+                    true => self.exchanged(call, &from, &to)?,
+                    false => self.moved(call, &from, &to)?,
+                }
+            }
+            "link" | "linkat" => {
+                let (from, to) = match call.name {
+                    "link" => (call.path(0), call.path(1)),
+                    _ => (call.path_at(1), call.path_at(3)),
+                };
+                self.linked(call, &from, &to)?;
             }
             "unlink" | "unlinkat" | "rmdir" => {
-                let path = call.path(usize::from(call.name == "unlinkat"));
+                let path = if call.name == "unlinkat" { call.path_at(1) } else { call.path(0) };
                 if let Some(path) = self.inside(&path)
                     && let Some(node) = self.names.remove(&path)
                 {
@@ -345,8 +390,8 @@ impl Recorder {
 
     /// A call that this recorder does not know must not go unseen.
     fn unexpected(&self, call: &Call<'_>) -> Result<(), String> {
-        let store = self.base.join("store");
-        let named = (0..5).any(|n| call.path(n).starts_with(&store) || path_of(call.file(n).1).starts_with(&store));
+        let ours = |path: &Path| self.inside(path).is_some_and(|path| path != Path::new(""));
+        let named = (0..5).any(|n| ours(&call.path(n)) || ours(&path_of(call.file(n).1)));
         if named { Err(format!("the recorder does not know {}({})", call.name, call.arguments)) } else { Ok(()) }
     }
 
@@ -357,7 +402,7 @@ impl Recorder {
     fn opened(&mut self, call: &Call<'_>) {
         let (fd, flags) = (call.number(), call.argument(2));
         self.offsets.insert(fd, 0);
-        let Some(path) = self.inside(&call.path(1)) else { return };
+        let Some(path) = self.inside(&call.path_at(1)) else { return };
         match self.names.get(&path).copied() {
             Some(node) if flags.contains("O_TRUNC") && self.lengths[node] > 0 => {
                 self.push(call, Op::Resize { node, len: 0 });
@@ -375,22 +420,64 @@ impl Recorder {
 
     fn moved(&mut self, call: &Call<'_>, from: &Path, to: &Path) -> Result<(), String> {
         let (Some(from), Some(to)) = (self.inside(from), self.inside(to)) else { return Ok(()) };
-        let node = self.names.remove(&from).ok_or_else(|| format!("{} was not known", from.display()))?;
-        if self.done.folders[node] {
-            return Err(format!("the recorder does not move folders: {}", from.display()));
-        }
-        let (from, place) = (self.place(&from), self.place(&to));
-        self.names.insert(to, node);
-        self.push(call, Op::Move { node, from, to: place });
+        let node = self.known(&from)?;
+        let (was, is) = (self.place(&from), self.place(&to));
+        let below = self.take_below(&from);
+        self.put_below(&to, below);
+        self.push(call, Op::Move { node, from: was, to: is });
         Ok(())
+    }
+
+    fn exchanged(&mut self, call: &Call<'_>, one: &Path, other: &Path) -> Result<(), String> {
+        let (Some(one), Some(other)) = (self.inside(one), self.inside(other)) else { return Ok(()) };
+        let op = Op::Exchange {
+            one: (self.known(&one)?, self.place(&one)),
+            other: (self.known(&other)?, self.place(&other)),
+        };
+        let (below_one, below_other) = (self.take_below(&one), self.take_below(&other));
+        self.put_below(&other, below_one);
+        self.put_below(&one, below_other);
+        self.push(call, op);
+        Ok(())
+    }
+
+    /// One file under two names.
+    fn linked(&mut self, call: &Call<'_>, from: &Path, to: &Path) -> Result<(), String> {
+        let (Some(from), Some(to)) = (self.inside(from), self.inside(to)) else { return Ok(()) };
+        let node = self.known(&from)?;
+        let (folder, name) = self.place(&to);
+        self.names.insert(to, node);
+        self.push(call, Op::Make { node, folder, name });
+        Ok(())
+    }
+
+    fn known(&self, path: &Path) -> Result<Node, String> {
+        self.names.get(path).copied().ok_or_else(|| format!("{} was not known", path.display()))
+    }
+
+    /// Forgets what is called `path` or lies below it: what follows that name, and the node.
+    fn take_below(&mut self, path: &Path) -> Vec<(PathBuf, Node)> {
+        let is_below = |name: &Path| name.strip_prefix(path).map(Path::to_owned).ok();
+        let found: Vec<_> = self.names.iter().filter_map(|(name, node)| Some((is_below(name)?, *node))).collect();
+        self.names.retain(|name, _| !name.starts_with(path));
+        found
+    }
+
+    fn put_below(&mut self, path: &Path, below: Vec<(PathBuf, Node)>) {
+        for (rest, node) in below {
+            // Joining nothing would add a slash.
+            let name = if rest == Path::new("") { path.to_owned() } else { path.join(rest) };
+            self.names.insert(name, node);
+        }
     }
 
     fn written(&mut self, call: &Call<'_>, at: u64) {
         let Some(node) = self.of(call) else { return };
         let mut bytes = plain(call.argument(1).trim_matches('"'));
         bytes.truncate(call.number() as usize);
-        if self.names.get(Path::new("store/mark")) == Some(&node)
-            && let Some(database) = self.names.get(Path::new("store/store.sqlite")).copied()
+        let path = self.inside(&path_of(call.file(0).1)).unwrap_or_default();
+        if path.file_name().is_some_and(|name| name == "mark")
+            && let Some(database) = self.names.get(&path.with_file_name("store.sqlite")).copied()
         {
             let (touched, step) = (self.touched[database], self.done.steps.len());
             self.done.marks.push(Mark { text: bytes.clone(), node: database, touched, step });
@@ -399,6 +486,9 @@ impl Recorder {
         self.push(call, Op::Write { node, at, bytes: bytes.into(), extends });
     }
 }
+
+/// What lies beside the store and is no copy of it.
+const ASIDE: [&str; 3] = ["acks", "trace", "source.jsonl"];
 
 /// SQLite's mapped memory: written without calls, and made anew by whoever opens the database first.
 fn shared_memory(path: &Path) -> bool {

@@ -36,8 +36,8 @@ pub struct State {
     /// Paths below the folder of the store's folder.
     pub folders: Vec<String>,
     pub files: Vec<(String, Content)>,
-    /// Whether the database is the file that the note is about.
-    pub vouched: bool,
+    /// The folders in which the database is the file that the note is about.
+    pub vouched: Vec<String>,
     /// Names and bytes.
     pub key: [u8; 32],
 }
@@ -82,6 +82,7 @@ impl<'a> Volume<'a> {
                 self.names_pending.push(at);
                 self.files[*node].touched = at + 1;
             }
+            Op::Exchange { .. } => self.names_pending.push(at),
             Op::Remove { .. } => self.names_pending.push(at),
             Op::Write { node, .. } | Op::Resize { node, .. } => {
                 let file = &mut self.files[*node];
@@ -105,6 +106,7 @@ impl<'a> Volume<'a> {
                     let here = match &steps[*step].op {
                         Op::Make { folder, .. } | Op::Remove { folder, .. } => *folder == node,
                         Op::Move { from, to, .. } => from.0 == node || to.0 == node,
+                        Op::Exchange { one, other } => one.1.0 == node || other.1.0 == node,
                         _ => false,
                     };
                     here && covered(step)
@@ -146,8 +148,8 @@ impl<'a> Volume<'a> {
         for step in self.names_pending.iter().filter(|step| plan.keeps_name(**step, self.names_unordered_from)) {
             rename(&mut names, &self.recording.steps[*step].op);
         }
-        let mut state = State { folders: Vec::new(), files: Vec::new(), vouched: false, key: [0; 32] };
-        let (mut database, mut mark) = (None, None);
+        let mut state = State { folders: Vec::new(), files: Vec::new(), vouched: Vec::new(), key: [0; 32] };
+        let (mut databases, mut marks) = (BTreeMap::new(), BTreeMap::new());
         let mut waiting = vec![(0, String::new())];
         while let Some((folder, path)) = waiting.pop() {
             let inside = names.range((folder, String::new())..(folder + 1, String::new()));
@@ -159,19 +161,22 @@ impl<'a> Volume<'a> {
                     continue;
                 }
                 let content = content(self.recording, &mut self.files[*node], plan);
-                match path.as_str() {
-                    "store/store.sqlite" => database = Some((*node, content.bytes.len())),
-                    "store/mark" => mark = Some(Arc::clone(&content.bytes)),
+                match path.rsplit_once('/') {
+                    Some((root, "store.sqlite")) => drop(databases.insert(root.to_owned(), *node)),
+                    Some((root, "mark")) => drop(marks.insert(root.to_owned(), Arc::clone(&content.bytes))),
                     _ => {}
                 }
                 state.files.push((path, content));
             }
         }
-        if let (Some((node, _)), Some(mark)) = (database, mark) {
+        for (root, node) in databases {
+            let Some(mark) = marks.get(&root) else { continue };
             let file = &self.files[node];
             let touched = if plan.old_times { file.touched_durable } else { file.touched };
-            let fits = |known: &&super::trace::Mark| known.text == *mark && known.node == node;
-            state.vouched = self.recording.marks.iter().rev().find(fits).is_some_and(|known| known.touched == touched);
+            let fits = |known: &&super::trace::Mark| known.text == **mark && known.node == node;
+            if self.recording.marks.iter().rev().find(fits).is_some_and(|known| known.touched == touched) {
+                state.vouched.push(root);
+            }
         }
         let mut hash = blake3::Hasher::new();
         state.folders.iter().for_each(|path| {
@@ -180,7 +185,9 @@ impl<'a> Volume<'a> {
         for (path, content) in &state.files {
             hash.update(path.as_bytes()).update(b"=").update(content.hash.as_bytes());
         }
-        hash.update(&[u8::from(state.vouched)]);
+        state.vouched.iter().for_each(|root| {
+            hash.update(root.as_bytes()).update(b"!");
+        });
         state.key = hash.finalize().into();
         state
     }
@@ -261,6 +268,10 @@ fn rename(names: &mut BTreeMap<(Node, String), Node>, op: &Op) {
         Op::Move { node, from, to } => {
             remove(from, node);
             names.insert(to.clone(), *node);
+        }
+        Op::Exchange { one, other } => {
+            names.insert(one.1.clone(), other.0);
+            names.insert(other.1.clone(), one.0);
         }
         _ => {}
     }
