@@ -91,6 +91,18 @@ pub(crate) fn reading(path: &Path) -> (PathBuf, OpenFlags) {
     }
     // Without shared memory there is no WAL: the main file is, by itself, a state that the rows once had, and nobody can
     // change it.
+    (as_it_is(path), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | both)
+}
+
+/// A reader of the main file alone, as it lies there: no WAL, and no journal is played back.
+pub(crate) fn reader_of_file(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(as_it_is(path), flags)?;
+    prepare_reader(&conn)?;
+    Ok(conn)
+}
+
+fn as_it_is(path: &Path) -> PathBuf {
     let mut name = "file:".to_owned();
     for letter in path.to_string_lossy().chars() {
         match letter {
@@ -99,7 +111,7 @@ pub(crate) fn reading(path: &Path) -> (PathBuf, OpenFlags) {
         }
     }
     name.push_str("?immutable=1");
-    (PathBuf::from(name), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | both)
+    PathBuf::from(name)
 }
 
 /// Settings of a reader's connection.

@@ -47,6 +47,7 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
             let to = folder.join(format!("{number:010}.seg"));
             fs::rename(&from, &to).map_err(io("a segment beyond a gap cannot be set aside"))?;
         }
+        sync_aside(root, &folder)?;
         segment::sync_dir(&blobs).map_err(io("the folder of segments cannot be synced"))?;
         let numbers = &done.1.beyond_gap;
         report.notes.push(format!(
@@ -124,7 +125,18 @@ fn set_aside(root: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
         };
         fs::rename(&from, folder.join(name)).map_err(io("an untrusted database cannot be set aside"))?;
     }
+    if let Some(folder) = &aside {
+        sync_aside(root, folder)?;
+    }
     Ok(aside)
+}
+
+/// Makes durable what was moved to `folder`, before the place it came from is synced: it must not be gone from both.
+fn sync_aside(root: &Path, folder: &Path) -> Result<(), OpenError> {
+    for path in [folder, &root.join("set-aside"), root] {
+        segment::sync_dir(path).map_err(io("what was set aside cannot be synced"))?;
+    }
+    Ok(())
 }
 
 /// A new folder for what is set aside.

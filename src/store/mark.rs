@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::segment::{LockError, LockFile, LockGuard};
 
@@ -17,6 +18,47 @@ pub(crate) enum Trust {
     Missing,
     /// It is another, or was changed by someone else, for this reason.
     Untrusted(&'static str),
+}
+
+/// What is said of a database beside which a hot journal lies.
+const JOURNAL: &str = "a rollback journal lies beside it, with which SQLite would undo what it holds";
+
+/// Whether a rollback journal lies beside the database that SQLite would play back when it opens it, whatever the database is
+/// by now: one without an empty header. With the WAL there is none but while the file is made.
+fn hot_journal(database: &Path) -> io::Result<Option<fs::Metadata>> {
+    let journal = database.with_file_name("store.sqlite-journal");
+    let meta = match fs::symlink_metadata(&journal) {
+        Ok(meta) if meta.len() > 0 => meta,
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !meta.is_file() {
+        return Ok(Some(meta));
+    }
+    let mut first = [0];
+    match File::open(&journal).and_then(|file| file.read_at(&mut first, 0)) {
+        Ok(_) => Ok(Some(meta).filter(|_| first != [0])),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How long a journal stays as it is that no live transaction holds.
+const STILL: Duration = Duration::from_millis(100);
+
+/// Whether a journal lies there that belongs to no transaction under way.
+pub(crate) fn has_stray_journal(database: &Path) -> io::Result<bool> {
+    let Some(before) = hot_journal(database)? else { return Ok(false) };
+    let start = Instant::now();
+    while start.elapsed() < STILL {
+        std::thread::park_timeout(STILL);
+    }
+    let now = hot_journal(database)?;
+    let same = |now: &fs::Metadata| {
+        (now.ino(), now.len(), now.mtime_nsec()) == (before.ino(), before.len(), before.mtime_nsec())
+    };
+    Ok(now.as_ref().is_some_and(same))
 }
 
 fn path(root: &Path) -> PathBuf {
@@ -57,6 +99,9 @@ pub(crate) fn trust(root: &Path, database: &Path) -> io::Result<Trust> {
         Ok(meta) if meta.len() == 0 => return Ok(Trust::Untrusted("it is empty")),
         Ok(_) => {}
     }
+    if hot_journal(database)?.is_some() {
+        return Ok(Trust::Untrusted(JOURNAL));
+    }
     let noted = match fs::read_to_string(path(root)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -83,8 +128,12 @@ pub(crate) fn settled(root: &Path, database: &Path) -> Result<Trust, LockError> 
     Ok(found)
 }
 
-/// Whether the database is the file that was noted, by its inode, whatever was written to it since.
+/// Whether the database is the file that was noted, by its inode, whatever was written to it since; but for a journal that
+/// opening it would play back.
 pub(super) fn is_noted_file(root: &Path, database: &Path) -> bool {
+    if !matches!(hot_journal(database), Ok(None)) {
+        return false;
+    }
     let Ok(text) = fs::read_to_string(path(root)) else { return false };
     let whole = text
         .trim_end()

@@ -76,8 +76,10 @@ pub(crate) fn finish(root: &Path, journal: Journal, noting: &LockGuard) -> io::R
         }
         fs::rename(made, database(root))?;
     }
-    segment::sync_dir(&folder)?;
-    segment::sync_dir(root)?;
+    // Where things went to before where they came from: nothing must be gone from both.
+    for path in [&folder, &root.join("quarantine"), root, &stage] {
+        segment::sync_dir(path)?;
+    }
     let failed = |error: rusqlite::Error| io::Error::other(error);
     drop(sqlite::writer(&database(root), journal).map_err(failed)?);
     mark::note(root, &database(root), noting)?;

@@ -120,6 +120,7 @@ fn each_kind_of_damage_has_its_code() {
     }
     let database = root.join("store.sqlite");
     expect("database-missing", Mode::Deep, &|| fs::remove_file(&database).unwrap());
+    expect("database-journal", Mode::Quick, &|| fs::write(root.join("store.sqlite-journal"), [0xd9; 600]).unwrap());
     expect("database-unreadable", Mode::Deep, &|| fs::write(&database, "this is no database. ".repeat(400)).unwrap());
     expect("database-corrupt", Mode::Deep, &|| {
         let mut bytes = fs::read(&database).unwrap();

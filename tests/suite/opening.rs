@@ -10,6 +10,7 @@ use headwater::model::{Body, Digest, Event, EventNumber, Role, SessionStatus, St
 use headwater::segment::{self, FrameRef, Kind, Log, LogOptions, Position, SegmentReader};
 use headwater::store::{OpenError, Options, Store};
 
+use super::repair::{Sample, events, files};
 use super::tools::{fresh, named, note, turn};
 
 fn segments(root: &Path) -> Vec<u64> {
@@ -117,4 +118,91 @@ fn a_copy_that_was_made_durable_is_not_copied_again() {
     turn(&store.open_session(&"demo".parse().unwrap()).unwrap(), "and 3 + 3?", "6").unwrap();
     store.close().unwrap();
     assert_eq!(care::check(&root, Mode::Deep).unwrap().issues, []);
+}
+
+/// A rollback journal of the database as it was, left half way through a transaction, as a foreign program leaves it that dies.
+fn hot_journal(database: &Path, folder: &Path) -> Vec<u8> {
+    fs::create_dir(folder).unwrap();
+    let copy = folder.join("store.sqlite");
+    fs::copy(database, &copy).unwrap();
+    let conn = rusqlite::Connection::open(&copy).unwrap();
+    conn.pragma_update(None, "journal_mode", "delete").unwrap();
+    // A cache too small for the transaction: the journal is synced, and pages are written.
+    conn.pragma_update(None, "cache_size", 2).unwrap();
+    conn.execute_batch("BEGIN IMMEDIATE; UPDATE hw_event SET at = at + 1; UPDATE hw_blob SET size = size + 1").unwrap();
+    let bytes = fs::read(folder.join("store.sqlite-journal")).unwrap();
+    conn.execute_batch("ROLLBACK").unwrap();
+    bytes
+}
+
+/// SQLite plays a stray rollback journal back into whatever database lies beside it, and says nothing. A check names it and touches
+/// nothing; an opening and a repair make the rows from the log, and move it away with the database.
+#[test]
+fn a_stray_journal_is_never_played_back() {
+    let sample = Sample::new();
+    let root = &sample.root;
+    let folder = tempfile::tempdir().unwrap();
+    let journal = hot_journal(&root.join("store.sqlite"), &folder.path().join("theirs"));
+    let store = Store::open(root).unwrap();
+    let session = store.open_session(&"demo".parse().unwrap()).unwrap();
+    for n in 0..40 {
+        session.add_message(Role::User, format!("newer than the journal {n}")).commit().unwrap();
+    }
+    drop(session);
+    store.close().unwrap();
+    let now = events(root);
+    let place = root.join("store.sqlite-journal");
+
+    // What SQLite does with it.
+    let control = folder.path().join("control");
+    fs::create_dir(&control).unwrap();
+    fs::copy(root.join("store.sqlite"), control.join("store.sqlite")).unwrap();
+    fs::write(control.join("store.sqlite-journal"), &journal).unwrap();
+    let before = fs::read(control.join("store.sqlite")).unwrap();
+    let conn = rusqlite::Connection::open(control.join("store.sqlite")).unwrap();
+    let _ = conn.query_row("SELECT count(*) FROM hw_event", [], |row| row.get::<_, u64>(0));
+    assert!(fs::read(control.join("store.sqlite")).unwrap() != before, "the journal is not hot");
+    drop(conn);
+
+    // Beside a store in use: who comes is refused, and the user goes on.
+    let store = Store::open(root).unwrap();
+    let demo = "demo".parse().unwrap();
+    assert_eq!(store.events(&demo).unwrap(), now[&demo]);
+    fs::write(&place, &journal).unwrap();
+    let options = Options { patience: std::time::Duration::from_millis(50), ..Options::default() };
+    assert!(matches!(Store::open_with(root, options), Err(OpenError::InUse { .. })));
+    assert_eq!(store.events(&demo).unwrap(), now[&demo]);
+    fs::remove_file(&place).unwrap();
+    store.close().unwrap();
+
+    fs::write(&place, &journal).unwrap();
+    let before = files(root);
+    for mode in [Mode::Quick, Mode::Deep] {
+        let report = care::check(root, mode).unwrap();
+        let told: Vec<_> = report.issues.iter().map(|issue| issue.code).collect();
+        assert_eq!((told, report.trusted), (vec!["database-journal"], false));
+    }
+    assert!(files(root) == before, "a check changed something");
+    assert!(care::plan(root).unwrap().rows);
+    assert!(files(root) == before, "a plan changed something");
+    let backup = folder.path().join("backup");
+    care::backup(root, &backup).unwrap();
+    assert_eq!(events(&backup), now);
+    assert!(files(root) == before, "a backup changed something");
+
+    let store = Store::open(root).unwrap();
+    let (why, _) = store.report().rebuilt.clone().unwrap();
+    assert!(why.contains("journal"), "{why}");
+    store.close().unwrap();
+    assert_eq!(events(root), now);
+    assert!(!place.exists());
+    assert_eq!(fs::read(root.join("set-aside/1/store.sqlite-journal")).unwrap(), journal);
+    assert_eq!(care::check(root, Mode::Deep).unwrap().issues, []);
+
+    fs::write(&place, &journal).unwrap();
+    let report = care::repair(root).unwrap();
+    assert!(report.rows && !report.log && !place.exists(), "{report:?}");
+    assert_eq!(fs::read(report.quarantine.unwrap().join("store.sqlite-journal")).unwrap(), journal);
+    assert_eq!(events(root), now);
+    assert_eq!(care::check(root, Mode::Deep).unwrap().issues, []);
 }

@@ -34,6 +34,7 @@ codes! {
     REPAIR_CUT_OFF, "repair-cut-off", "a repair was cut off before its end", "open the store: it is brought to its end";
 
     DATABASE_MISSING, "database-missing", "there is no `store.sqlite`", "open the store: the rows are rebuilt from the log";
+    DATABASE_JOURNAL, "database-journal", "a rollback journal lies beside `store.sqlite`: SQLite would undo with it what the database holds", "open the store: the rows are rebuilt from the log, database and journal set aside";
     DATABASE_UNREADABLE, "database-unreadable", "`store.sqlite` is no database that can be read", ROWS;
     DATABASE_CORRUPT, "database-corrupt", "SQLite's own check finds a page or index that is not whole", ROWS;
     SCHEMA_DIFFERS, "schema-differs", "a table, index or view is not as the migrations made it", ROWS;

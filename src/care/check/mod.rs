@@ -130,8 +130,18 @@ pub(in crate::care) fn unlocked(root: &Path, mode: &Mode, observer: &Observer) -
     if crate::store::swap::is_ready(root) {
         found.issue(codes::REPAIR_CUT_OFF, "repair");
     }
+    // Whoever opens the database plays it back: a check would change what it looks at.
+    let journal = mark::has_stray_journal(&path).map_err(|source| CheckError::Io {
+        what: "the database's journal cannot be looked at".to_owned(),
+        source: Box::new(source),
+    })?;
+    if journal {
+        found.issue(codes::DATABASE_JOURNAL, "store.sqlite-journal");
+    }
     if trust == Trust::Missing {
         found.issue(codes::DATABASE_MISSING, path.display().to_string());
+    }
+    if journal || trust == Trust::Missing {
         log::go_through(&root.join("blobs"), None, observer, &mut found);
     } else {
         match look(&path, root, mode, observer, &mut found) {

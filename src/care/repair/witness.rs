@@ -14,6 +14,7 @@ use crate::sqlite::read::names::Names;
 use crate::sqlite::stmt::repair as ask;
 use crate::sqlite::{migrate, open, stmt};
 use crate::store::level::Meta;
+use crate::store::mark;
 use crate::store::open::database;
 
 /// The rows of a store, at one point.
@@ -47,7 +48,11 @@ impl Witness {
         if !path.is_file() {
             return None;
         }
-        let conn = open::reader(&path).ok()?;
+        // A journal that lies beside it must not be played back: the file is the witness as it is.
+        let conn = match mark::has_stray_journal(&path).ok()? {
+            true => open::reader_of_file(&path).ok()?,
+            false => open::reader(&path).ok()?,
+        };
         conn.execute_batch(stmt::meta::BEGIN_READ).ok()?;
         if migrate::version(&conn).ok()? != migrate::KNOWN {
             return None;

@@ -138,6 +138,7 @@ pub fn explore(templates: &Templates, program: &Program, scenario: &Scenario, bu
     };
     drop(scratch);
     let mut tally = Tally { steps: recording.steps.len(), failures: vouched_too_early(&recording), ..Tally::default() };
+    tally.failures.extend(moved_away_unsynced(&recording));
     let more = if long() { 40 } else { 1 };
     tally.losses = each_loss(&recording, seed, more, |_, _, _| true);
     let share = (budget as f64 / tally.losses.max(1) as f64).min(1.0);
@@ -202,6 +203,23 @@ fn vouched_too_early(recording: &Recording) -> Vec<String> {
         early.extend(unsynced.map(|step| format!("vouched for before it was synced: {}", told(recording, *step))));
     }
     early
+}
+
+/// What is moved to another folder must not be gone from both: the folder it goes to is synced before the one it came from. (The
+/// models take a rename as one thing; not every file system does.)
+fn moved_away_unsynced(recording: &Recording) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, step) in recording.steps.iter().enumerate() {
+        let Op::Move { from, to, .. } = &step.op else { continue };
+        let synced = recording.steps[at..].iter().find_map(|step| match step.op {
+            Op::Sync { node, .. } if node == from.0 || node == to.0 => Some(node),
+            _ => None,
+        });
+        if from.0 != to.0 && synced != Some(to.0) {
+            found.push(format!("moved to a folder that was not synced first: {}", told(recording, at)));
+        }
+    }
+    found
 }
 
 /// Goes through the steps and the losses after each, the same in each pass. `each` is given the disk, how many
