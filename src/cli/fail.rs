@@ -242,6 +242,8 @@ impl From<CommitError> for Failure {
                     .hint("look at the session before doing it again: the commit may be there")
                     .details(details)
             }
+            CommitError::ReadOnly => Failure::new("read-only", message)
+                .hint("make its folder writable, or go on in a copy: headwater restore-backup STORE COPY"),
             CommitError::Poisoned(_) => Failure::new("poisoned", message).hint("do the same again"),
             CommitError::Damaged(_) => Failure::new("damaged", message).hint(DAMAGED),
             _ => Failure::caused("io", &error),

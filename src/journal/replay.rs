@@ -103,7 +103,12 @@ pub fn replay<E: From<ReplayError>>(
 /// Makes sure that what is read of segment `number` is what the disk holds: syncs it, then drops its cached pages, so
 /// that bytes which failed a sync of a dead writer, and are cached as if they were clean, are read as they are.
 pub fn settle(dir: &Path, number: u64) -> std::io::Result<()> {
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(segment::segment_path(dir, number))?;
+    let path = segment::segment_path(dir, number);
+    let file = match std::fs::OpenOptions::new().read(true).write(true).open(&path) {
+        // Where nobody can write there is nothing that waits to be written.
+        Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => std::fs::File::open(&path)?,
+        file => file?,
+    };
     segment::fdatasync(&file)?;
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
     Ok(())

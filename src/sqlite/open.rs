@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Access, StatVfsMountFlags};
+use rustix::io::Errno;
 
 /// SQLite before 3.51.3 can corrupt a database when a WAL is reset while another connection checkpoints.
 const OLDEST: i32 = 3_051_003;
@@ -77,17 +79,31 @@ pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Whether the file system of `path` lets nobody write.
-pub(crate) fn is_read_only(path: &Path) -> bool {
-    rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+/// Whether nothing can be written in the folder `dir`: its file system is read-only, or this process may not.
+pub(crate) fn is_read_only(dir: &Path) -> bool {
+    let refused = [Errno::ROFS, Errno::ACCESS, Errno::PERM];
+    rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY))
+        || rustix::fs::access(dir, Access::WRITE_OK).is_err_and(|errno| refused.contains(&errno))
+}
+
+/// Whether a reader of the database sees what is in its WAL: where nothing can be written, SQLite needs the shared memory that a
+/// writer left.
+pub(crate) fn reads_wal(path: &Path) -> bool {
+    let beside = |end: &str| path.with_file_name(format!("store.sqlite{end}"));
+    let wal = std::fs::metadata(beside("-wal")).map_or(0, |meta| meta.len());
+    wal == 0 || !path.parent().is_some_and(is_read_only) || beside("-shm").exists()
 }
 
 /// By what name and how a reader opens the database.
 pub(crate) fn reading(path: &Path) -> (PathBuf, OpenFlags) {
     let both = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    if !is_read_only(path) {
+    if !path.parent().is_some_and(is_read_only) {
         // Read-write at the level of the file, for the WAL's shared memory; read-only at the level of statements.
         return (path.to_owned(), OpenFlags::SQLITE_OPEN_READ_WRITE | both);
+    }
+    // A store that is written through another mount has both: this one must see what that one does.
+    if ["store.sqlite-wal", "store.sqlite-shm"].iter().all(|name| path.with_file_name(name).exists()) {
+        return (path.to_owned(), OpenFlags::SQLITE_OPEN_READ_ONLY | both);
     }
     // Without shared memory there is no WAL: the main file is, by itself, a state that the rows once had, and nobody can
     // change it.

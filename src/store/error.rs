@@ -235,6 +235,9 @@ pub enum CommitError {
         #[source]
         source: std::sync::Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// The store was opened where nothing can be written. Nothing was changed.
+    #[error("the store can only be read: nothing can be written in its folder")]
+    ReadOnly,
     /// The store was poisoned by an earlier failure: reopen it. Nothing was changed.
     #[error("the store refuses to write after a failure of unknown outcome: {0}")]
     Poisoned(String),

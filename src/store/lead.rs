@@ -8,6 +8,7 @@ use super::checkpoint::Checkpointer;
 use super::commit::{Pending, Queue, Work, locked};
 use super::error::CommitError;
 use super::hub::Hub;
+use super::writer::Poison;
 use super::writer::{Answers, Writer};
 use crate::model::Tx;
 
@@ -146,7 +147,7 @@ impl Drop for Lead<'_> {
             return;
         }
         let why = "a defect in headwater: the writing thread panicked";
-        locked(&self.desk.writer).poison.get_or_insert_with(|| why.to_owned());
+        locked(&self.desk.writer).poison.get_or_insert_with(|| Poison::Failure(why.to_owned()));
         self.desk.queue.hand_over();
         for pending in self.group.drain(..) {
             pending.complete(Err(CommitError::Poisoned(why.to_owned())));

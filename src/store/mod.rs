@@ -32,6 +32,7 @@ mod payload_io;
 mod pins;
 mod places;
 mod read;
+pub(crate) mod read_only;
 mod records;
 mod seal;
 mod session;
@@ -98,6 +99,8 @@ pub(crate) struct Inner {
     handles: session::Handles,
     /// Shared while the store is open.
     lock: Mutex<Option<LockGuard>>,
+    /// Where what is read was made, if it could not be made in the store's folder.
+    _beside: Option<tempfile::TempDir>,
     /// The folder of a store in memory. The last field: removed when all that was open in it is closed.
     passing: Option<tempfile::TempDir>,
 }

@@ -21,8 +21,8 @@ use super::lease::Holder;
 use super::level::{self, LevelError, Meta};
 use super::mark::{self, Trust};
 use super::swap;
-use super::writer::Writer;
-use super::{Inner, OpenReport, Options, Store};
+use super::writer::{Poison, Writer};
+use super::{Inner, OpenReport, Options, Store, read_only};
 use crate::segment::{
     self, FileSystem, LockError, LockFile, LockGuard, Log, LogOptions, Readers, Turnstile, create_dir_private,
     filesystem_kind,
@@ -36,7 +36,7 @@ use crate::sqlite::{fault, stmt};
 const ADOPTION: Duration = Duration::from_secs(5);
 
 /// How long frames ahead of the rows are taken for a live writer's.
-const GRACE: Duration = Duration::from_millis(30);
+pub(super) const GRACE: Duration = Duration::from_millis(30);
 
 pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
     let what = what.into();
@@ -102,19 +102,20 @@ pub(super) fn open(home: Home<'_>, options: Options) -> Result<Store, OpenError>
         .map_err(|what| OpenError::Io { what, source: "the SQLite library is too old".into() })?;
     let root = folder(root, &options, &mut report)?;
     // From here on the store cannot be rebuilt, migrated or removed under us.
-    let mut lock_file = LockFile::open(&root.join("lock")).map_err(lock)?;
-    let held = shared_lock(&mut lock_file, options.patience, &root)?;
-    let (held, ready) = match is_ready(&root)? {
-        None => (held, true),
-        Some(_) => (make_ready(&root, &mut lock_file, held, &options, &mut report)?, false),
+    let read_only = sqlite::is_read_only(&root);
+    let (held, path, beside) = match read_only {
+        true => {
+            let ground = read_only::ground(&root, &options, &mut report)?;
+            (ground.held, ground.database, Some(ground.beside))
+        }
+        false => (Some(ready(&root, &options, &mut report)?), database(&root), None),
     };
-    tracing::debug!(root = %root.display(), ready, "the store is ready");
-    let path = database(&root);
-    let read_only = sqlite::is_read_only(&path);
     let (conn, holder) = match read_only {
         true => (sqlite::reader(&path).map_err(sql(&root))?, Holder::nobody(&root)),
         false => (sqlite::writer(&path, options.journal).map_err(sql(&root))?, Holder::enter(&root).map_err(lock)?),
     };
+    // Locks that nobody else looks at, where none can be made.
+    let locks = beside.as_ref().map_or(root.as_path(), |folder| folder.path());
     let blobs = root.join("blobs");
     let readers = Arc::new(Readers::new(&blobs));
     let log_options = LogOptions { segment_size: options.segment_size, zero_fill: options.zero_fill, sync };
@@ -122,20 +123,20 @@ pub(super) fn open(home: Home<'_>, options: Options) -> Result<Store, OpenError>
         meta: Meta::read(&conn).map_err(sql(&root))?,
         conn,
         log: Log::open(&blobs, log_options).map_err(io("the folder of segments cannot be opened"))?,
-        turnstile: Turnstile::open(&root.join("turn"), &root.join("write")).map_err(lock)?,
+        turnstile: Turnstile::open(&locks.join("turn"), &locks.join("write")).map_err(lock)?,
         applier: Applier::default(),
         readers: Arc::clone(&readers),
         holder,
         clock: options.clock.clone(),
-        poison: read_only.then(|| "it lies on a read-only file system".to_owned()),
+        poison: read_only.then_some(Poison::ReadOnly),
     };
     if read_only {
         let tx = writer.meta.tx;
-        report.notes.push(format!("the file system is read-only: nothing is written, and reading ends at commit {tx}"));
+        report.notes.push(format!("nothing can be written in {}: reading ends at commit {tx}", root.display()));
     } else {
         adopt(&root, &mut writer, &mut report)?;
     }
-    let hub = Hub::new(&root, writer.meta.tx);
+    let hub = Hub::new(path.parent().unwrap_or(&root), writer.meta.tx);
     let desk = Desk::new(writer, Checkpointer::new(&root, options.wal_size, options.journal), hub);
     let inner = Arc::new(Inner {
         clock: options.clock.clone(),
@@ -145,7 +146,8 @@ pub(super) fn open(home: Home<'_>, options: Options) -> Result<Store, OpenError>
         places: Default::default(),
         desk,
         handles: Mutex::default(),
-        lock: Mutex::new(Some(held)),
+        lock: Mutex::new(held),
+        _beside: beside,
         root,
         passing: match home {
             Home::Lasting(_) => None,
@@ -187,6 +189,9 @@ fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<Pat
         return Err(OpenError::Network { path: root, kind: kind.to_owned() });
     }
     safe(&root)?;
+    if sqlite::is_read_only(&root) {
+        return Ok(root);
+    }
     for name in ["blobs", "open", "index"] {
         make_folder(&root.join(name))?;
     }
@@ -254,7 +259,7 @@ pub(super) fn make_folder(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn shared_lock(file: &mut LockFile, patience: Duration, root: &Path) -> Result<LockGuard, OpenError> {
+pub(super) fn shared_lock(file: &mut LockFile, patience: Duration, root: &Path) -> Result<LockGuard, OpenError> {
     file.shared(patience).map_err(|error| match error {
         LockError::TimedOut { .. } => {
             OpenError::InUse { path: root.to_owned(), why: "it is being rebuilt, migrated or repaired".to_owned() }
@@ -291,6 +296,16 @@ pub(super) fn migration(root: &Path, error: MigrateError) -> OpenError {
             what: "the database's schema cannot be brought up to date".to_owned(),
             source: Box::new(error),
         },
+    }
+}
+
+/// Has the database ready to be used, and the store's lock shared.
+fn ready(root: &Path, options: &Options, report: &mut OpenReport) -> Result<LockGuard, OpenError> {
+    let mut file = LockFile::open(&root.join("lock")).map_err(lock)?;
+    let held = shared_lock(&mut file, options.patience, root)?;
+    match is_ready(root)? {
+        None => Ok(held),
+        Some(_) => make_ready(root, &mut file, held, options, report),
     }
 }
 
@@ -426,9 +441,7 @@ impl Writer {
         patience: Option<Duration>,
         f: impl FnOnce(&mut Writer) -> Result<T, CommitError>,
     ) -> Result<T, CommitError> {
-        if let Some(why) = &self.poison {
-            return Err(CommitError::Poisoned(why.clone()));
-        }
+        self.refuses()?;
         let _write = match patience {
             Some(patience) => self.turnstile.acquire_within(patience),
             None => self.turnstile.acquire(),

@@ -34,7 +34,7 @@ pub(super) struct Writer {
     pub(super) holder: Holder,
     pub(super) clock: Clock,
     /// Why nothing is written any more.
-    pub(super) poison: Option<String>,
+    pub(super) poison: Option<Poison>,
 }
 
 /// A commit whose rows are applied, and what the log is to hold of it.
@@ -46,6 +46,14 @@ struct Member {
 
 /// What each commit's caller is to be told, once no lock is held.
 pub(super) type Answers = Vec<(Arc<Pending>, Result<Tx, CommitError>)>;
+
+/// Why a writer writes nothing.
+pub(super) enum Poison {
+    /// It was opened where nothing can be written.
+    ReadOnly,
+    /// After a failure of unknown outcome.
+    Failure(String),
+}
 
 /// How a group failed, for all its members.
 enum Fault {
@@ -87,6 +95,15 @@ impl Writer {
         answers
     }
 
+    /// Refuses where nothing is to be written any more.
+    pub(super) fn refuses(&self) -> Result<(), CommitError> {
+        match &self.poison {
+            None => Ok(()),
+            Some(Poison::ReadOnly) => Err(CommitError::ReadOnly),
+            Some(Poison::Failure(why)) => Err(CommitError::Poisoned(why.clone())),
+        }
+    }
+
     fn answer(&self, fault: &Fault, pending: &Pending) -> CommitError {
         match fault {
             Fault::Plain(error) => error.clone(),
@@ -109,9 +126,7 @@ impl Writer {
         members: &mut Vec<Member>,
         refused: &mut Vec<(Arc<Pending>, CommitError)>,
     ) -> Result<(), Fault> {
-        if let Some(why) = &self.poison {
-            return Err(Fault::Plain(CommitError::Poisoned(why.clone())));
-        }
+        self.refuses().map_err(Fault::Plain)?;
         let _write = self.turnstile.acquire().map_err(lock_fault)?;
         stmt::run(&self.conn, stmt::meta::BEGIN).map_err(sql_fault)?;
         let mut filled = self.fill(queue, members, refused, Each::Trusted);
@@ -140,7 +155,7 @@ impl Writer {
         if !sabotage::is(Sabotage::CommitFirst)
             && let Err(error) = stmt::run(&self.conn, stmt::meta::ROLLBACK)
         {
-            self.poison = Some(format!("a transaction could not be rolled back: {error}"));
+            self.poison = Some(Poison::Failure(format!("a transaction could not be rolled back: {error}")));
         }
     }
 
@@ -338,13 +353,13 @@ impl Writer {
         }
         let appended = self.log.append(start, group, &frames).map_err(|error| match error {
             AppendError::Unknown { source } => {
-                self.poison = Some(format!("a sync failed: {source}"));
+                self.poison = Some(Poison::Failure(format!("a sync failed: {source}")));
                 Fault::Unknown { what: "the log could not be synced", source: Arc::new(source) }
             }
             error => append_fault(error),
         })?;
         if appended.end != meta.end {
-            self.poison = Some(format!("the log ends at {}, not {}", appended.end, meta.end));
+            self.poison = Some(Poison::Failure(format!("the log ends at {}, not {}", appended.end, meta.end)));
             let source = std::io::Error::other("the group was appended elsewhere");
             return Err(Fault::Unknown { what: "the log grew unexpectedly", source: Arc::new(source) });
         }
@@ -352,7 +367,7 @@ impl Writer {
             && let Err(error) = stmt::run(&self.conn, stmt::meta::COMMIT)
         {
             // Durable, and not visible until the next writer or opening adopts it.
-            self.poison = Some(format!("the database could not commit: {error}"));
+            self.poison = Some(Poison::Failure(format!("the database could not commit: {error}")));
             return Err(Fault::Unknown { what: "the database could not commit", source: Arc::new(error) });
         }
         self.meta = meta;

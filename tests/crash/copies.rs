@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use headwater::care;
+use headwater::care::{self, BackupError};
 use headwater::store::{Options, Store};
 
 use super::acks::Ack;
@@ -26,6 +26,17 @@ pub fn hold(root: &Path, acks: &[Ack], further: bool) -> Result<usize, String> {
         rebuilt += usize::from(one(root, name, acks, further).map_err(|why| format!("{name}: {why}"))?);
     }
     Ok(rebuilt)
+}
+
+/// A backup of a store that nobody opened since whatever happened to it holds what was acknowledged, too.
+pub fn one_now(root: &Path, acks: &[Ack]) -> Result<(), String> {
+    let place = root.with_file_name("unopened");
+    match care::backup(root, &place) {
+        Err(BackupError::NotFound { .. }) => return Ok(()),
+        made => made.map_err(|error| format!("an unopened store cannot be backed up: {error:?}"))?,
+    };
+    holds(&place, acks).map_err(|why| format!("the backup of an unopened store: {why}"))?;
+    fs::remove_dir_all(&place).map_err(|error| error.to_string())
 }
 
 fn one(root: &Path, name: &str, acks: &[Ack], further: bool) -> Result<bool, String> {

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
 
 use headwater::care::{self, Mode};
+use headwater::model::Role;
 use headwater::store::{CommitError, OpenError, Options, SessionOpenError, Store};
 
-use super::repair::{Sample, files};
+use super::repair::{Sample, events, files};
+use super::tools::note;
 
 fn refused(sample: &Sample) -> (String, String) {
     let before = files(&sample.root);
@@ -55,6 +58,38 @@ fn what_others_could_change_is_refused() {
     Store::open(&link).unwrap().close().unwrap();
 }
 
+/// Mounts `source` at `folder` so that nothing can be written, for as long as it lives.
+struct ReadOnly<'a>(&'a Path);
+
+impl ReadOnly<'_> {
+    fn mount<'a>(source: &Path, folder: &'a Path) -> Option<ReadOnly<'a>> {
+        let mount = |args: &[&str]| {
+            let ran = Command::new("mount").args(args).arg(folder).output();
+            ran.is_ok_and(|ran| ran.status.success())
+        };
+        let there = mount(&["--bind", source.to_str().unwrap()]).then_some(ReadOnly(folder))?;
+        mount(&["-o", "remount,bind,ro"]).then_some(there)
+    }
+}
+
+impl Drop for ReadOnly<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+fn reads(root: &Path, sample: &Sample, newest: usize) -> Store {
+    assert!(fs::write(root.join("x"), "").is_err(), "it is read-only");
+    let store = Store::open_with(root, Options { create: false, ..Options::default() }).unwrap();
+    for (session, events) in &sample.events {
+        let now = store.events(session).unwrap();
+        assert_eq!(now[..events.len()], *events);
+        assert_eq!(now.len() - events.len(), if session.as_str() == "demo" { newest } else { 0 });
+        store.view(session).unwrap();
+    }
+    store
+}
+
 /// On a file system that lets nobody write the store is read, checked and said to be so; whoever writes is told.
 #[test]
 fn a_store_can_be_read_where_nothing_can_be_written() {
@@ -63,31 +98,73 @@ fn a_store_can_be_read_where_nothing_can_be_written() {
     fs::remove_file(sample.root.join("mark")).unwrap();
     Store::open(&sample.root).unwrap().close().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mount = |args: &[&str]| {
-        let ran = Command::new("mount").args(args).arg(folder.path()).output();
-        ran.is_ok_and(|ran| ran.status.success())
-    };
-    let source = sample.root.parent().unwrap().to_str().unwrap();
-    if !mount(&["--bind", source]) || !mount(&["-o", "remount,bind,ro"]) {
-        let _ = Command::new("umount").arg(folder.path()).output();
+    let Some(_mounted) = ReadOnly::mount(&sample.root, folder.path()) else {
         println!("skipped: a_store_can_be_read_where_nothing_can_be_written: nothing can be mounted here");
         return;
+    };
+    let root = folder.path();
+    let store = reads(root, &sample, 0);
+    let notes = &store.report().notes;
+    assert!(matches!(&notes[..], [note] if note.contains("nothing can be written")), "{notes:?}");
+    let refused = store.open_session(&"demo".parse().unwrap());
+    assert!(matches!(refused, Err(SessionOpenError::Commit(CommitError::ReadOnly))), "{:?}", refused.err());
+    assert!(matches!(store.blobs().put(b"x"), Err(CommitError::ReadOnly)));
+    store.close().unwrap();
+    assert_eq!(care::check(root, Mode::Deep).unwrap().issues, []);
+}
+
+/// Also what is in the WAL alone, or in the log alone, is read there: by the shared memory that a writer left, or from rows made
+/// beside. A backup from there holds it, too.
+#[test]
+fn what_only_the_wal_or_the_log_holds_is_read_where_nothing_can_be_written() {
+    let sample = Sample::new();
+    let store = Store::open(&sample.root).unwrap();
+    let session = store.open_session(&"demo".parse().unwrap()).unwrap();
+    for n in 0..5 {
+        session.add_message(Role::User, format!("in the WAL alone {n}")).commit().unwrap();
     }
-    let root = folder.path().join(sample.root.file_name().unwrap());
-    let read = std::panic::catch_unwind(|| {
-        assert!(fs::write(root.join("x"), "").is_err(), "it is read-only");
-        let store = Store::open_with(&root, Options { create: false, ..Options::default() }).unwrap();
-        assert!(store.report().notes.iter().any(|note| note.contains("read-only")), "{:?}", store.report());
-        for (session, events) in &sample.events {
-            assert_eq!(store.events(session).unwrap(), *events);
-            store.view(session).unwrap();
+    // As it lies there while it is written; noted, as a crash leaves it.
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |name: &str, without: &[&str]| {
+        let to = folder.path().join(name);
+        assert!(Command::new("cp").arg("-r").arg(&sample.root).arg(&to).status().unwrap().success());
+        note(&to);
+        for name in without {
+            let path = to.join(name);
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
         }
-        let opened = store.open_session(&"demo".parse().unwrap());
-        let refused = matches!(opened, Err(SessionOpenError::Commit(CommitError::Poisoned(_))));
-        assert!(refused, "{:?}", opened.err());
+        to
+    };
+    let whole = copy("whole", &[]);
+    let unmapped = copy("unmapped", &["store.sqlite-shm"]);
+    let without_wal = copy("without-wal", &["store.sqlite-wal", "store.sqlite-shm"]);
+    let unnoted = copy("unnoted", &["mark"]);
+    let log = copy(
+        "log",
+        &["store.sqlite", "store.sqlite-wal", "store.sqlite-shm", "mark", "lock", "open", "index", "turn", "write"],
+    );
+    drop(session);
+    store.close().unwrap();
+    // A backup of a store whose WAL a power loss took: also where it can be written.
+    let backup = folder.path().join("backup-of-rows-behind");
+    care::backup(&without_wal, &backup).unwrap();
+    assert_eq!(events(&backup)[&"demo".parse().unwrap()].len(), sample.events[&"demo".parse().unwrap()].len() + 5);
+    for (at, from_log) in [(whole, false), (unmapped, true), (without_wal, true), (unnoted, true), (log, true)] {
+        let mounted = tempfile::tempdir().unwrap();
+        let before = files(&at);
+        let Some(_mounted) = ReadOnly::mount(&at, mounted.path()) else {
+            println!(
+                "skipped: what only the WAL or the log holds, where nothing can be written: nothing can be mounted here"
+            );
+            return;
+        };
+        let store = reads(mounted.path(), &sample, 5);
+        let notes = store.report().notes.join("; ");
+        assert_eq!(notes.contains("made from the log"), from_log, "{}: {notes}", at.display());
         store.close().unwrap();
-        assert_eq!(care::check(&root, Mode::Deep).unwrap().issues, []);
-    });
-    assert!(Command::new("umount").arg(folder.path()).status().unwrap().success());
-    read.unwrap();
+        let backup = at.with_extension("backup");
+        care::backup(mounted.path(), &backup).unwrap();
+        assert_eq!(events(&backup)[&"demo".parse().unwrap()].len(), sample.events[&"demo".parse().unwrap()].len() + 5);
+        assert!(files(&at) == before);
+    }
 }

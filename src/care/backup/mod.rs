@@ -28,6 +28,7 @@ use crate::store::error::{is_full, is_no_lack_of_room};
 use crate::store::level::Meta;
 use crate::store::mark::{self, Trust};
 use crate::store::open::database;
+use crate::store::read_only;
 
 /// Why there is no backup, or why it was not restored. What was there before is as it was; only where the system refuses to rename
 /// verified files, after all is checked, some are those of the new backup, which then makes its rows from its log.
@@ -350,7 +351,14 @@ fn rows(root: &Path, to: &Path) -> Result<Option<Meta>, BackupError> {
     if mark::settled(root, &database(root)).map_err(lock_error)? != Trust::Trusted {
         return Ok(None);
     }
+    // Commits that are in the log alone, those of before a power loss say, are in the copy's log: its rows are made from that.
+    if !sqlite::reads_wal(&database(root)) {
+        return Ok(None);
+    }
     let source = sqlite::reader(&database(root)).map_err(sql_error)?;
+    if read_only::log_goes_on(&root.join("blobs"), &source).map_err(sql_error)? {
+        return Ok(None);
+    }
     segment::create_file_private(&database(to)).map_err(io_error("the backup's rows cannot be made"))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut target = Connection::open_with_flags(database(to), flags).map_err(sql_error)?;

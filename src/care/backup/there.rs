@@ -64,7 +64,9 @@ pub(super) fn look(blobs: &Path, meta: Option<&Meta>, then: Tx) -> Result<There,
             (End::Eof(at) | End::Zeros(at), Some(until)) if at < until => return damaged(at),
             (End::Bad { offset, .. }, Some(_)) => return damaged(offset),
             (End::Eof(at) | End::Zeros(at) | End::Bad { offset: at, .. }, _) => {
-                if !matches!(reader.later_group_after(at, ended.group), Ok(None)) {
+                // The first frames of the group that is torn may themselves be lost.
+                let torn = ended.group.max(found.tx.next().0);
+                if !matches!(reader.later_group_after(at, torn), Ok(None)) {
                     return damaged(at);
                 }
                 // A tear that was copied is the same in the store; one that is not is damage that looks like it.

@@ -138,6 +138,9 @@ pub(in crate::care) fn unlocked(root: &Path, mode: &Mode, observer: &Observer) -
     if journal {
         found.issue(codes::DATABASE_JOURNAL, "store.sqlite-journal");
     }
+    if !sqlite::reads_wal(&path) {
+        found.count("wal-not-read", 1);
+    }
     if trust == Trust::Missing {
         found.issue(codes::DATABASE_MISSING, path.display().to_string());
     }

@@ -47,6 +47,9 @@ pub fn lay_out(state: &State, folder: &Path) -> std::io::Result<()> {
 /// again the store is trusted, and reads the same; every session can be written.
 pub fn judge(folder: &Path, acks: &[Ack], known: &Known, thorough: bool) -> Result<Found, String> {
     let root = folder.join("store");
+    if thorough {
+        copies::one_now(&root, acks)?;
+    }
     let store = open(&root)?;
     let report = store.report().clone();
     let sessions = events_of_all(&store)?;
