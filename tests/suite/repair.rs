@@ -300,3 +300,76 @@ fn damaged_rows_are_made_anew() {
     assert!(report.rows && !report.log && !report.is_loss(), "{report:?}");
     assert_eq!(events(&sample.root), sample.events);
 }
+
+/// Commits of which every third is damaged: the rows know what each held, and each is proven by what the next one says of it. A second
+/// repair finds nothing to do. The log is read a few times over, not once for each gap.
+#[test]
+fn many_gaps_are_filled_and_a_second_repair_finds_nothing() {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let root = folder.path().join("store");
+    let store = Store::open(&root).unwrap();
+    let session = store.create_session(NewSession::named("demo".parse().unwrap())).unwrap();
+    for n in 0..900 {
+        session.add_message(Role::User, format!("message {n}")).commit().unwrap();
+    }
+    session.seal().unwrap();
+    drop(session);
+    store.close().unwrap();
+    let before = events(&root);
+    let path = segment::segment_path(&root.join("blobs"), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    let commits: Vec<u64> = {
+        let reader = segment::SegmentReader::open(&root.join("blobs"), 1).unwrap();
+        let frames = reader.frames(segment::Position::first_of(1).offset, None).map(Result::unwrap);
+        frames.filter(|(_, frame)| frame.header.kind == segment::Kind::Commit).map(|(at, _)| at).collect()
+    };
+    for at in commits.iter().skip(4).step_by(3) {
+        bytes[usize::try_from(*at).unwrap() + 30] ^= 0x20;
+    }
+    fs::write(&path, bytes).unwrap();
+    let report = care::repair(&root).unwrap();
+    assert!(report.commits.proven > 290 && !report.is_loss() && report.commits.from_rows == 0, "{:?}", report.commits);
+    assert_eq!(events(&root), before);
+    assert_eq!(care::check(&root, Mode::Deep).unwrap().issues, []);
+    let now = files(&root.join("blobs"));
+    let again = care::repair(&root).unwrap();
+    assert!(!again.is_needed() && again.damaged.is_empty() && again.quarantine.is_none(), "{again:?}");
+    assert!(files(&root.join("blobs")) == now);
+}
+
+/// The WAL of another store takes its pages to this one: what the rows say then is not taken for what this log lost.
+#[test]
+fn rows_of_another_store_are_no_witness() {
+    let (sample, other) = (Sample::new(), Sample::new());
+    let store = Store::open(&other.root).unwrap();
+    let session = store.create_session(NewSession::named("theirs".parse().unwrap())).unwrap();
+    for n in 0..200 {
+        session.add_message(Role::User, format!("theirs {n}")).commit().unwrap();
+    }
+    let wal = fs::read(other.root.join("store.sqlite-wal")).unwrap();
+    assert!(!wal.is_empty());
+    let _ = fs::remove_file(sample.root.join("store.sqlite-shm"));
+    fs::write(sample.root.join("store.sqlite-wal"), wal).unwrap();
+    let report = care::repair(&sample.root).unwrap();
+    assert!(report.damaged.iter().any(|what| what.contains("another store")), "{:?}", report.damaged);
+    assert!(report.rows && !report.log && !report.is_loss(), "{report:?}");
+    assert_eq!(events(&sample.root), sample.events);
+    assert_eq!(care::check(&sample.root, Mode::Deep).unwrap().issues, []);
+}
+
+/// A row that cannot be read is told of, and hides no other: both witnesses are damaged here.
+#[test]
+fn a_row_that_cannot_be_read_is_told_of() {
+    let sample = Sample::new();
+    let conn = rusqlite::Connection::open(sample.root.join("store.sqlite")).unwrap();
+    conn.execute("UPDATE hw_session SET digest = x'00' WHERE id = 'fork'", []).unwrap();
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(conn);
+    super::tools::note(&sample.root);
+    let mut bytes = fs::read(sample.segment(2)).unwrap();
+    bytes[600] ^= 1;
+    fs::write(sample.segment(2), bytes).unwrap();
+    let plan = care::plan(&sample.root).unwrap();
+    let told = plan.damaged.iter().any(|what| what.contains("hw_session") && what.contains("cannot be read"));
+    assert!(told && plan.log, "{:?}", plan.damaged);
+}

@@ -18,7 +18,7 @@ use super::anchor::{self, Anchor};
 use crate::model::HeadId;
 use crate::progress::{Observer, Progress, Unit};
 use crate::segment::{LockError, LockFile};
-use crate::sqlite::{open as sqlite, stmt};
+use crate::sqlite::{fault, open as sqlite, stmt};
 use crate::store::error::chain;
 use crate::store::level::Meta;
 use crate::store::mark::{self, Trust};
@@ -150,6 +150,10 @@ pub(in crate::care) fn unlocked(root: &Path, mode: &Mode, observer: &Observer) -
         match look(&path, root, mode, observer, &mut found) {
             Ok(()) => {}
             Err(Looked::Check(error)) => return Err(error),
+            // Nothing could be written that reading needs: that says nothing about the file.
+            Err(Looked::Database(error)) if fault::is_full(&error) => {
+                return Err(CheckError::Io { what: "the database cannot be read".to_owned(), source: Box::new(error) });
+            }
             Err(Looked::Database(error)) => {
                 found.issue(codes::DATABASE_UNREADABLE, format!("store.sqlite: {}", chain(&error)));
                 if *mode == Mode::Deep {

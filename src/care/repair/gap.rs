@@ -38,7 +38,13 @@ pub(super) fn fill(mender: &mut Mender<'_>, at: usize, to: Tx, wanted: Option<Di
         }
         return Ok(());
     };
-    let (payloads, entries, erased) = held(mender, witness, at)?;
+    let said = match mender.said.take() {
+        Some(said) => said,
+        None => Said::read(mender)?,
+    };
+    let held = held(mender, witness, &Rest::new(mender, &said, at)?, at);
+    mender.said = Some(said);
+    let (payloads, entries, erased) = held?;
     if slots == 1 && erased.is_empty() {
         let head = TxHeader { tx: from, at: witness.at(from).unwrap_or(mender.at()), previous: mender.digest };
         let key = witness.key(from);
@@ -97,9 +103,9 @@ fn empty(mender: &mut Mender<'_>, tx: Tx) {
 fn held(
     mender: &Mender<'_>,
     witness: &Witness,
+    rest: &Rest<'_>,
     at: usize,
 ) -> Result<(Vec<(Digest, Vec<u8>)>, Vec<Entry>, Vec<Vec<u8>>), RepairError> {
-    let rest = Rest::read(mender, at)?;
     let last: Option<Vec<u8>> = mender.conn.query_row(ask::LAST_HASH, [], |row| row.get(0)).optional()?;
     let last = last.and_then(|bytes| Digest::from_slice(&bytes));
     let (mut payloads, mut erased) = (Vec::new(), Vec::new());
@@ -129,7 +135,7 @@ fn held(
             {
                 let Some(derivation) = derivations.remove(next) else { break };
                 if !is_there(mender, ask::HAS_DERIVATION, derivation.id.0.as_slice())?
-                    && !rest.derivations.contains(&derivation.id)
+                    && !rest.has(&rest.said.derivations, &derivation.id)
                 {
                     entries.push(record(Record::DerivationAdded(derivation), None));
                 }
@@ -138,11 +144,11 @@ fn held(
     }
     for (name, session) in witness.aliases() {
         let knows = made.contains(&session) || SessionRow::find(&mender.conn, &session)?.is_some();
-        if knows && !rest.aliases.contains(&name) && !is_there(mender, ask::HAS_ALIAS, name.as_str())? {
+        if knows && !rest.has(&rest.said.aliases, &name) && !is_there(mender, ask::HAS_ALIAS, name.as_str())? {
             entries.push(record(Record::AliasSet { name, session }, None));
         }
     }
-    titles.retain(|session, _| !rest.titled.contains(session));
+    titles.retain(|session, _| !rest.has(&rest.said.titled, session));
     let mut titles: Vec<_> = titles.into_iter().collect();
     titles.sort();
     for (session, title) in titles {
@@ -155,13 +161,13 @@ fn held(
     }
     for (name, target, head, version) in witness.pins() {
         let known = mender.conn.query_row(ask::PIN_VERSION, [name.as_str()], |row| row.get(0)).optional()?;
-        let upto = rest.pins.get(&name).map_or(version, |next| next - 1);
+        let upto = rest.pin(&name).map_or(version, |next| next.saturating_sub(1));
         for version in known.unwrap_or(0) + 1..=upto {
             entries.push(record(Record::PinSet { name: name.clone(), target, head, version }, target));
         }
     }
     let last_fact: u64 = mender.conn.query_row(ask::LAST_FACT, [], |row| row.get(0))?;
-    for fact in witness.facts(last_fact, rest.first_fact.unwrap_or(i64::MAX.cast_unsigned())) {
+    for fact in witness.facts(last_fact, rest.first_fact().unwrap_or(i64::MAX.cast_unsigned())) {
         let payload = match &fact {
             Record::FactAdded { payload, .. } => Some(*payload),
             _ => None,
@@ -179,52 +185,86 @@ fn is_there(mender: &Mender<'_>, sql: &str, key: impl rusqlite::ToSql) -> Result
     Ok(mender.conn.query_row(sql, [key], |_| Ok(())).optional()?.is_some())
 }
 
-/// What commits after the gap say.
+/// What the commits of the chain say, by their places in it: read once, however many gaps there are.
 #[derive(Default)]
-struct Rest {
-    first_payload: Option<Digest>,
-    first_fact: Option<u64>,
-    derivations: HashSet<Digest>,
-    aliases: HashSet<SessionId>,
-    titled: HashSet<SessionId>,
-    /// The first version of each.
-    pins: HashMap<SessionId, u64>,
+pub(super) struct Said {
+    payloads: Vec<(usize, Digest)>,
+    facts: Vec<(usize, u64)>,
+    /// Where each is said last.
+    derivations: HashMap<Digest, usize>,
+    aliases: HashMap<SessionId, usize>,
+    titled: HashMap<SessionId, usize>,
+    /// Where each version of a pin is said.
+    pins: HashMap<SessionId, Vec<(usize, u64)>>,
 }
 
-impl Rest {
-    fn read(mender: &Mender<'_>, at: usize) -> Result<Rest, RepairError> {
-        let mut rest = Rest::default();
-        for found in &mender.chain[at..] {
+/// What of a list in the order of places stands at `at` or behind it.
+fn behind<T>(list: &[(usize, T)], at: usize) -> &[(usize, T)] {
+    &list[list.partition_point(|(place, _)| *place < at)..]
+}
+
+impl Said {
+    fn read(mender: &Mender<'_>) -> Result<Said, RepairError> {
+        let mut said = Said::default();
+        for (at, found) in mender.chain.iter().enumerate() {
             let body = mender.sources.read_frame(found.place)?.body;
             let commit = Commit::decode(&body).map_err(|error| RepairError::Inside(error.to_string()))?;
             for line in &commit.lines {
-                if rest.first_payload.is_none()
-                    && let Some(hash) = payload(&line.item)
-                    && crate::sqlite::apply::find_blob(&mender.conn, &hash)?.is_none()
-                {
-                    rest.first_payload = Some(hash);
+                if let Some(hash) = payload(&line.item) {
+                    said.payloads.push((at, hash));
                 }
                 match &line.item {
                     Item::Record(Record::DerivationAdded(d)) => {
-                        rest.derivations.insert(d.id);
+                        said.derivations.insert(d.id, at);
                     }
                     Item::Record(Record::AliasSet { name, .. }) => {
-                        rest.aliases.insert(name.clone());
+                        said.aliases.insert(name.clone(), at);
                     }
                     Item::Record(Record::SessionTitled { session, .. }) => {
-                        rest.titled.insert(session.clone());
+                        said.titled.insert(session.clone(), at);
                     }
                     Item::Record(Record::PinSet { name, version, .. }) => {
-                        rest.pins.entry(name.clone()).or_insert(*version);
+                        said.pins.entry(name.clone()).or_default().push((at, *version));
                     }
-                    Item::Record(Record::FactAdded { fact, .. }) => {
-                        rest.first_fact.get_or_insert(*fact);
-                    }
+                    Item::Record(Record::FactAdded { fact, .. }) => said.facts.push((at, *fact)),
                     _ => {}
                 }
             }
         }
-        Ok(rest)
+        Ok(said)
+    }
+}
+
+/// What commits after a gap say.
+struct Rest<'a> {
+    said: &'a Said,
+    at: usize,
+    first_payload: Option<Digest>,
+}
+
+impl<'a> Rest<'a> {
+    fn new(mender: &Mender<'_>, said: &'a Said, at: usize) -> Result<Rest<'a>, RepairError> {
+        let mut first_payload = None;
+        for (_, hash) in behind(&said.payloads, at) {
+            if crate::sqlite::apply::find_blob(&mender.conn, hash)?.is_none() {
+                first_payload = Some(*hash);
+                break;
+            }
+        }
+        Ok(Rest { said, at, first_payload })
+    }
+
+    fn has<K: std::hash::Hash + Eq>(&self, last: &HashMap<K, usize>, key: &K) -> bool {
+        last.get(key).is_some_and(|place| *place >= self.at)
+    }
+
+    /// The first version of a pin.
+    fn pin(&self, name: &SessionId) -> Option<u64> {
+        behind(self.said.pins.get(name)?, self.at).first().map(|(_, version)| *version)
+    }
+
+    fn first_fact(&self) -> Option<u64> {
+        behind(&self.said.facts, self.at).first().map(|(_, fact)| *fact)
     }
 }
 
@@ -237,7 +277,7 @@ fn events(mender: &Mender<'_>, witness: &Witness, at: usize) -> Result<Vec<Event
     let another = another.map(|offset| at + offset + 1);
     for known in &witness.sessions {
         let last = SessionRow::find(&mender.conn, &known.id)?.map_or(0, |row| row.last_event);
-        let goes_on = mender.later.get(&known.id).and_then(|places| places.iter().find(|(place, _)| *place >= at));
+        let goes_on = mender.later.get(&known.id).and_then(|places| behind(places, at).first());
         let to = goes_on.map_or(known.last_event, |(_, first)| first.saturating_sub(1));
         if to <= last {
             continue;

@@ -47,6 +47,8 @@ pub(super) struct Mender<'a> {
     /// The chain of what was found, and where each session goes on in it.
     pub(super) chain: Vec<&'a Found>,
     pub(super) later: HashMap<SessionId, Vec<(usize, u64)>>,
+    /// What else the chain says, read when a gap first asks.
+    pub(super) said: Option<gap::Said>,
 }
 
 struct Bytes<'a> {
@@ -87,6 +89,7 @@ impl<'a> Mender<'a> {
             report,
             chain,
             later,
+            said: None,
         }
     }
 

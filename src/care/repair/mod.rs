@@ -285,8 +285,21 @@ struct Mended {
 }
 
 fn examine(root: &Path, trust: &Trust) -> Result<Examined, RepairError> {
+    let (witness, untold) = match Witness::open(root) {
+        Ok(witness) => (witness, None),
+        Err(why) => (None, Some(why)),
+    };
+    let mut examined = examine_with(root, trust, witness)?;
+    let report = match &mut examined {
+        Examined::Sound(report) => report,
+        Examined::Mended(mended) => &mut mended.report,
+    };
+    report.damaged.extend(untold);
+    Ok(examined)
+}
+
+fn examine_with(root: &Path, trust: &Trust, witness: Option<Witness>) -> Result<Examined, RepairError> {
     let blobs = root.join("blobs");
-    let witness = Witness::open(root);
     let mut found = Findings::default();
     let meta = witness.as_ref().map(|witness| &witness.meta);
     let sound = log::go_through(&blobs, meta, &Observer::default(), &mut found)
@@ -312,6 +325,16 @@ fn examine(root: &Path, trust: &Trust) -> Result<Examined, RepairError> {
         return Ok(Examined::Sound(Box::new(report)));
     }
     let sources = Sources::read(root, meta.map(|meta| meta.end))?;
+    if witness.as_ref().is_some_and(|witness| witness.is_of_another(&sources.commits)) {
+        // What it says of the log says nothing about this one.
+        let mut examined = examine_with(root, trust, None)?;
+        let report = match &mut examined {
+            Examined::Sound(report) => report,
+            Examined::Mended(mended) => &mut mended.report,
+        };
+        report.damaged.push("the rows are of another store or history: they are not asked".to_owned());
+        return Ok(examined);
+    }
     report = Report { log: true, rows: true, damaged: sources.damaged.clone(), ..report };
     let mut conn = super::scratch()?;
     crate::sqlite::migrate::migrate(&mut conn)
@@ -320,6 +343,7 @@ fn examine(root: &Path, trust: &Trust) -> Result<Examined, RepairError> {
     let mut mender = Mender::new(&sources, witness.as_ref(), conn, report);
     mender.mend()?;
     let Mender { steps, made, mut report, .. } = mender;
+    report.damaged.extend(witness.iter().flat_map(Witness::unread));
     stage::count(&sources, &steps, &made, &mut report)?;
     Ok(Examined::Mended(Box::new(Mended { sources, steps, made, report })))
 }

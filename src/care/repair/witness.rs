@@ -1,10 +1,12 @@
 //! The rows as a witness: what they say that a damaged part of the log held.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::salvage::Found;
 use crate::journal::BatchKey;
 use crate::model::{
     Derivation, DerivationKind, Digest, Event, EventNumber, HeadId, Record, SessionId, Timestamp, TranscriptRange, Tx,
@@ -13,6 +15,7 @@ use crate::sqlite::read::event;
 use crate::sqlite::read::names::Names;
 use crate::sqlite::stmt::repair as ask;
 use crate::sqlite::{migrate, open, stmt};
+use crate::store::error::chain;
 use crate::store::level::Meta;
 use crate::store::mark;
 use crate::store::open::database;
@@ -22,7 +25,12 @@ pub(super) struct Witness {
     conn: Connection,
     pub(super) meta: Meta,
     pub(super) sessions: Vec<Known>,
+    /// Rows that could not be read.
+    unread: RefCell<BTreeMap<&'static str, BTreeSet<String>>>,
 }
+
+/// Commits by which rows and log are told to be of one store.
+const COMPARED: usize = 16;
 
 /// A session as the rows know it.
 pub(super) struct Known {
@@ -42,32 +50,53 @@ fn session(row: &Row<'_>, at: usize) -> rusqlite::Result<SessionId> {
 }
 
 impl Witness {
-    /// The rows, if there are any that can be read.
-    pub(super) fn open(root: &Path) -> Option<Witness> {
+    /// The rows, if there are any; the text says why they cannot be asked.
+    pub(super) fn open(root: &Path) -> Result<Option<Witness>, String> {
         let path = database(root);
         if !path.is_file() {
-            return None;
+            return Ok(None);
         }
+        let failed = |error: rusqlite::Error| format!("database-unreadable {}", chain(&error));
         // A journal that lies beside it must not be played back: the file is the witness as it is.
-        let conn = match mark::has_stray_journal(&path).ok()? {
-            true => open::reader_of_file(&path).ok()?,
-            false => open::reader(&path).ok()?,
-        };
-        conn.execute_batch(stmt::meta::BEGIN_READ).ok()?;
-        if migrate::version(&conn).ok()? != migrate::KNOWN {
-            return None;
+        let journal = mark::has_stray_journal(&path).map_err(|error| format!("database-journal {error}"))?;
+        let conn = if journal { open::reader_of_file(&path) } else { open::reader(&path) }.map_err(failed)?;
+        conn.execute_batch(stmt::meta::BEGIN_READ).map_err(failed)?;
+        match migrate::version(&conn) {
+            Ok(migrate::KNOWN) => {}
+            Ok(other) => return Err(format!("schema-differs its version is {other}")),
+            Err(error) => return Err(format!("database-unreadable {}", chain(&error))),
         }
-        let meta = Meta::read(&conn).ok()?;
-        let sessions = conn
-            .prepare(ask::SESSIONS)
-            .ok()?
-            .query_map([], |row| {
-                Ok(Known { sid: row.get(0)?, id: session(row, 1)?, last_event: row.get(2)?, digest: digest(row, 3)? })
-            })
-            .ok()?
-            .collect::<rusqlite::Result<_>>()
-            .ok()?;
-        Some(Witness { conn, meta, sessions })
+        let meta = Meta::read(&conn).map_err(failed)?;
+        let witness = Witness { conn, meta, sessions: Vec::new(), unread: RefCell::default() };
+        let sessions = witness.all("hw_session", ask::SESSIONS, |row| {
+            Ok(Known { sid: row.get(0)?, id: session(row, 1)?, last_event: row.get(2)?, digest: digest(row, 3)? })
+        });
+        Ok(Some(Witness { sessions, ..witness }))
+    }
+
+    /// Rows that could not be read, by table, in words.
+    pub(super) fn unread(&self) -> Vec<String> {
+        let unread = self.unread.borrow();
+        unread.iter().map(|(table, places)| format!("rows of {table} that cannot be read: {}", places.len())).collect()
+    }
+
+    /// Notes that what `table` has at `place` cannot be read; asked again it is the same.
+    fn missed(&self, table: &'static str, place: impl ToString) {
+        self.unread.borrow_mut().entry(table).or_default().insert(place.to_string());
+    }
+
+    /// Whether the rows are those of another store than `commits` are, or of another history of it: of the last commits that both
+    /// know, most were made at another time.
+    pub(super) fn is_of_another(&self, commits: &BTreeMap<u64, Vec<Found>>) -> bool {
+        let both = commits.range(..=self.meta.tx.0).rev().filter_map(|(tx, found)| Some((self.at(Tx(*tx))?, found)));
+        let (mut same, mut other) = (0, 0);
+        for (at, found) in both.take(COMPARED) {
+            match found.iter().any(|found| found.head.at == at) {
+                true => same += 1,
+                false => other += 1,
+            }
+        }
+        other > same
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -84,7 +113,16 @@ impl Witness {
         match read(since, limit) {
             Ok(events) => events,
             // One row that cannot be read must not hide those before it.
-            Err(_) => (since..to).map_while(|n| read(n, 1).ok().and_then(|mut found| found.pop())).collect(),
+            Err(_) => {
+                let one = |n| match read(n, 1) {
+                    Ok(mut found) => found.pop(),
+                    Err(error) => {
+                        self.missed("hw_event", format!("{sid} {} {error:?}", n + 1));
+                        None
+                    }
+                };
+                (since..to).map_while(one).collect()
+            }
         }
     }
 
@@ -112,9 +150,13 @@ impl Witness {
                 Ok((hash, record, state == crate::sqlite::apply::ERASED))
             })?;
             // What comes before a row that cannot be read is good.
-            Ok(rows.map_while(Result::ok).collect())
+            Ok(rows.map_while(|row| self.read_or_missed("hw_blob", row)).collect())
         });
-        found.unwrap_or_default()
+        self.read_or_missed("hw_blob", found).unwrap_or_default()
+    }
+
+    fn read_or_missed<T>(&self, table: &'static str, found: rusqlite::Result<T>) -> Option<T> {
+        found.inspect_err(|error| self.missed(table, format!("{error:?}"))).ok()
     }
 
     /// When commit `tx` was made.
@@ -140,16 +182,25 @@ impl Witness {
         found.ok()
     }
 
-    fn all<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Vec<T> {
+    fn all<T>(&self, table: &'static str, sql: &str, mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Vec<T> {
         let found = self.conn.prepare(sql).and_then(|mut statement| {
-            let rows = statement.query_map([], read)?;
-            Ok(rows.filter_map(Result::ok).collect())
+            let mut rows = statement.query([])?;
+            let (mut found, mut at) = (Vec::new(), 0_u64);
+            // A row that cannot be read hides no other; a page that cannot ends the table.
+            while let Some(row) = rows.next()? {
+                at += 1;
+                match read(row) {
+                    Ok(row) => found.push(row),
+                    Err(error) => self.missed(table, format!("row {at}: {error:?}")),
+                }
+            }
+            Ok(found)
         });
-        found.unwrap_or_default()
+        self.read_or_missed(table, found).unwrap_or_default()
     }
 
     pub(super) fn derivations(&self) -> Vec<Derivation> {
-        self.all(ask::DERIVATIONS, |row| {
+        self.all("hw_derivation", ask::DERIVATIONS, |row| {
             let kind = match row.get::<_, String>(1)?.as_str() {
                 "fork" => DerivationKind::Fork,
                 "attach" => DerivationKind::Attach,
@@ -168,16 +219,16 @@ impl Witness {
     }
 
     pub(super) fn aliases(&self) -> Vec<(SessionId, SessionId)> {
-        self.all(ask::ALIASES, |row| Ok((session(row, 0)?, session(row, 1)?)))
+        self.all("hw_alias", ask::ALIASES, |row| Ok((session(row, 0)?, session(row, 1)?)))
     }
 
     pub(super) fn titles(&self) -> HashMap<SessionId, Digest> {
-        self.all(ask::TITLES, |row| Ok((session(row, 0)?, digest(row, 1)?))).into_iter().collect()
+        self.all("hw_session", ask::TITLES, |row| Ok((session(row, 0)?, digest(row, 1)?))).into_iter().collect()
     }
 
     /// Name, target, whether that is a head, version; no target where the pin was taken away.
     pub(super) fn pins(&self) -> Vec<(SessionId, Option<Digest>, bool, u64)> {
-        self.all(ask::PINS, |row| {
+        self.all("hw_pin", ask::PINS, |row| {
             let target: Option<Vec<u8>> = row.get(1)?;
             let target = target.and_then(|bytes| Digest::from_slice(&bytes));
             Ok((session(row, 0)?, target, row.get(2)?, row.get(3)?))
@@ -191,9 +242,9 @@ impl Witness {
             let rows = statement.query_map(limits, |row| {
                 Ok(Record::FactAdded { fact: row.get(0)?, tag: row.get(1)?, payload: digest(row, 2)? })
             })?;
-            Ok(rows.map_while(Result::ok).collect())
+            Ok(rows.map_while(|row| self.read_or_missed("hw_fact", row)).collect())
         });
-        found.unwrap_or_default()
+        self.read_or_missed("hw_fact", found).unwrap_or_default()
     }
 
     fn bid(&self, hash: &Digest) -> Option<i64> {
