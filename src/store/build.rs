@@ -11,7 +11,7 @@ use super::error::OpenError;
 use super::level::{self, Meta, Rebuilt};
 use super::mark::{self, Trust};
 use super::open::{io, levelled, lock, make_folder, migration, sql};
-use super::{OpenReport, Options, swap};
+use super::{OpenReport, Options, kin, swap};
 use crate::progress::Observer;
 use crate::segment;
 use crate::sqlite::migrate;
@@ -30,7 +30,12 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     }
     segment::remove_temporaries(&blobs).map_err(io("left-over files cannot be removed"))?;
     let trusted = mark::trust(root, &path).map_err(io("the database file cannot be looked at"))?;
-    if trusted == Trust::Trusted {
+    let is_ours = || {
+        let conn = sqlite::reader(&path).map_err(sql(root))?;
+        let is_made = migrate::version(&conn).map_err(|error| migration(root, error))? > 0;
+        Ok::<bool, OpenError>(!is_made || !kin::are_strangers(&conn, &blobs).map_err(sql(root))?)
+    };
+    if trusted == Trust::Trusted && is_ours()? {
         let mut conn = sqlite::writer(&path, options.journal).map_err(sql(root))?;
         migrate::migrate(&mut conn).map_err(|error| migration(root, error))?;
         sqlite::checkpoint(&conn, true).map_err(sql(root))?;

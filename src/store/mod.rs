@@ -16,6 +16,7 @@ mod facts;
 mod gate;
 mod hub;
 mod invocation;
+pub(crate) mod kin;
 mod late;
 mod lead;
 pub(crate) mod lease;

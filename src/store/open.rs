@@ -22,7 +22,7 @@ use super::level::{self, LevelError, Meta};
 use super::mark::{self, Trust};
 use super::swap;
 use super::writer::{Poison, Writer};
-use super::{Inner, OpenReport, Options, Store, read_only};
+use super::{Inner, OpenReport, Options, Store, kin, read_only};
 use crate::segment::{
     self, FileSystem, LockError, LockFile, LockGuard, Log, LogOptions, Readers, Turnstile, create_dir_private,
     filesystem_kind,
@@ -37,6 +37,9 @@ const ADOPTION: Duration = Duration::from_secs(5);
 
 /// How long frames ahead of the rows are taken for a live writer's.
 pub(super) const GRACE: Duration = Duration::from_millis(30);
+
+/// What is said of rows that are not of the log's store.
+pub(super) const STRANGERS: &str = "its rows are of another store: a WAL that is not its own lies beside it";
 
 pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
     let what = what.into();
@@ -284,6 +287,7 @@ fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
     match migrate::version(&conn).map_err(|error| migration(root, error))? {
         found if found > migrate::KNOWN => Err(migration(root, MigrateError::Newer { found, known: migrate::KNOWN })),
         found if found < migrate::KNOWN => Ok(Some(format!("its schema has version {found}"))),
+        _ if kin::are_strangers(&conn, &root.join("blobs")).map_err(sql(root))? => Ok(Some(STRANGERS.to_owned())),
         _ => Ok(None),
     }
 }

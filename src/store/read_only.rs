@@ -13,7 +13,7 @@ use super::error::OpenError;
 use super::level::Meta;
 use super::mark::{self, Trust};
 use super::open::{self, GRACE, io, lock, sql};
-use super::{OpenReport, Options, swap};
+use super::{OpenReport, Options, kin, swap};
 use crate::segment::{self, LockFile, LockGuard, Position, SegmentReader};
 use crate::sqlite::{migrate, open as sqlite};
 
@@ -49,6 +49,9 @@ fn lacking(root: &Path) -> Result<Option<String>, OpenError> {
         }
         found if found < migrate::KNOWN => return Ok(Some(format!("its schema has version {found}"))),
         _ => {}
+    }
+    if kin::are_strangers(&conn, &root.join("blobs")).map_err(sql(root))? {
+        return Ok(Some(open::STRANGERS.to_owned()));
     }
     let goes_on = log_goes_on(&root.join("blobs"), &conn).map_err(sql(root))?;
     Ok(goes_on.then(|| "the log goes on beyond the rows' end".to_owned()))

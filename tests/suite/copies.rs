@@ -3,14 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use headwater::care::{self, Mode};
 use headwater::model::{EventNumber, Role};
-use headwater::store::{Options, Store};
+use headwater::store::{OpenError, Options, Store};
 
-use super::tools::named;
+use super::repair::{Sample, events};
+use super::tools::{named, note};
 
-const ROUNDS: u64 = 21;
+const ROUNDS: u64 = 30;
+
+/// What makes a store, but for its locks.
+const ALL: [&str; 5] = ["blobs", "store.sqlite", "store.sqlite-wal", "store.sqlite-shm", "mark"];
 
 fn copy(from: &Path, to: &Path, what: &[&str]) {
     std::fs::create_dir(to).unwrap();
@@ -59,12 +64,16 @@ fn a_copy_of_a_live_store_holds_what_was_acknowledged() {
         for round in 0..ROUNDS {
             let before = acknowledged.load(Ordering::SeqCst);
             let to = folder.path().join(format!("copy-{round}"));
-            match round % 3 {
-                0 => {
-                    copy(store.root(), &to, &["blobs", "store.sqlite", "store.sqlite-wal", "store.sqlite-shm", "mark"])
-                }
+            // In any order, since each takes its time, and checkpoints go on between.
+            match round % 6 {
+                0 => copy(store.root(), &to, &ALL),
                 1 => copy(store.root(), &to, &["blobs"]),
-                _ => copy(store.root(), &to, &["store.sqlite", "blobs", "mark"]),
+                2 => copy(store.root(), &to, &["store.sqlite", "blobs", "mark"]),
+                3 => copy(store.root(), &to, &["store.sqlite-wal", "mark", "store.sqlite", "blobs"]),
+                4 => copy(store.root(), &to, &["store.sqlite", "blobs"]),
+                _ => {
+                    copy(store.root(), &to, &["mark", "store.sqlite", "store.sqlite-shm", "store.sqlite-wal", "blobs"])
+                }
             }
             opens(&to, before);
             std::fs::remove_dir_all(&to).unwrap();
@@ -72,4 +81,104 @@ fn a_copy_of_a_live_store_holds_what_was_acknowledged() {
         stop.store(true, Ordering::Relaxed);
         writer.join().unwrap();
     });
+}
+
+fn every_file(root: &Path) -> Vec<String> {
+    std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Of a closed store any copy that has `blobs/` is the store; without it the copy says so.
+#[test]
+fn a_copy_of_a_closed_store_is_the_store_or_says_what_is_missing() {
+    let sample = Sample::new();
+    let folder = tempfile::tempdir().unwrap();
+    let all = every_file(&sample.root);
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    for (n, what) in
+        [&all[..], &["blobs"], &["store.sqlite", "blobs"], &["blobs", "store.sqlite", "mark"]].iter().enumerate()
+    {
+        let to = folder.path().join(n.to_string());
+        copy(&sample.root, &to, what);
+        assert_eq!(events(&to), sample.events, "{what:?}");
+        assert_eq!(care::check(&to, Mode::Deep).unwrap().issues, []);
+    }
+    // The rows alone: what they refer to is not there.
+    let to = folder.path().join("rows");
+    std::fs::create_dir(&to).unwrap();
+    std::fs::copy(sample.root.join("store.sqlite"), to.join("store.sqlite")).unwrap();
+    let told: Vec<_> = care::check(&to, Mode::Deep).unwrap().issues.into_iter().map(|issue| issue.code).collect();
+    assert!(
+        told.contains(&"segment-missing") || told.contains(&"log-unreadable") || told.contains(&"log-short"),
+        "{told:?}"
+    );
+    // A segment is missing at the end, in the middle.
+    let numbers = headwater::segment::list(&sample.root.join("blobs")).unwrap();
+    for number in [numbers[numbers.len() / 2], numbers[numbers.len() - 1]] {
+        let to = folder.path().join(format!("without-{number}"));
+        copy(&sample.root, &to, &all);
+        note(&to);
+        std::fs::remove_file(headwater::segment::segment_path(&to.join("blobs"), number)).unwrap();
+        let told: Vec<_> = care::check(&to, Mode::Quick).unwrap().issues.into_iter().map(|issue| issue.code).collect();
+        assert!(told.contains(&"segment-missing"), "{number}: {told:?}");
+    }
+}
+
+/// Of a store in use the WAL is a part: a copy without it, or with that of another store or of another time, is never taken for
+/// the store. Where nobody can tell by the note that the main file is another one, the log does.
+#[test]
+fn a_wal_that_is_missing_or_anothers_changes_nothing_silently() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |name: &str| {
+        let store = Store::open(folder.path().join(name)).unwrap();
+        let session = named(&store, "demo");
+        for n in 0..60 {
+            session.add_message(Role::User, format!("{name} {n}")).commit().unwrap();
+        }
+        session.seal().unwrap();
+        (store, session)
+    };
+    let ((store, session), (other, _others)) = (make("store"), make("other"));
+    let early = folder.path().join("early.wal");
+    std::fs::copy(store.root().join("store.sqlite-wal"), &early).unwrap();
+    let acknowledged = session.counters().event;
+    for noted in [false, true] {
+        let fresh = |name: &str| {
+            let to = folder.path().join(format!("{name}-{noted}"));
+            copy(store.root(), &to, &["blobs", "store.sqlite", "store.sqlite-wal"]);
+            to
+        };
+        let noted = |root: &Path| {
+            if noted {
+                note(root);
+            }
+        };
+        let without = fresh("without");
+        std::fs::remove_file(without.join("store.sqlite-wal")).unwrap();
+        noted(&without);
+        opens(&without, acknowledged);
+        let foreign = fresh("foreign");
+        std::fs::copy(other.root().join("store.sqlite-wal"), foreign.join("store.sqlite-wal")).unwrap();
+        noted(&foreign);
+        let options = Options { create: false, patience: Duration::from_millis(50), ..Options::default() };
+        match Store::open_with(&foreign, options) {
+            Ok(opened) => {
+                opened.close().unwrap();
+                opens(&foreign, acknowledged);
+            }
+            Err(OpenError::Damaged { .. }) => {
+                assert!(!care::check(&foreign, Mode::Deep).unwrap().issues.is_empty());
+                care::repair(&foreign).unwrap();
+                opens(&foreign, acknowledged);
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    // The main file of now, its WAL of before.
+    drop(session);
+    store.close().unwrap();
+    let root = folder.path().join("store");
+    let stale = folder.path().join("stale");
+    copy(&root, &stale, &["blobs", "store.sqlite"]);
+    std::fs::copy(&early, stale.join("store.sqlite-wal")).unwrap();
+    opens(&stale, acknowledged);
 }

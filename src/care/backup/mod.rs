@@ -28,7 +28,7 @@ use crate::store::error::{is_full, is_no_lack_of_room};
 use crate::store::level::Meta;
 use crate::store::mark::{self, Trust};
 use crate::store::open::database;
-use crate::store::read_only;
+use crate::store::{kin, read_only};
 
 /// Why there is no backup, or why it was not restored. What was there before is as it was; only where the system refuses to rename
 /// verified files, after all is checked, some are those of the new backup, which then makes its rows from its log.
@@ -356,6 +356,9 @@ fn rows(root: &Path, to: &Path) -> Result<Option<Meta>, BackupError> {
         return Ok(None);
     }
     let source = sqlite::reader(&database(root)).map_err(sql_error)?;
+    if kin::are_strangers(&source, &root.join("blobs")).map_err(sql_error)? {
+        return Ok(None);
+    }
     if read_only::log_goes_on(&root.join("blobs"), &source).map_err(sql_error)? {
         return Ok(None);
     }

@@ -20,6 +20,7 @@ use crate::progress::{Observer, Progress, Unit};
 use crate::segment::{LockError, LockFile};
 use crate::sqlite::{fault, open as sqlite, stmt};
 use crate::store::error::chain;
+use crate::store::kin;
 use crate::store::level::Meta;
 use crate::store::mark::{self, Trust};
 use crate::store::open::database;
@@ -197,6 +198,9 @@ fn look(path: &Path, root: &Path, mode: &Mode, observer: &Observer, found: &mut 
     let blobs = root.join("blobs");
     match mode {
         Mode::Quick => {
+            if kin::are_strangers(&conn, &blobs)? {
+                found.issue(codes::ROW_DIFFERS, "hw_tx at 1: the rows are of another store");
+            }
             log::ends(&blobs, &meta, found);
             structure::look(&conn, found)?;
         }
