@@ -9,7 +9,7 @@ use headwater::view::types::CheckReport;
 use serde::Serialize;
 
 use super::paint::Role;
-use super::{Context, Failure, progress, width};
+use super::{Context, Failure, progress, text, width};
 
 /// Compare the rows with the log, and every payload with its hash
 ///
@@ -146,9 +146,12 @@ fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {
             format!("{count} {}", if *count == 1 { kind.trim_end_matches('s') } else { &kind })
         });
         let counts: Vec<_> = counts.collect();
-        writeln!(out, "  {}", counts.join(" - "))?;
+        let counts: Vec<&str> = counts.iter().map(String::as_str).collect();
+        text::wrapped(&mut out, &counts, " - ")?;
     }
-    if !report.trusted {
+    // A database that was not read was not compared with anything.
+    let unread = ["database-missing", "database-journal", "database-unreadable"];
+    if !report.trusted && !report.issues.iter().any(|issue| unread.contains(&issue.code)) {
         writeln!(
             out,
             "  the database is not the one noted at the last checkpoint; it was compared with the log all the same"

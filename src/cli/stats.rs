@@ -119,15 +119,14 @@ fn print(stats: &Stats, context: &Context) -> Result<(), Failure> {
     let segments = text::count(stats.segments, "segment", "segments");
     writeln!(out, "{} - {}", text::count(stats.commits, "commit", "commits"), segments)?;
     writeln!(out, "  log {} - database {} - WAL {}", bytes(stats.log), bytes(stats.database), bytes(stats.wal))?;
-    writeln!(
-        out,
-        "  {} of {}, stored in {}: compressed {:.2} times, each kept once {:.2} times",
+    let stored = format!(
+        "{} of {}, stored in {}:",
         text::count(stats.payloads, "payload", "payloads"),
         bytes(stats.payload_bytes),
-        bytes(stats.payload_stored),
-        stats.compression(),
-        stats.dedupe()
-    )?;
+        bytes(stats.payload_stored)
+    );
+    let ratios = format!("compressed {:.2} times, each kept once {:.2} times", stats.compression(), stats.dedupe());
+    text::wrapped(&mut out, &[&stored, &ratios], " ")?;
     for (count, what) in [(stats.in_parts, "in parts"), (stats.erased, "erased"), (stats.lost, "lost")] {
         if count > 0 {
             writeln!(out, "  {count} {what}")?;
@@ -135,7 +134,8 @@ fn print(stats: &Stats, context: &Context) -> Result<(), Failure> {
     }
     for cost in &stats.sessions {
         let events = text::count(cost.events, "event", "events");
-        writeln!(out, "  {}  {events}, {} of its own, {} shared", cost.session, bytes(cost.own), bytes(cost.shared))?;
+        let costs = format!("{events}, {} of its own, {} shared", bytes(cost.own), bytes(cost.shared));
+        text::wrapped(&mut out, &[cost.session.as_str(), &costs], "  ")?;
     }
     for lease in &stats.leases {
         let state = if lease.alive { "writes" } else { "is gone; it wrote" };

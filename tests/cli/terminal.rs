@@ -159,3 +159,16 @@ fn long_work_says_how_far_it_is_and_leaves_nothing_behind() {
     let piped = home.run(&["import", "most"]);
     assert_eq!((piped.code, piped.err.as_str()), (0, ""));
 }
+
+/// What a store holds fits eighty columns, and fewer.
+#[test]
+fn what_care_says_fits_the_columns_there_are() {
+    let home = Home::demo();
+    for verb in ["stats", "check"] {
+        for columns in [80, 60] {
+            let mut command = home.command(&[verb]);
+            let text = ran(command.env("COLUMNS", columns.to_string()).output().unwrap()).out;
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}: {text}");
+        }
+    }
+}
