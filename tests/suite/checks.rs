@@ -15,7 +15,7 @@ use headwater::store::{Options, Store};
 use super::repair::{Sample, files};
 
 /// Rows changed behind the store's back, and what is told of it by a quick check already.
-const ROWS: [(&str, &str); 23] = [
+const ROWS: [(&str, &str); 24] = [
     ("commit-count", "DELETE FROM hw_tx WHERE tx = 3"),
     ("current-head", "UPDATE hw_session SET current = NULL WHERE id = 'demo'"),
     ("last-event", "UPDATE hw_session SET last_event = last_event + 1 WHERE id = 'other'"),
@@ -38,6 +38,7 @@ const ROWS: [(&str, &str); 23] = [
     ("alias-target", "UPDATE hw_alias SET sid = 999"),
     ("pin-target", "INSERT INTO hw_pin VALUES ('release', 999999, 0, 1)"),
     ("fact-payload", "INSERT INTO hw_fact VALUES (1, 'tag', 999999, 0)"),
+    ("lease-row", "INSERT OR REPLACE INTO hw_lease (sid, holder, fence, who, at) VALUES (1, '', 'none', '', 0)"),
     ("payload-place", "UPDATE hw_blob SET segment = NULL WHERE bid = 2"),
 ];
 
@@ -306,5 +307,23 @@ fn a_root_is_proven_wherever_it_stands() {
         fs::remove_file(sample.root.join("store.sqlite")).unwrap();
         let store = Store::open(&sample.root).unwrap();
         assert_eq!(store.view(&other).unwrap().head.unwrap().head, head);
+    }
+}
+
+/// The row that says where the log ends is a row like any other: changed, it is what is told, and not a log that is whole.
+#[test]
+fn a_row_that_misplaces_the_end_of_the_log_is_what_is_told() {
+    let sample = Sample::new();
+    let last = "WHERE tx = (SELECT max(tx) FROM hw_tx)";
+    for (change, code) in [
+        ("digest = zeroblob(32)", "row-differs"),
+        ("offset = offset - 1", "row-differs"),
+        ("offset = offset + 1", "log-short"),
+        ("offset = offset + 100000", "log-short"),
+    ] {
+        sample.restore();
+        fs::set_permissions(&sample.root, fs::Permissions::from_mode(0o700)).unwrap();
+        sql(&sample.root, &format!("UPDATE hw_tx SET {change} {last}"));
+        assert_eq!(told(&sample.root, Mode::Deep), BTreeSet::from([code]), "{change}");
     }
 }

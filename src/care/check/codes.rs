@@ -80,6 +80,7 @@ codes! {
     ALIAS_TARGET, "alias-target", "an alias points to a session that is not there", ROWS;
     PIN_TARGET, "pin-target", "a pin points to a payload or head that is not there", ROWS;
     FACT_PAYLOAD, "fact-payload", "the value of an embedder's fact is not there", ROWS;
+    LEASE_ROW, "lease-row", "a writer's lease that no writer could have written, or of a session that is not there", ROWS;
     PAYLOAD_PLACE, "payload-place", "a payload's row names no place, or one beyond the end of the log", ROWS;
 
     ANCHOR_STORE, "anchor-store", "the anchor is of another store, or of one that was rewritten as a whole", THEIRS;

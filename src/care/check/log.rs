@@ -60,7 +60,12 @@ pub(in crate::care) fn go_through(
             Err(()) => break,
         };
         segments.push((number, until));
-        walk.segment(blobs, number, until, numbers.len() == at + 1 && meta.is_none());
+        let end = match meta.filter(|meta| meta.end.segment == number) {
+            Some(_) => EndsBy::Rows,
+            None if meta.is_none() && numbers.len() == at + 1 => EndsBy::Nothing,
+            None => EndsBy::Log,
+        };
+        walk.segment(blobs, number, until, end);
     }
     let Walk { last, sound, later, lost, .. } = walk;
     for (digest, at) in lost {
@@ -87,6 +92,16 @@ pub(super) fn replay_segment<E: From<ReplayError>>(
 ) -> Result<Ended, E> {
     let reader = SegmentReader::open(blobs, number).map_err(ReplayError::from)?;
     journal::replay(&reader, 0, until, each)
+}
+
+/// What says where a segment's live frames end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EndsBy {
+    Rows,
+    /// The next segment.
+    Log,
+    /// It may end in a tear.
+    Nothing,
 }
 
 struct Walk<'a> {
@@ -131,7 +146,8 @@ impl Walk<'_> {
         Err(())
     }
 
-    fn segment(&mut self, blobs: &Path, number: u64, until: Option<u64>, may_be_torn: bool) {
+    fn segment(&mut self, blobs: &Path, number: u64, until: Option<u64>, end: EndsBy) {
+        let may_be_torn = end == EndsBy::Nothing;
         let reader = match SegmentReader::open(blobs, number) {
             Ok(reader) => reader,
             Err(error) => {
@@ -155,7 +171,16 @@ impl Walk<'_> {
                     End::Zeros(at) => (at, until.is_none() && (!may_be_torn || torn(at))),
                     End::Bad { offset, .. } => (offset, torn(offset)),
                 };
-                if !whole {
+                if !whole && end == EndsBy::Rows && matches!(ended.end, End::Eof(_)) {
+                    self.sound = false;
+                    let place = format!("segment {number} ends at {at}, the rows say {}", until.unwrap_or(at));
+                    self.found.issue(codes::LOG_SHORT, place);
+                } else if !whole && end == EndsBy::Rows && reader.read_frame(at).is_ok() {
+                    // The frame is there, and the rows end inside of it: they are what is wrong.
+                    self.sound = false;
+                    let place = format!("hw_tx: the log does not end at {number}:{}", until.unwrap_or(at));
+                    self.found.issue(codes::ROW_DIFFERS, place);
+                } else if !whole {
                     self.sound = false;
                     self.found.issue(codes::FRAME_DAMAGED, Position::new(number, at).to_string());
                 }

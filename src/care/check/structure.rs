@@ -7,7 +7,7 @@ use super::codes::{self, Code};
 use crate::sqlite::stmt::care as ask;
 
 /// Each statement names what is wrong.
-const QUESTIONS: [(Code, &str); 23] = [
+const QUESTIONS: [(Code, &str); 24] = [
     (codes::COMMIT_COUNT, ask::COMMIT_COUNT),
     (codes::CURRENT_HEAD, ask::CURRENT_HEAD),
     (codes::LAST_EVENT, ask::LAST_EVENT),
@@ -30,6 +30,7 @@ const QUESTIONS: [(Code, &str); 23] = [
     (codes::ALIAS_TARGET, ask::ALIAS_TARGET),
     (codes::PIN_TARGET, ask::PIN_TARGET),
     (codes::FACT_PAYLOAD, ask::FACT_PAYLOAD),
+    (codes::LEASE_ROW, ask::LEASE_ROW),
     (codes::PAYLOAD_PLACE, ask::PAYLOAD_PLACE),
 ];
 

@@ -124,6 +124,11 @@ pub(crate) const PIN_TARGET: &str = "SELECT p.name FROM hw_pin p LEFT JOIN hw_bl
      LEFT JOIN hw_head h ON h.hid = p.bid WHERE p.bid <> 0 AND (b.bid IS NULL OR (p.head = 1 AND h.hid IS NULL))";
 pub(crate) const FACT_PAYLOAD: &str =
     "SELECT 'fact ' || f.n FROM hw_fact f LEFT JOIN hw_blob b ON b.bid = f.payload WHERE b.bid IS NULL";
+/// Leases are not in the log: nothing else would tell.
+pub(crate) const LEASE_ROW: &str =
+    "SELECT coalesce(s.id, 'session ' || l.sid) FROM hw_lease l LEFT JOIN hw_session s USING (sid)
+     WHERE s.sid IS NULL OR typeof(l.fence) <> 'integer' OR l.fence < 0 OR l.fence = 9223372036854775807
+        OR typeof(l.holder) <> 'text' OR typeof(l.who) <> 'text' OR typeof(l.at) <> 'integer'";
 pub(crate) const PAYLOAD_PLACE: &str = "SELECT 'b3:' || lower(hex(b.hash)) FROM hw_blob b
      LEFT JOIN (SELECT segment, offset FROM hw_tx ORDER BY tx DESC LIMIT 1) m
      WHERE CASE b.state
