@@ -27,6 +27,7 @@ mod run;
 pub mod shared;
 pub mod source;
 pub mod template;
+pub mod tools;
 mod written;
 
 use std::path::{Path, PathBuf};
