@@ -14,6 +14,7 @@ mod files;
 mod format;
 mod fractal;
 mod hostile;
+mod imports;
 mod leases;
 mod life;
 mod model;
