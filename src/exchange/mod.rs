@@ -27,6 +27,7 @@ mod run;
 pub mod shared;
 pub mod source;
 pub mod template;
+pub mod told;
 pub mod tools;
 mod written;
 

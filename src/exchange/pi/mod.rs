@@ -1,9 +1,11 @@
 //! Pi's session logs, versions 1 to 3: JSONL, linear at first, then a tree. docs/IMPORT.md says what becomes of each record.
 
+mod entry;
 mod label;
 mod meaning;
 mod record;
 mod tree;
+mod write;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -11,14 +13,15 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ImportError;
 use super::batch::{After, Step, Stop};
+use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
 use super::json;
 use super::reader::{Item, JSON, Reader, Syntax};
 use super::run::{first_record, short};
 use super::source::Source;
 use super::tools::{Tools, TurnState};
+use super::{ExportError, ImportError};
 use crate::model::{Digest, Role, Timestamp, TurnNumber};
 use record::{Record, Shape};
 use tree::Tree;
@@ -151,6 +154,10 @@ impl Format for Pi {
 
     fn repeats(&mut self, bytes: u64) {
         self.repeated = bytes;
+    }
+
+    fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+        write::write(task, out)
     }
 
     fn at_head(&self) -> Option<Pi> {

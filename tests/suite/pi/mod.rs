@@ -3,6 +3,8 @@
 //! The fixture is a session of which two prompts were tried on one answer, a third branch leaves within a turn, one label,
 //! one compaction. Where a test says what Pi would show, it walks the parents of the raw lines itself.
 
+mod written;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use headwater::store::{NewSession, Store};
 use proptest::prelude::*;
 use serde_json::Value;
 
-const TREE: &str = include_str!("../fixtures/pi/tree.jsonl");
+const TREE: &str = include_str!("../../fixtures/pi/tree.jsonl");
 
 /// A file as Pi reads it: its records, and for the last of them those on the way from the root.
 struct Raw {
