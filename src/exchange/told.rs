@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde_json::value::RawValue;
+
 use super::ExportError;
 use super::export::Task;
 use super::format::Format;
@@ -94,15 +96,24 @@ fn state<F: Format>(text: &str) -> Result<F, ReadError> {
 ///
 /// [`ReadError`].
 pub fn state_at<F: Format>(task: &Task<'_>, head: &HeadId) -> Result<Option<F>, ReadError> {
+    mark_at(task, F::NAME, head)?.map(|(_, mark)| state(mark.state.get())).transpose()
+}
+
+/// How far which source was imported when a head was sealed; none where no import of that format sealed it.
+///
+/// # Errors
+///
+/// [`ReadError`].
+pub fn mark_at(task: &Task<'_>, format: &str, head: &HeadId) -> Result<Option<(SessionId, Mark)>, ReadError> {
     let store = task.store;
     let info = store.head(head)?;
     let last = kept::last(store, &info.session, store.session(&info.session)?.events)?;
     for kept in kept::backwards(store, &info.session, last.map(|(event, _)| event)) {
         let kept = kept?;
         let end = kept.end();
-        let mark = kept.progress.marks.iter().chain([&end]).find(|mark| mark.head == info.event);
-        if let Some(mark) = mark.filter(|_| kept.progress.format == F::NAME) {
-            return state(mark.state.get()).map(Some);
+        let mark = kept.progress.marks.into_iter().chain([end]).find(|mark| mark.head == info.event);
+        if let Some(mark) = mark.filter(|_| kept.progress.format == format) {
+            return Ok(Some((info.session.clone(), mark)));
         }
     }
     Ok(None)
@@ -118,6 +129,20 @@ pub fn text(task: &Task<'_>, payload: Digest) -> Result<String, ReadError> {
         Ok(bytes) => Ok(String::from_utf8(bytes).unwrap_or_else(|_| payload.to_string())),
         Err(ReadError::Erased { .. }) => Ok(payload.to_string()),
         Err(error) => Err(error),
+    }
+}
+
+/// The arguments of a tool: its code where that is a JSON object, else one that has the code.
+///
+/// # Errors
+///
+/// None that is known: what was made of text is JSON.
+pub fn arguments(code: &str) -> Result<Box<RawValue>, ExportError> {
+    let parsed = serde_json::from_str::<Box<RawValue>>(code).ok().filter(|parsed| parsed.get().starts_with('{'));
+    match parsed {
+        Some(parsed) => Ok(parsed),
+        None => serde_json::value::to_raw_value(&serde_json::json!({ "code": code }))
+            .map_err(|error| ExportError::Output(error.into())),
     }
 }
 

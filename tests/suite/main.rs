@@ -32,3 +32,4 @@ mod shell;
 mod subscriptions;
 mod tools;
 mod writers;
+mod written;

@@ -7,6 +7,7 @@ mod meaning;
 mod record;
 mod side;
 mod tool;
+mod write;
 
 use std::cell::RefCell;
 use std::io;
@@ -15,7 +16,9 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ExportError;
 use super::batch::{After, Step, Stop};
+use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
 use super::source::Source;
 use crate::model::canonical::canonicalize;
@@ -150,6 +153,10 @@ impl Format for Claude {
 
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
         self.end(step)
+    }
+
+    fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+        write::write(task, out)
     }
 
     fn is_open(&self) -> bool {

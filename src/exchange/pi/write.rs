@@ -214,13 +214,8 @@ impl<'w> Writer<'w> {
             arguments: Box<RawValue>,
         }
         let code = eval.code.map(|code| self.text(code)).transpose()?.unwrap_or_default();
-        let parsed = serde_json::from_str::<Box<RawValue>>(&code).ok().filter(|parsed| parsed.get().starts_with('{'));
-        let arguments = match parsed {
-            Some(parsed) => parsed,
-            None => raw(&json!({ "code": code }))?,
-        };
         let name = eval.name.as_deref().unwrap_or("eval");
-        raw(&Asked { kind: "toolCall", id: tool_id(eval), name, arguments })
+        raw(&Asked { kind: "toolCall", id: tool_id(eval), name, arguments: told::arguments(&code)? })
     }
 
     fn answered(&self, call: Option<&Call>, has_tools: bool) -> Result<Answered, ExportError> {

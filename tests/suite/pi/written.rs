@@ -1,49 +1,9 @@
 //! Sessions of headwater's own, and those that went on here, written as Pi's logs.
 
-use headwater::model::{CallType, HeadId, Role};
-use headwater::store::{NewMessage, Session};
+use headwater::model::HeadId;
 
 use super::*;
-
-/// A turn with one call, which asks for two tools, and its last word.
-fn turn(session: &Session, question: &str, answer: &str) -> HeadId {
-    let turn = session.begin_turn(question).unwrap();
-    session
-        .write(|batch| {
-            let call = batch.begin_call(CallType::Root, |call| {
-                (call.turn, call.provider, call.model) =
-                    (Some(turn), Some("acme".to_owned()), Some("acme-1".to_owned()));
-            })?;
-            batch.update_call(call, |row| {
-                (row.status, row.cost) = (Status::OK, Some(1_500_000));
-                (row.tokens_input, row.tokens_output, row.tokens_cached) = (Some(120), Some(30), Some(7));
-            })?;
-            let message = batch.add_message(NewMessage::new(Role::Assistant, "I look.").turn(turn).call(call))?;
-            let tools = [
-                ("{\"path\":\"beds.txt\"}", "north: peas", Status::OK),
-                ("(+ 1", "a bracket is missing", Status::ERROR),
-            ];
-            for (code, text, status) in tools {
-                let (code, value) = (batch.put(code.as_bytes()), batch.put(text.as_bytes()));
-                batch.add_eval(status.clone(), |eval| {
-                    (eval.turn, eval.call, eval.message, eval.code) =
-                        (Some(turn), Some(call), Some(message), Some(code));
-                    if status == Status::OK {
-                        (eval.name, eval.result) = (Some("read".to_owned()), Some(value));
-                    } else {
-                        eval.error = Some(value);
-                    }
-                })?;
-                batch.add_message(NewMessage::new(Role::Tool, text).turn(turn))?;
-            }
-            let last = batch.begin_call(CallType::Root, |call| call.turn = Some(turn))?;
-            batch.update_call(last, |row| row.status = Status::OK)?;
-            batch.add_message(NewMessage::new(Role::Assistant, answer).turn(turn).call(last))?;
-            batch.update_turn(turn, |row| row.status = Status::FINAL)?;
-            batch.seal()
-        })
-        .unwrap()
-}
+use crate::written::turn;
 
 fn id(text: &str) -> SessionId {
     text.parse().unwrap()
