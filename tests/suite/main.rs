@@ -6,6 +6,7 @@ mod checks;
 mod claude;
 mod claude_data;
 mod codex;
+mod codex_history;
 mod contract;
 mod copies;
 mod exchange;

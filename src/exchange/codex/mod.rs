@@ -151,6 +151,7 @@ impl Format for Codex {
             Shape::TaskStarted => !self.has_begun(),
             Shape::User(content) => !self.is_early(content),
             Shape::UserEvent(_) => self.inputs == 0,
+            Shape::RolledBack(_) => true,
             _ => false,
         }
     }

@@ -99,6 +99,8 @@ pub struct Payload<'a> {
     pub agent_statuses: Option<&'a RawValue>,
     #[serde(default, borrow)]
     pub receiver_thread_id: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    num_turns: Option<&'a RawValue>,
 }
 
 impl<'a> Record<'a> {
@@ -160,6 +162,11 @@ impl<'a> Payload<'a> {
     pub fn has_failed(&self) -> Option<bool> {
         let exit = whole::<i64>(self.exit_code).map(|code| code != 0);
         exit.or_else(|| self.success.map(|success| success.get() == "false"))
+    }
+
+    /// How many turns were taken back.
+    pub fn turns(&self) -> u64 {
+        whole(self.num_turns).unwrap_or_default()
     }
 
     /// What a tool was asked to do: its arguments, free text, or an action.
