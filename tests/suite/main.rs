@@ -4,6 +4,7 @@ mod answers;
 mod backup;
 mod checks;
 mod claude;
+mod claude_copies;
 mod claude_data;
 mod codex;
 mod codex_history;

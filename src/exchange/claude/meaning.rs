@@ -220,6 +220,8 @@ impl Claude {
         let call = match before {
             // The source grew within the answer.
             Some(before) => before.call,
+            // It is the call of the session that this is a fork of.
+            None if step.is_repeated() => None,
             None if is_known => {
                 step.odd("repeated-answer", "a part of an answer that was recorded before: its use is counted there");
                 None

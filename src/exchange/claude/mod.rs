@@ -3,6 +3,7 @@
 
 mod ahead;
 mod aside;
+mod copy;
 mod meaning;
 mod record;
 mod side;
@@ -15,11 +16,13 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ImportError;
 use super::batch::{After, Step, Stop};
 use super::format::{Format, Header, Recognized};
+use super::shared::Branch;
 use super::source::Source;
-use crate::model::canonical::canonicalize;
-use crate::model::{CallNumber, Digest, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
+use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
+use crate::store::Store;
 use aside::Aside;
 use record::{Message, Record, Shape};
 
@@ -124,6 +127,7 @@ impl Format for Claude {
         } else {
             header.id = side::session(&header.root, &source.below);
             header.kind = Status::CHILD;
+            header.before = vec![header.root.clone()];
         }
         header
     }
@@ -184,6 +188,11 @@ impl Format for Claude {
         std::mem::take(&mut self.returned)
     }
 
+    fn repeats(&mut self, _: u64) {
+        // The state at the end of a batch is that of the parent's own import.
+        *self = self.at_head().unwrap_or_default();
+    }
+
     fn passed(&mut self, record: &[u8]) {
         if let Ok((record, shape, message)) = Self::read(record) {
             let mut aside = self.aside.borrow_mut();
@@ -194,12 +203,20 @@ impl Format for Claude {
         }
     }
 
-    /// A fork has its parent's records under the same ids, with what tells of the session written anew.
+    fn branch(
+        store: &Store,
+        source: &Source,
+        header: &Header,
+        made: Option<HeadId>,
+    ) -> Result<Option<Branch<Claude>>, ImportError> {
+        copy::branch(store, source, header, made)
+    }
+
     fn key(record: &[u8]) -> Option<Digest> {
-        let Ok((read, ..)) = Self::read(record) else { return Some(Digest::of(record)) };
-        let uuid = read.uuid?;
-        let said = read.message.or(read.data).map(|said| said.get().as_bytes()).unwrap_or_default();
-        let said = canonicalize(said).unwrap_or_else(|_| said.to_vec());
-        Some(Digest::of(&[uuid.get().as_bytes(), b"\n", &said].concat()))
+        copy::key(record)
+    }
+
+    fn is_aside(record: &[u8]) -> bool {
+        Self::read(record).is_ok_and(|(_, shape, _)| shape == Shape::Other)
     }
 }

@@ -216,6 +216,11 @@ impl<'a> Record<'a> {
         text(self.timestamp)?.parse().ok()
     }
 
+    /// Its time, as it is written.
+    pub fn time(&self) -> Option<String> {
+        text(self.timestamp)
+    }
+
     pub fn session(&self) -> Option<String> {
         text(self.session_id)
     }

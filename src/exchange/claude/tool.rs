@@ -30,7 +30,7 @@ impl Claude {
         let number = step.ask();
         let name = part.name();
         let invocation = match name.as_deref() {
-            Some("Task" | "Agent") => {
+            Some("Task" | "Agent") if !step.is_repeated() => {
                 let agent = Agent::of(part.input);
                 let label = agent.description().map(|label| step.batch.put(label.as_bytes()));
                 let input = agent.prompt().map(|prompt| step.batch.put(prompt.as_bytes()));
