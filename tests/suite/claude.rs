@@ -363,7 +363,10 @@ fn subagents_are_sessions_and_invocations() {
     ];
     assert_eq!(invocations, expected);
     assert_eq!(rows.invocations[0].row.call.unwrap().0, 1);
-    assert!(rows.invocations.iter().take(2).all(|entry| entry.row.callee_after.is_some()));
+    for (entry, callee) in rows.invocations.iter().zip(["family.agent-a1", "family.sidechain-1"]) {
+        let heads = place.store.heads(&id(callee)).unwrap();
+        assert_eq!((entry.row.callee_before, entry.row.callee_after), (Some(heads[0].head), Some(heads[1].head)));
+    }
     assert!(rows.invocations.iter().all(|entry| entry.row.caller_after.is_some()));
     assert_eq!(place.store.session(&id("family.agent-a1")).unwrap().kind.as_str(), "child");
     // All of the file is in the main session; the sidechain has its lines.

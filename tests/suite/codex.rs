@@ -291,19 +291,19 @@ fn a_spawned_agent_is_an_invocation_of_the_call_that_asked_for_it() {
     let source = json!({"source": {"subagent": {"thread_spawn": {"parent_thread_id": "boss", "depth": 1}}}});
     let child = rollout("kid", &source, 100, &turn(1));
     let place = Place::new();
-    // The child's file sorts first: its parent is imported before it all the same.
+    // The child's file sorts last: it is imported before its caller, whose edge leads to its heads.
     let folder = place.folder.path().join("sessions/2026/03/01");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("rollout-a.jsonl"), &child).unwrap();
-    fs::write(folder.join("rollout-b.jsonl"), &parent).unwrap();
+    fs::write(folder.join("rollout-b.jsonl"), &child).unwrap();
+    fs::write(folder.join("rollout-a.jsonl"), &parent).unwrap();
     let found = exchange::find(&place.folder.path().join("sessions")).unwrap();
     let imported: Vec<_> =
         found.iter().flat_map(|one| one.import(&place.store, &mut |_| {})).map(Result::unwrap).collect();
-    assert_eq!(imported.iter().map(|one| one.session.as_str()).collect::<Vec<_>>(), ["boss", "kid"]);
+    assert_eq!(imported.iter().map(|one| one.session.as_str()).collect::<Vec<_>>(), ["kid", "boss"]);
     assert_eq!(place.store.session(&"kid".parse().unwrap()).unwrap().kind.as_str(), "child");
-    assert_eq!(imported[1].forked_from, None);
+    assert_eq!(imported[0].forked_from, None);
 
-    let boss = &imported[0];
+    let boss = &imported[1];
     assert_eq!((boss.invocations, boss.turns), (2, 1));
     let rows = place.store.view(&boss.session).unwrap().rows;
     let invocations: Vec<_> = rows
@@ -317,6 +317,10 @@ fn a_spawned_agent_is_an_invocation_of_the_call_that_asked_for_it() {
         .collect();
     let text = str::to_owned;
     assert_eq!(invocations.len(), 2);
+    // The clock of the child is ahead, so that each call seems to come back at its current head.
+    let heads = place.store.heads(&"kid".parse().unwrap()).unwrap();
+    let edges = rows.invocations.iter().map(|entry| (entry.row.callee_before, entry.row.callee_after));
+    assert_eq!(edges.collect::<Vec<_>>(), [(Some(heads[0].head), Some(heads[1].head)); 2]);
     let spawned = rows.evals.iter().find(|entry| entry.row.name.as_deref() == Some("spawn_agent")).unwrap();
     assert!(spawned.row.call.is_some());
     assert_eq!(

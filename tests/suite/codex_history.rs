@@ -215,3 +215,52 @@ proptest! {
         prop_assert_eq!(compactions, picks.iter().filter(|(kind, _)| *kind == 2).count());
     }
 }
+
+/// An agent that is called three times, each time for one turn.
+#[test]
+fn each_call_of_an_agent_leads_to_the_turn_that_it_made() {
+    let mut boss = turn(1);
+    let mut more = Vec::new();
+    for number in 1..=3_u64 {
+        let call = format!("s{number}");
+        let (name, arguments) = match number {
+            1 => ("spawn_agent", json!({"message": "Sound it."})),
+            _ => ("send_input", json!({"id": "kid", "message": "Again."})),
+        };
+        more.push((
+            "response_item",
+            json!({"type": "function_call", "name": name, "call_id": call, "arguments": arguments.to_string()}),
+        ));
+        let output = json!({"agent_id": "kid"}).to_string();
+        more.push(("response_item", json!({"type": "function_call_output", "call_id": call, "output": output})));
+        // So long the agent works: a turn of it has ten records, a second each.
+        more.extend((0..12).map(|_| ("event_msg", json!({"type": "background_event"}))));
+        more.push((
+            "event_msg",
+            json!({"type": "collab_close_end", "receiver_thread_id": "kid", "status": {"completed": "Nine."}}),
+        ));
+    }
+    boss.splice(6..6, more);
+    // Its first record comes behind the seventh of its caller.
+    let kid = rollout("kid", &json!({"source": {"subagent": {"thread_spawn": {"parent_thread_id": "boss"}}}}), 0, &[]);
+    let kid = (1..=3)
+        .flat_map(|number| {
+            let start = 8 + (number - 1) * 15;
+            turn(number)
+                .into_iter()
+                .zip(start..)
+                .map(|((kind, payload), second)| super::codex::row(second, kind, &payload))
+                .collect::<Vec<_>>()
+        })
+        .fold(kid, |text, line| text + &line);
+    let place = Place::new();
+    place.import(&kid);
+    let imported = place.import(&rollout("boss", &json!({}), 0, &boss));
+    assert_eq!(imported.invocations, 3);
+    let heads: Vec<_> =
+        place.store.heads(&"kid".parse().unwrap()).unwrap().iter().map(|head| Some(head.head)).collect();
+    let rows = place.store.view(&imported.session).unwrap().rows;
+    let edges: Vec<_> =
+        rows.invocations.iter().map(|entry| (entry.row.callee_before, entry.row.callee_after)).collect();
+    assert_eq!(edges, [(heads[0], heads[1]), (heads[1], heads[2]), (heads[2], heads[3])]);
+}

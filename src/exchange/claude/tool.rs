@@ -8,9 +8,10 @@ use super::meaning::{Holes, text_hole};
 use super::record::{Agent, Message, Part, Record};
 use super::{Claude, Pending};
 use crate::exchange::batch::{Step, Stop};
+use crate::exchange::callee;
 use crate::exchange::json::text;
 use crate::exchange::template::Hole;
-use crate::model::{CallNumber, Eval, HeadId, MessageNumber, Role, SessionId, Status};
+use crate::model::{CallNumber, Eval, MessageNumber, Role, SessionId, Status};
 use crate::store::NewMessage;
 
 /// Ids of tools that were given up, remembered in case a result comes late.
@@ -165,11 +166,17 @@ impl Claude {
             }
         };
         let callee = callee.and_then(|callee| callee.parse::<SessionId>().ok());
-        let after = callee.as_ref().map_or(Ok(None), |callee| head(step, callee))?;
+        let after = callee.as_ref().map_or(Ok(None), |callee| callee::after(step, callee))?;
+        // Which session it is was not known when it was called.
+        let before = match &callee {
+            Some(callee) => callee::before(step, callee, pending.at, after)?,
+            None => None,
+        };
         let at = step.at();
         let fill = |row: &mut crate::model::Invocation| {
             row.status = status.clone();
             row.callee = callee;
+            row.callee_before = before;
             row.callee_after = after;
             row.ended_at = at;
         };
@@ -225,14 +232,6 @@ impl Claude {
         let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
         self.given_up.drain(..excess);
         Ok(())
-    }
-}
-
-/// The current head of a session, if it is there.
-fn head(step: &Step<'_, '_>, session: &SessionId) -> Result<Option<HeadId>, Stop> {
-    match step.store().exists(session.as_str())? {
-        true => Ok(step.store().session(session)?.current_head),
-        false => Ok(None),
     }
 }
 

@@ -122,14 +122,19 @@ impl Format for Codex {
         }
     }
 
-    fn header(first: &[u8], _: &Source) -> Header {
+    fn header(first: &[u8], source: &Source) -> Header {
         let Ok(record) = Record::read(first) else { return Header::of(String::new()) };
         let id = if record.kind == "session_meta" { text(record.payload.id) } else { None };
         let made = Made::of(record.payload.source);
         let mut header = Header::of(id.unwrap_or_default());
         header.at = record.payload.began().or(record.at());
         header.parents = text(record.payload.forked_from_id).into_iter().filter(|id| *id != header.root).collect();
-        header.after = made.parent.into_iter().filter(|id| *id != header.root).collect();
+        let caller = made.parent.into_iter().filter(|id| *id != header.root).collect();
+        // What begins with its caller's records stands on its heads; else the caller's edge leads to its own.
+        match begins_with_another(source) {
+            Ok(true) => header.after = caller,
+            _ => header.before = caller,
+        }
         if made.is_subagent {
             header.kind = Status::CHILD;
         }
@@ -204,7 +209,7 @@ impl Format for Codex {
         if !header.parents.is_empty() {
             return shared::from_parent(store, source, header, made);
         }
-        if header.after.is_empty() || !begins_with_another(source).map_err(|error| source.io(error))? {
+        if header.after.is_empty() {
             return Ok(None);
         }
         let spawned = Header { parents: header.after.clone(), ..header.clone() };
