@@ -448,8 +448,8 @@ fn what_is_odd_is_told_and_kept() {
             (14, "two-records"),
         ]
     );
-    assert_eq!(counts(&imported), [8, 4, 2, 1, 5, 0]);
-    assert_eq!(place.turns(&imported.session), ["final", "unfinished", "error", "aborted"]);
+    assert_eq!(counts(&imported), [8, 3, 2, 1, 4, 0]);
+    assert_eq!(place.turns(&imported.session), ["final", "unfinished", "error"]);
     let rows = place.store.view(&imported.session).unwrap().rows;
     let error = &rows.calls[1].row;
     assert_eq!((error.status.as_str(), error.model.as_deref(), error.tokens_input), ("error", None, None));
@@ -471,7 +471,7 @@ fn a_turn_that_the_user_stopped_is_aborted() {
     log.ask("m2", "t1", "Bash", json!({}));
     log.result("t1", json!("ok"), false, Value::Null);
     let imported = place.import(&log.text);
-    assert_eq!(place.turns(&imported.session), ["aborted", "aborted", "unfinished"]);
+    assert_eq!(place.turns(&imported.session), ["aborted", "unfinished"]);
     log.ask("m3", "t2", "Bash", json!({}));
     let grown = place.import(&log.text);
     log.result("t2", json!("too late"), false, Value::Null);

@@ -6,6 +6,7 @@ mod checks;
 mod claude;
 mod claude_copies;
 mod claude_data;
+mod claude_history;
 mod codex;
 mod codex_history;
 mod contract;

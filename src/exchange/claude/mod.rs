@@ -48,7 +48,8 @@ pub struct Claude {
     stop: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Digest>,
-    was_interrupted: bool,
+    /// Whether the user stopped it.
+    was_stopped: bool,
     /// The last answer, and how many of its records are still to come.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Answered>,

@@ -5,11 +5,10 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::meaning::{Holes, text_hole};
-use super::record::{Agent, Message, Part, Record};
+use super::record::{Agent, Message, Part, Record, one_text};
 use super::{Claude, Pending};
 use crate::exchange::batch::{Step, Stop};
 use crate::exchange::callee;
-use crate::exchange::json::text;
 use crate::exchange::template::Hole;
 use crate::model::{CallNumber, Eval, MessageNumber, Role, SessionId, Status};
 use crate::store::NewMessage;
@@ -232,17 +231,6 @@ impl Claude {
         let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
         self.given_up.drain(..excess);
         Ok(())
-    }
-}
-
-/// The text of a content that has one and nothing else.
-pub(super) fn one_text(content: &RawValue) -> Option<(&RawValue, String)> {
-    if let Some(text) = text(Some(content)) {
-        return Some((content, text));
-    }
-    match Part::list(content)?.as_slice() {
-        [part] if part.kind().as_deref() == Some("text") => Some((part.text?, text(part.text)?)),
-        _ => None,
     }
 }
 
