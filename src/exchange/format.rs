@@ -110,7 +110,7 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
         false
     }
 
-    /// Whether a turn runs of which [`Format::source_ended`] has not told the end: asked where a source ends right behind
+    /// Whether a turn runs, or a tool is waited for, of which [`Format::source_ended`] has not told the end: asked where a source ends right behind
     /// a compaction, whose batch it ended with.
     fn is_open(&self) -> bool {
         false

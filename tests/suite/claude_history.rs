@@ -20,7 +20,9 @@ fn told(log: &mut Log, pick: u8) {
         5 => json!({ "type": "last-prompt", "lastPrompt": "go", "sessionId": log.session }),
         6 => return drop(log.add("attachment", json!({ "attachment": { "type": "hook_success", "content": "ok" } }))),
         7 => {
-            return drop(log.add("progress", json!({ "data": { "type": "hook_progress", "hookEvent": "PreToolUse" } })));
+            return drop(
+                log.add("progress", json!({ "data": { "type": "hook_progress", "hookEvent": "PreToolUse" } })),
+            );
         }
         8 => {
             return drop(log.add(
@@ -239,5 +241,24 @@ proptest! {
         let grown = parts.import(&log.text);
         let (parts, whole) = (as_imported(&parts, &grown), as_imported(&place, &imported));
         prop_assert_eq!((parts.turns, parts.calls, parts.evals, parts.input), (whole.turns, whole.calls, whole.evals, whole.input));
+    }
+}
+
+#[test]
+fn a_tool_before_the_first_input_is_unfinished_too() {
+    for is_compacted in [false, true] {
+        let place = Place::new();
+        let mut log = Log::new("before");
+        log.ask("m1", "t1", "Bash", json!({ "command": "ls" }));
+        if is_compacted {
+            log.add("user", json!({ "isCompactSummary": true, "message": { "content": "In short." } }));
+        }
+        let imported = place.import(&log.text);
+        assert_eq!(
+            place.evals(&imported.session).into_iter().map(|(_, status, _)| status).collect::<Vec<_>>(),
+            ["unfinished"]
+        );
+        assert_eq!(place.import(&log.text).new_events, 0);
+        assert_eq!(place.export(&imported.session), log.text);
     }
 }

@@ -264,3 +264,160 @@ fn each_call_of_an_agent_leads_to_the_turn_that_it_made() {
         rows.invocations.iter().map(|entry| (entry.row.callee_before, entry.row.callee_after)).collect();
     assert_eq!(edges, [(heads[0], heads[1]), (heads[1], heads[2]), (heads[2], heads[3])]);
 }
+
+fn message(role: &str, text: &str) -> Row {
+    ("response_item", json!({"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]}))
+}
+
+#[test]
+fn older_forks_say_whose_they_are_by_the_header_behind_their_own() {
+    let parent: Vec<Row> = (1..=2).flat_map(turn).collect();
+    // In the middle of the second turn it was broken off, as Codex marks it.
+    let records: Vec<Row> = std::iter::once(("session_meta", json!({"id": "parent", "cwd": "/x"})))
+        .chain(parent[..13].to_vec())
+        .chain([message("user", "<turn_aborted>\nThe user interrupted.\n</turn_aborted>")])
+        .chain([("event_msg", json!({"type": "turn_aborted", "reason": "interrupted"}))])
+        .chain(turn(3))
+        .collect();
+    let (parent, fork) = (rollout("parent", &json!({}), 0, &parent), rollout("fork", &json!({}), 500, &records));
+    let place = Place::new();
+    let folder = place.folder.path().join("sessions");
+    std::fs::create_dir_all(&folder).unwrap();
+    // It sorts before its parent, and comes after it.
+    std::fs::write(folder.join("rollout-a.jsonl"), &fork).unwrap();
+    std::fs::write(folder.join("rollout-b.jsonl"), &parent).unwrap();
+    let found = headwater::exchange::find(&folder).unwrap();
+    let imported: Vec<_> =
+        found.iter().flat_map(|one| one.import(&place.store, &mut |_| {})).map(Result::unwrap).collect();
+    assert_eq!(imported.iter().map(|one| one.session.as_str()).collect::<Vec<_>>(), ["parent", "fork"]);
+    let fork_of = &imported[1];
+    assert_eq!(fork_of.forked_from, Some("parent".parse().unwrap()));
+    let statuses: Vec<String> = place
+        .store
+        .view(&fork_of.session)
+        .unwrap()
+        .rows
+        .turns
+        .iter()
+        .map(|entry| entry.row.status.to_string())
+        .collect();
+    assert_eq!(statuses, ["final", "aborted", "final"]);
+    assert_eq!(place.usage(&"parent".parse().unwrap())[..2], [400, 8]);
+    assert_eq!(place.usage(&fork_of.session)[..2], [200, 4]);
+    assert_eq!(place.export(&fork_of.session), fork);
+    assert!(found.iter().flat_map(|one| one.import(&place.store, &mut |_| {})).all(|one| one.unwrap().new_events == 0));
+
+    // Whose header it has is not enough, where none of its records are that one's.
+    let stranger = [("session_meta", json!({"id": "parent", "cwd": "/x"})), message("user", "Ahoy.")];
+    let stranger = place.import(&rollout("stranger", &json!({}), 0, &stranger));
+    assert_eq!((stranger.forked_from, stranger.turns), (None, 1));
+}
+
+#[test]
+fn an_input_is_what_the_user_said() {
+    let event = |text: &str| ("event_msg", json!({"type": "user_message", "message": text}));
+    let image = (
+        "response_item",
+        json!({"type": "message", "role": "user", "content": [
+        {"type": "input_text", "text": "<image name=[Image #1]>"}, {"type": "input_image", "image_url": "data:image/png;base64,AAAA"},
+        {"type": "input_text", "text": "</image>"}, {"type": "input_text", "text": "What is it?"}]}),
+    );
+    let records = [
+        message("developer", "<permissions instructions>…</permissions instructions>"),
+        message("user", "# AGENTS.md instructions for /x\n\n<INSTRUCTIONS>…</INSTRUCTIONS>"),
+        image,
+        event("What is it?"),
+        message("assistant", "A boat."),
+        message("user", "Warning: apply_patch was requested via exec_command."),
+        message("assistant", "I see."),
+        // A user may write so.
+        message("user", "Warning: the tide is out."),
+        event("Warning: the tide is out."),
+        message("assistant", "Thank you."),
+        // A review is asked for by no message of the user's.
+        ("event_msg", json!({"type": "entered_review_mode", "target": {"type": "uncommittedChanges"}})),
+        message("user", "<user_action>\n<context>User initiated a review task.</context>\n</user_action>"),
+        ("event_msg", json!({"type": "exited_review_mode", "review_output": null})),
+    ];
+    let place = Place::new();
+    let text = rollout("inputs", &json!({}), 0, &records);
+    let imported = place.import(&text);
+    assert_eq!((imported.turns, imported.messages), (2, 9));
+    let inputs: Vec<String> = place
+        .store
+        .view(&imported.session)
+        .unwrap()
+        .rows
+        .turns
+        .iter()
+        .map(|entry| place.text(entry.row.input))
+        .collect();
+    assert!(inputs[0].contains("What is it?"));
+    assert_eq!(inputs[1], "Warning: the tide is out.");
+    assert_eq!(place.export(&imported.session), text);
+}
+
+/// What a `token_count` says, in each of the ways that versions have.
+fn counts() -> impl Strategy<Value = Vec<(u8, u64, u64)>> {
+    prop::collection::vec((0..6_u8, 1..500_u64, 1..50_u64), 1..20)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 24 } else { 200 }))]
+
+    /// However often a total is told, with limits alone, without what the last call used, or begun anew: the calls used what
+    /// the last one says of each, and no more.
+    #[test]
+    fn usage_is_counted_once(picks in counts(), has_last in any::<bool>(), cut in any::<prop::sample::Index>()) {
+        let (mut records, mut total, mut expected) = (vec![message("user", "Count.")], (0, 0), (0, 0, 0));
+        let mut last = None;
+        for (kind, input, output) in picks {
+            let used = |(input, output): (u64, u64)| json!({"input_tokens": input, "cached_input_tokens": 0, "output_tokens": output, "total_tokens": input + output});
+            let row = match kind {
+                // Limits alone.
+                0 => json!({"type": "token_count", "info": null, "rate_limits": {"primary": {"used_percent": input}}}),
+                // The same again, with other limits.
+                1 if last.is_some() => {
+                    let mut again: Value = Option::clone(&last).unwrap();
+                    again["rate_limits"] = json!({"primary": {"used_percent": input}});
+                    again
+                }
+                _ => {
+                    records.push(message("assistant", &format!("{input} and {output}")));
+                    // A thread that was resumed may begin its total anew: with less than it had.
+                    total = if kind == 2 && total.0 > input && total.1 > output { (input, output) } else { (total.0 + input, total.1 + output) };
+                    expected = (expected.0 + input, expected.1 + output, expected.2 + 1);
+                    let mut row = json!({"type": "token_count", "info": {"total_token_usage": used(total)}});
+                    if has_last {
+                        row["info"]["last_token_usage"] = used((input, output));
+                    }
+                    last = Some(row.clone());
+                    row
+                }
+            };
+            records.push(("event_msg", row));
+        }
+        let text = rollout("counts", &json!({}), 0, &records);
+        let place = Place::new();
+        let imported = place.import(&text);
+        let [input, output, .., calls] = place.usage(&imported.session);
+        prop_assert_eq!((input, output, calls, imported.calls), (expected.0, expected.1, expected.2, expected.2));
+        let parts = Place::new();
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        parts.import(&lines[..1 + cut.index(lines.len())].concat());
+        let grown = parts.import(&text);
+        prop_assert_eq!(parts.usage(&grown.session), place.usage(&imported.session));
+    }
+}
+
+#[test]
+fn a_tool_that_a_compaction_at_the_end_came_over_is_unfinished() {
+    let ask = ("response_item", json!({"type": "function_call", "name": "shell", "arguments": "{}", "call_id": "c1"}));
+    let place = Place::new();
+    let text = rollout("over", &json!({}), 0, &[ask, compacted("In short.")]);
+    let imported = place.import(&text);
+    let rows = place.store.view(&imported.session).unwrap().rows;
+    assert_eq!(rows.evals.iter().map(|entry| entry.row.status.to_string()).collect::<Vec<_>>(), ["unfinished"]);
+    assert_eq!(place.import(&text).new_events, 0);
+    assert_eq!(place.export(&imported.session), text);
+}

@@ -312,7 +312,10 @@ impl Claude {
 
     /// Ends the turn, if one is open; says whether.
     pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        let Some(turn) = self.turn.filter(|_| !self.ended) else { return Ok(false) };
+        let Some(turn) = self.turn.filter(|_| !self.ended) else {
+            self.give_up(step)?;
+            return Ok(false);
+        };
         if let Some(at) = step.at() {
             step.batch.at(at);
         }

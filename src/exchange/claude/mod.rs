@@ -158,7 +158,7 @@ impl Format for Claude {
     }
 
     fn is_open(&self) -> bool {
-        self.turn.is_some() && !self.ended
+        (self.turn.is_some() && !self.ended) || !self.pending.is_empty()
     }
 
     fn turn(&self) -> Option<TurnNumber> {

@@ -76,7 +76,9 @@ impl<'a> Shape<'a> {
             "message" => {
                 let content = Content::of(payload.content);
                 match text(payload.role).unwrap_or_default().as_str() {
-                    "user" if !content.is_context() => Shape::User(content),
+                    "user" if !content.is_context() && (record.raw.is_none() || !content.is_warning()) => {
+                        Shape::User(content)
+                    }
                     role => Shape::Message(role.to_owned(), content),
                 }
             }
