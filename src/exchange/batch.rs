@@ -75,6 +75,19 @@ pub enum After {
         /// How many messages before it stay in the transcript.
         keep: usize,
     },
+    /// A head. The record is kept.
+    Seal,
+}
+
+impl After {
+    /// Seals the head that follows, where the batch goes on.
+    fn seal(&self, batch: &mut Batch<'_>) -> Result<(), CommitError> {
+        match self {
+            After::Next => Ok(()),
+            After::Compact { frame, keep } => batch.compact(frame, *keep).map(drop),
+            After::Seal => batch.seal().map(drop),
+        }
+    }
 }
 
 /// How a batch ends.
@@ -220,8 +233,13 @@ impl<'a, F: Format> Importer<'a, F> {
             }
             let (after, piece) = self.one(batch, &held)?;
             self.core.batch.template.append(piece);
-            if let After::Compact { frame, keep } = after {
-                self.finish(batch, self.core.reader.position_after(), End::Compact { frame, keep })?;
+            let end = match after {
+                After::Next => None,
+                After::Compact { frame, keep } => Some(End::Compact { frame, keep }),
+                After::Seal => Some(End::Seal),
+            };
+            if let Some(end) = end {
+                self.finish(batch, self.core.reader.position_after(), end)?;
                 return self.advance();
             }
             self.advance()?;
@@ -298,9 +316,7 @@ impl<'a, F: Format> Importer<'a, F> {
             self.begin(batch, &items[at])?;
             let (after, piece) = self.one(batch, &items[at])?;
             pieces[at] = Some(piece);
-            if let After::Compact { frame, keep } = after {
-                batch.compact(&frame, keep)?;
-            }
+            after.seal(batch)?;
         }
         for piece in pieces.into_iter().flatten() {
             self.core.batch.template.append(piece);

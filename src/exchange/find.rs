@@ -7,6 +7,7 @@ use super::format::{Known, Recognized};
 use super::run::first_record;
 use super::source::Source;
 use super::{FORMATS, ImportError, Imported, Seen};
+use crate::model::Timestamp;
 use crate::store::Store;
 
 /// A file, or a folder that is one source.
@@ -52,32 +53,47 @@ pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
     Ok(ordered(found))
 }
 
-/// The same with those first that others need, whatever folders they were found in; otherwise in the order given.
+/// The same with those first that others need, whatever folders they were found in; of those that began at one moment and
+/// name no parent, of which one may be a copy of the other, the smaller first; otherwise in the order given.
 pub fn ordered(found: Vec<Found>) -> Vec<Found> {
     if found.len() < 2 {
         return found;
     }
-    let mut places: HashMap<(&str, String), usize> = HashMap::new();
-    let mut needs: Vec<Vec<(&str, String)>> = Vec::new();
+    let mut places: HashMap<Name, usize> = HashMap::new();
+    let mut begun: HashMap<(&str, Timestamp), Vec<usize>> = HashMap::new();
+    // Who waits for whom, as names.
+    let (mut needs, mut needed): (Vec<(usize, Name)>, Vec<(Name, usize)>) = Default::default();
     for (at, one) in found.iter().enumerate() {
-        let mut wanted = Vec::new();
         // What cannot be read now is told of when it is imported.
-        if let Ok((known, sources)) = one.sources() {
-            for source in &sources {
-                let Ok(first) = first_record(source, known.syntax) else { continue };
-                let header = (known.header)(&first, source);
+        let Ok((known, sources)) = one.sources() else { continue };
+        for source in &sources {
+            let Ok(first) = first_record(source, known.syntax) else { continue };
+            let header = (known.header)(&first, source);
+            if source.below.is_empty() {
                 places.entry((known.name, header.root)).or_insert(at);
-                wanted.extend(header.parents.into_iter().chain(header.after).map(|id| (known.name, id)));
+                if let Some(start) = header.at.filter(|_| header.parents.is_empty()) {
+                    begun.entry((known.name, start)).or_default().push(at);
+                }
             }
+            let named = |id| (known.name, id);
+            needs.extend(header.parents.into_iter().chain(header.after).map(|id| (at, named(id))));
+            needed.extend(header.before.into_iter().map(|id| (named(id), at)));
         }
-        needs.push(wanted);
     }
-    let needs: Vec<Vec<usize>> =
-        needs.iter().map(|ids| ids.iter().filter_map(|id| places.get(id).copied()).collect()).collect();
-    let order = before(&needs);
+    let mut wanted = vec![Vec::new(); found.len()];
+    needs.iter().for_each(|(at, name)| wanted[*at].extend(places.get(name)));
+    needed.iter().for_each(|(name, at)| places.get(name).into_iter().for_each(|place| wanted[*place].push(*at)));
+    for mut same in begun.into_values().filter(|same| same.len() > 1) {
+        same.sort_by_key(|at| (std::fs::metadata(&found[*at].path).map_or(0, |meta| meta.len()), *at));
+        same.windows(2).for_each(|pair| wanted[pair[1]].push(pair[0]));
+    }
+    let order = before(&wanted);
     let mut found: Vec<_> = found.into_iter().map(Some).collect();
     order.into_iter().filter_map(|at| found.get_mut(at)?.take()).collect()
 }
+
+/// The name of a format, and the id of a session in it.
+type Name = (&'static str, String);
 
 /// All places in order, each behind those it needs; of a cycle the first stays first.
 fn before(needs: &[Vec<usize>]) -> Vec<usize> {

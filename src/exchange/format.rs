@@ -110,7 +110,7 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
         false
     }
 
-    /// Whether a turn runs of which [`Format::source_ended`] has not told the end: asked where a source ends right behind
+    /// Whether a turn runs, or a tool is waited for, of which [`Format::source_ended`] has not told the end: asked where a source ends right behind
     /// a compaction, whose batch it ended with.
     fn is_open(&self) -> bool {
         false
@@ -179,6 +179,11 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
         Some(Digest::of(record))
     }
 
+    /// Whether the source of a fork may have the record where its parent has not, or the other way: what is shown live.
+    fn is_aside(_record: &[u8]) -> bool {
+        false
+    }
+
     /// Where the record stands in the order of the history, if not where it stands in the file. Records without one
     /// come last.
     fn order(_record: &[u8]) -> Option<u64> {
@@ -230,6 +235,8 @@ pub struct Header {
     pub parents: Vec<String>,
     /// The ids of sources that are to be imported before it, its parents apart.
     pub after: Vec<String>,
+    /// The ids of sources that it is to be imported before.
+    pub before: Vec<String>,
 }
 
 impl Header {
@@ -243,6 +250,7 @@ impl Header {
             title: None,
             parents: Vec::new(),
             after: Vec::new(),
+            before: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod batch;
 pub mod beside;
+mod callee;
 pub mod claude;
 pub mod codex;
 pub mod error;

@@ -275,6 +275,8 @@ fn against<F: Format>(
             found = Some((mark.clone(), runs.to_vec(), to));
         }
     };
+    // The parent's item that the next record is compared with too.
+    let mut held = None;
     'records: loop {
         let mut wanted = None;
         while wanted.is_none() {
@@ -284,14 +286,25 @@ fn against<F: Format>(
                 break;
             }
         }
+        let is_aside = wanted.is_some() && F::is_aside(child.record());
         loop {
-            let Some(item) = parent.advance().map_err(io)? else { break 'records };
+            let item = match held.take() {
+                Some(item) => item,
+                None => {
+                    let Some(item) = parent.advance().map_err(io)? else { break 'records };
+                    records += u64::from(item == Item::Record);
+                    item
+                }
+            };
             let theirs = key::<F>(&item, &parent);
             let is_own = theirs.is_none() && matches!(item, Item::Record | Item::Blank | Item::Part);
+            if is_aside && !is_own && theirs != wanted {
+                held = Some(item);
+                continue 'records;
+            }
             if !is_own && (wanted.is_none() || (theirs != wanted && (theirs.is_none() || !F::IS_TREE))) {
                 break 'records;
             }
-            records += u64::from(item == Item::Record);
             if theirs.is_some() && theirs == wanted {
                 break;
             }

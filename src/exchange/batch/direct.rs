@@ -10,7 +10,7 @@ use super::super::source::Source;
 use super::super::{ExportError, ImportError};
 use super::core::{Held, InBatch};
 use super::step::{Inside, Known};
-use super::{After, Step, Stop};
+use super::{Step, Stop};
 use crate::model::{SessionId, Timestamp};
 use crate::store::error::CommitError;
 use crate::store::{Batch, NewSession, Session, Store};
@@ -134,9 +134,7 @@ impl<'a> Direct<'a> {
         }
         let piece = step.done();
         self.batch.template.append(piece);
-        if let After::Compact { frame, keep } = after {
-            batch.compact(&frame, keep)?;
-        }
+        after.seal(batch)?;
         (self.taken, self.records) = (self.taken + 1, self.records + 1);
         self.bytes += line.len() as u64;
         self.ends += 1;
