@@ -36,6 +36,8 @@ pub struct Plan {
     pub start: Start,
     /// The events, in the order of their history.
     pub spans: Vec<Span>,
+    /// The last head of what comes before.
+    pub head: Option<HeadId>,
 }
 
 impl Plan {
@@ -51,7 +53,10 @@ impl Plan {
         let to = EventNumber(info.events);
         if let Some(source) = &task.kept {
             let from = source.last_event.next();
-            return Ok(Plan { start: Start::Own, spans: vec![Span { session: session(), from, to }] });
+            let last = kept::last(task.store, task.session, info.events)?;
+            let end = last.map(|(event, _)| kept::Kept::read(task.store, task.session, event)).transpose()?;
+            let head = end.map_or(Ok(None), |kept| head_at(task, task.session, kept.end().head))?;
+            return Ok(Plan { start: Start::Own, spans: vec![Span { session: session(), from, to }], head });
         }
         let mut spans = match info.current_head {
             Some(head) => task.store.spans(&head)?,
@@ -65,9 +70,10 @@ impl Plan {
             let Some(mark) = mark_until(task, format, &spans[at])? else { continue };
             spans.drain(..at);
             spans[0].from = spans[0].from.max(mark.head.next());
-            return Ok(Plan { start: Start::Shared(spans[0].session.clone(), mark), spans });
+            let head = head_at(task, &spans[0].session, mark.head)?;
+            return Ok(Plan { start: Start::Shared(spans[0].session.clone(), mark), spans, head });
         }
-        Ok(Plan { start: Start::Nothing, spans })
+        Ok(Plan { start: Start::Nothing, spans, head: None })
     }
 }
 
@@ -84,6 +90,11 @@ impl Plan {
             _ => Ok(F::default()),
         }
     }
+}
+
+/// The head whose `head/created` that event is.
+fn head_at(task: &Task<'_>, session: &SessionId, event: EventNumber) -> Result<Option<HeadId>, ReadError> {
+    Ok(task.store.event(session, event)?.head_id)
 }
 
 fn state<F: Format>(text: &str) -> Result<F, ReadError> {
@@ -259,7 +270,7 @@ pub enum Told {
     /// A head was sealed.
     Sealed(HeadId),
     /// The session went back, or on, to a head.
-    Restored(HeadId),
+    Restored(Place, HeadId),
 }
 
 /// Shows what happened in `spans`. What it holds meanwhile is one answer with its tools.
@@ -329,7 +340,7 @@ impl Teller<'_> {
             Body::Annotation(row) if row.kind == kept::KIND => Ok(()),
             Body::Annotation(row) => self.say(Told::Noted(place, row.kind, row.payload)),
             Body::HeadCreated(head) => self.say(Told::Sealed(head)),
-            Body::SessionRestored(row) => self.say(Told::Restored(row.source_head)),
+            Body::SessionRestored(row) => self.say(Told::Restored(place, row.source_head)),
             // Bookkeeping of the store; a turn begins with its message, a call is told of when it ended.
             Body::TurnStarted(_)
             | Body::TurnPut(_)

@@ -1,7 +1,7 @@
 //! Sessions of headwater's own, and those that went on here, written as the logs of agents: read again, they say the same.
 
 use headwater::exchange;
-use headwater::model::{CallType, HeadId, Role, SessionId, Status};
+use headwater::model::{CallType, HeadId, HeadKind, Role, SessionId, Status};
 use headwater::store::{NewMessage, NewSession, Session};
 use serde_json::Value;
 
@@ -84,7 +84,14 @@ fn there_and_back(format: &'static str) -> (Place, Place, String) {
     assert_eq!(other.source(&own), text);
     assert_eq!(other.said(&own), place.said(&own));
     assert_eq!(told(&other, &own), told(&place, &own).into_iter().map(named).collect::<Vec<_>>());
-    let used = |place: &Place| place.store.usage(&own).unwrap().root;
+    let used = |place: &Place| {
+        let mut used = place.store.usage(&own).unwrap().root;
+        if format == "codex" {
+            // A rollout has no field for it.
+            used.cost = used.tokens_reasoning;
+        }
+        used
+    };
     assert_eq!(used(&other), used(&place));
     let ended = |place: &Place| -> Vec<String> {
         place.store.view(&own).unwrap().rows.turns.iter().map(|turn| turn.row.status.to_string()).collect()
@@ -152,4 +159,41 @@ fn a_log_of_claude_code_goes_on_from_the_record_where_it_was() {
     let there = exchange::import(&other.store, &path).unwrap().session;
     assert_eq!(other.said(&there), place.said(&fork));
     other.is_sound();
+}
+
+#[test]
+fn as_a_rollout_of_codex() {
+    let (_, other, text) = there_and_back("codex");
+    let own = id("0b5c1c52-6f0d-4c9c-8a3a-2f6f5d0c1a77");
+    let totals: Vec<u64> = entries(&text, 0)
+        .iter()
+        .filter_map(|record| record["payload"]["info"]["total_token_usage"]["input_tokens"].as_u64())
+        .collect();
+    assert_eq!(totals, [120, 120, 240, 240], "a call of unknown use adds nothing");
+
+    // A rollout that was imported goes on, and takes back.
+    let skip = text.lines().count();
+    let heads = other.store.heads(&own).unwrap();
+    let first = heads.iter().find(|head| head.kind == HeadKind::Compaction).unwrap().head;
+    let session = other.store.resume(&own, Some(&first)).unwrap();
+    turn(&session, "Or the north bed?", "Peas are there.");
+    session.close().unwrap();
+    let gone_on = other.export(&own);
+    assert!(gone_on.starts_with(&text));
+    let back = &entries(&gone_on, skip)[0];
+    assert_eq!((&back["payload"]["type"], &back["payload"]["num_turns"]), (&"thread_rolled_back".into(), &1.into()));
+    let third = Place::of("codex");
+    let there = third.import(&gone_on);
+    assert_eq!(third.said(&there.session), other.said(&own));
+    let read = |place: &Place| place.store.usage(&own).unwrap().root.tokens_input;
+    assert_eq!(read(&third), read(&other), "what was taken back was paid for");
+
+    let fork = other.store.fork(&first, NewSession::named(id("0b5c1c52-6f0d-4c9c-8a3a-2f6f5d0c1a79"))).unwrap();
+    turn(&fork, "Elsewhere?", "By the wall.");
+    let fork = fork.id().clone();
+    let text = other.export(&fork);
+    let there = exchange::import(&third.store, &third.file("fork.jsonl", &text)).unwrap();
+    assert_eq!(there.forked_from, Some(own));
+    assert_eq!(third.said(&there.session), other.said(&fork));
+    third.is_sound();
 }

@@ -196,7 +196,7 @@ impl Writer<'_> {
                 self.heads.insert(head, self.leaf.clone());
                 Ok(())
             }
-            Told::Restored(head) => self.restored(&head),
+            Told::Restored(_, head) => self.restored(&head),
             Told::Noted(_, kind, _) | Told::Other(kind) => {
                 self.left_out.add(kind);
                 Ok(())

@@ -146,7 +146,7 @@ impl<'w> Writer<'w> {
                 self.heads.insert(head, self.leaf.clone());
                 Ok(())
             }
-            Told::Restored(head) => self.restored(&head),
+            Told::Restored(_, head) => self.restored(&head),
             Told::Other(kind) => {
                 self.left_out.add(kind);
                 Ok(())

@@ -10,7 +10,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::imports::{Place, kinds};
-use headwater::exchange::export::Stream;
 use headwater::exchange::pixir::log::{Log, LogEvent};
 use headwater::exchange::{self, Imported};
 use headwater::model::{CallType, HeadKind, Role, SessionId, Status};

@@ -79,10 +79,6 @@ fn a_log_that_went_on_here_is_written_with_what_came_after() {
     let (parent, child) = (other.import(whole()), other.import(&text));
     assert_eq!(child.forked_from, Some(parent.session));
     assert_eq!(place.said(&"branch".parse().unwrap()), other.said(&child.session));
-    // Codex has no writer: it says so, and writes nothing.
-    let mut out = Vec::new();
-    let error = exchange::export(&place.store, &imported.session, Some("codex"), &mut Stream(&mut out)).unwrap_err();
-    assert_eq!((error.kind(), out.len()), (Some("not-exportable"), 0));
 }
 
 #[test]
