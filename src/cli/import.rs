@@ -121,6 +121,9 @@ fn failed(path: &Path, error: ImportError) -> Failed {
             let formats: Vec<_> = exchange::FORMATS.iter().map(|format| format.about).collect();
             Some(format!("what can be read: {}", formats.join(", ")))
         }
+        ImportError::NoSession { .. } => {
+            Some("give the folder it lies in: what can be imported there is found".to_owned())
+        }
         ImportError::NotAFile { .. } => Some("give the file itself, or a folder of session logs".to_owned()),
         _ => None,
     };

@@ -141,17 +141,31 @@ fn recognized(path: &Path) -> Result<&'static Known, ImportError> {
         let folder = FORMATS.iter().find(|known| (known.is_folder)(path));
         return folder.ok_or_else(|| ImportError::NotAFile { path: path.to_owned(), what: "a folder" });
     }
+    let refused = |known: Recognized| match known {
+        Recognized::Yes | Recognized::No => None,
+        Recognized::OtherVersion(version) => Some(ImportError::UnsupportedVersion { path: path.to_owned(), version }),
+        Recognized::NoSession(what) => Some(ImportError::NoSession { path: path.to_owned(), what }),
+    };
     let source = Source::file(path);
+    super::source::open(path)?;
+    for known in &FORMATS {
+        let recognized = (known.recognize_file)(path).map_err(|error| source.io(error))?;
+        if recognized == Recognized::Yes {
+            return Ok(known);
+        }
+        refused(recognized).map_or(Ok(()), Err)?;
+    }
     let mut unread = None;
     for known in &FORMATS {
         match first_record(&source, known.syntax) {
-            Ok(first) => match (known.recognize)(&first) {
-                Recognized::Yes => return Ok(known),
-                Recognized::OtherVersion(version) => {
-                    return Err(ImportError::UnsupportedVersion { path: path.to_owned(), version });
+            Ok(first) => {
+                let recognized = (known.recognize)(&first);
+                if recognized == Recognized::Yes {
+                    return Ok(known);
                 }
-                Recognized::No => unread = Some(ImportError::UnknownFormat { path: path.to_owned() }),
-            },
+                refused(recognized).map_or(Ok(()), Err)?;
+                unread = Some(ImportError::UnknownFormat { path: path.to_owned() });
+            }
             Err(error @ ImportError::NoRecords { .. }) => {
                 unread.get_or_insert(error);
             }
