@@ -13,6 +13,7 @@ mod facts;
 mod files;
 mod format;
 mod fractal;
+mod gemini;
 mod hostile;
 mod leases;
 mod life;
