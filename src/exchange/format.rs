@@ -179,15 +179,15 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
         None
     }
 
-    /// Whether a source that was written anew goes on from what was imported of it, rather than leave it. The readers stand where
-    /// the first line begins that is another: of what was imported, and of what the source is now. If it goes on, how many records the
-    /// former has from there; the state is then what the next record, the first of the latter, meets.
+    /// Whether a source that was written anew goes on from what was imported of it. The readers stand where the first line begins that is
+    /// another: of what was imported, and of what the source is now. If it goes on, the state is then what the next record, the first
+    /// of the latter, meets.
     ///
     /// # Errors
     ///
     /// What cannot be read.
-    fn rewritten(&mut self, _old: &mut Reader<'_>, _new: &mut Reader<'_>) -> io::Result<Option<u64>> {
-        Ok(None)
+    fn rewritten(&mut self, _old: &mut Reader<'_>, _new: &mut Reader<'_>) -> io::Result<Rewritten> {
+        Ok(Rewritten::Leaves)
     }
 
     /// Writes the source that was read as `stream`, where a part is read [through](super::source::Part::through) something.
@@ -246,6 +246,17 @@ pub enum Recognized {
     OtherVersion(String),
     /// It is another file of the same program, which holds no session: what it is.
     NoSession(&'static str),
+}
+
+/// What a source that was written anew is to what was imported of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rewritten {
+    /// It goes on from there, in place of so many records of what was imported.
+    GoesOn(u64),
+    /// It is a part of it: its program is about to write the rest.
+    IsPart,
+    /// It is another history.
+    Leaves,
 }
 
 /// Who a source is.

@@ -3,7 +3,7 @@
 use std::io::BufReader;
 
 use super::batch::Importer;
-use super::format::{Format, Header};
+use super::format::{Format, Header, Rewritten};
 use super::kept::{self, Last};
 use super::reader::{Item, Reader};
 use super::shared::{Agreement, Shared, agreement, branch_at, flat, unreadable};
@@ -203,9 +203,12 @@ fn place<F: Format>(
     if let Fit::Leaves { lines, .. } = fit
         && F::IS_REWRITTEN
         && last.end() == Some(info.events)
-        && let Some(last) = rewritten(store, source, &id, &last, lines)?
     {
-        return Ok(here(Some(last), None));
+        match rewritten(store, source, &id, &last, lines)? {
+            (Rewritten::GoesOn(_), next) => return Ok(here(Some(next), None)),
+            (Rewritten::IsPart, _) => return Ok(here(Some(last), Some(SHORTER))),
+            (Rewritten::Leaves, _) => {}
+        }
     }
     let same = match fit {
         Fit::IsPart => return Ok(here(Some(last), Some(SHORTER))),
@@ -235,27 +238,26 @@ fn place<F: Format>(
     })
 }
 
-/// What was imported of a source that was written anew, as far as both have the same lines; none if the source does not go
-/// on from what was imported.
+/// What a source that was written anew is to what was imported; and that, as far as both have the same lines.
 fn rewritten<F: Format>(
     store: &Store,
     source: &Source,
     session: &SessionId,
     last: &Last<F>,
     lines: u64,
-) -> Result<Option<Last<F>>, ImportError> {
+) -> Result<(Rewritten, Last<F>), ImportError> {
     let old = flat(store, session, lines, u64::MAX).map_err(|error| unreadable(source, error))?;
     let mut old = Reader::over(BufReader::with_capacity(256 * 1024, old)).with_syntax(F::SYNTAX);
     let mut new = Reader::of(&source.parts, F::SYNTAX);
     new.skip(lines).map_err(|error| source.io(error))?;
     let position = new.position();
     let mut progress = last.progress.clone();
-    let Some(records) = progress.state.rewritten(&mut old, &mut new).map_err(|error| source.io(error))? else {
-        return Ok(None);
-    };
-    progress.records = progress.records.saturating_sub(records);
+    let found = progress.state.rewritten(&mut old, &mut new).map_err(|error| source.io(error))?;
+    if let Rewritten::GoesOn(records) = found {
+        progress.records = progress.records.saturating_sub(records);
+    }
     (progress.bytes, progress.lines, progress.hash) = (position.bytes, position.lines, Some(position.hash));
-    Ok(Some(Last { event: last.event, payload: last.payload, progress, is_rewritten: true }))
+    Ok((found, Last { event: last.event, payload: last.payload, progress, is_rewritten: true }))
 }
 
 fn new_place<F: Format>(

@@ -315,6 +315,23 @@ fn an_object_written_anew_adds_what_is_new_in_it() {
     assert_eq!((counts(&sixth)[..4].to_vec(), sixth.session), (vec![5, 2, 3, 2], fifth.session));
 }
 
+/// A program that writes a file anew empties it first.
+#[test]
+fn an_object_met_while_it_is_written_anew_takes_nothing_back() {
+    let place = Place::new();
+    let all = place.import("session-h.json", HARBOR);
+    let mut parts = 0;
+    for cut in (0..HARBOR.len() - 100).step_by(401).filter(|cut| HARBOR.is_char_boundary(*cut)) {
+        let Ok(part) = place.try_import("session-h.json", &HARBOR.as_bytes()[..cut]) else { continue };
+        parts += 1;
+        assert_eq!((&part.session, part.new_events), (&all.session, 0), "{cut}");
+        assert_eq!(kinds(&part), ["shorter"], "{cut}");
+        assert_eq!(place.export(&part.session), HARBOR.as_bytes());
+    }
+    assert!(parts > 5);
+    assert_eq!(place.import("session-h.json", HARBOR).new_events, 0);
+}
+
 #[test]
 fn a_list_that_was_cut_is_a_fork_at_the_last_common_head() {
     let place = Place::new();
@@ -550,7 +567,7 @@ fn made(steps: &[Step], last: Option<usize>) -> Vec<Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     /// However often a chat was imported while it grew, its rows are those of its last form, imported alone.
     #[test]
@@ -598,7 +615,7 @@ fn changed(text: &[u8], (from, to, at): (usize, usize, usize), with: &[u8], how:
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// Whatever a program wrote in the place of a chat: it comes in and goes out as it is, or is refused.
     #[test]
@@ -617,6 +634,8 @@ proptest! {
             bytes = changed(&bytes, places, with.as_bytes(), how);
             match place.try_import("session-x.json", &bytes) {
                 Ok(imported) if is_pier => drop(imported),
+                // It seems not to be written to its end.
+                Ok(imported) if kinds(&imported).contains(&"shorter") => {}
                 Ok(_) => drop(place.import("session-x.json", &bytes)),
                 Err(error) => prop_assert!(["unknown-format", "no-records"].contains(&error.kind().unwrap()), "{error}"),
             }

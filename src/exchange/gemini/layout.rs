@@ -33,6 +33,24 @@ impl Layout {
     }
 }
 
+/// Whether [`scan`] would find a chat; reads no more than tells.
+pub fn is_chat(mut input: impl BufRead) -> io::Result<bool> {
+    let mut scan = Scan::default();
+    loop {
+        let chunk = input.fill_buf()?;
+        // A file of one line may have others behind it.
+        let is_certain = scan.has_messages && scan.has_line && scan.has_id();
+        if chunk.is_empty() || is_certain {
+            return Ok(is_certain || scan.finish().is_some());
+        }
+        let length = chunk.len();
+        if !scan.take(chunk) {
+            return Ok(false);
+        }
+        input.consume(length);
+    }
+}
+
 /// Reads a file: none where it is no object with a `sessionId` and `messages`, or one with others on lines behind it.
 pub fn scan(mut input: impl BufRead) -> io::Result<Option<Layout>> {
     let mut scan = Scan::default();
@@ -105,20 +123,19 @@ impl Scan {
 
     /// Passes over a string as far as it reaches; gives how many bytes that is.
     fn string(&mut self, bytes: &[u8]) -> usize {
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
+        let mut at = usize::from(std::mem::take(&mut self.is_escaped));
+        while let Some(found) = bytes[at.min(bytes.len())..].iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+            let escapes = bytes[at + found] == b'\\';
+            at += found + 1;
+            if !escapes {
+                self.in_string = false;
+                break;
+            }
+            self.is_escaped = at == bytes.len();
             at += 1;
-            if std::mem::take(&mut self.is_escaped) {
-                continue;
-            }
-            match byte {
-                b'\\' => self.is_escaped = true,
-                b'"' => {
-                    self.in_string = false;
-                    break;
-                }
-                _ => {}
-            }
+        }
+        if self.in_string {
+            at = bytes.len();
         }
         self.keep(&bytes[..at]);
         self.at += at as u64;
@@ -209,14 +226,17 @@ impl Scan {
             .filter(|value| serde_json::from_str::<serde::de::IgnoredAny>(value).is_ok());
     }
 
+    fn has_id(&self) -> bool {
+        self.layout.values[0].as_ref().is_some_and(|value| value.starts_with('"'))
+    }
+
     fn finish(mut self) -> Option<Layout> {
         // A file that ends within its messages, behind a whole one.
         if self.in_messages && self.depth == 2 && !self.in_string {
             self.message_ends();
         }
         self.layout.length = self.at;
-        let is_text = self.layout.values[0].as_ref().is_some_and(|value| value.starts_with('"'));
-        (self.has_messages && is_text).then_some(self.layout)
+        (self.has_messages && self.has_id()).then_some(self.layout)
     }
 }
 

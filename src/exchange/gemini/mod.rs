@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{After, Step, Stop};
 use super::export::{Output, Writer};
-use super::format::{Format, Header, Recognized};
+use super::format::{Format, Header, Recognized, Rewritten};
 use super::json::{compact, text};
 use super::reader::{Item, Reader, Syntax, json_object};
 use super::shared::{self, Branch};
@@ -30,7 +30,7 @@ use crate::model::{
 };
 use crate::store::{ReadError, Store};
 use aside::{Aside, pin, short};
-use layout::scan;
+use layout::{is_chat, scan};
 use record::Record;
 use tape::{END, Tape};
 
@@ -170,7 +170,8 @@ impl Format for Gemini {
             return Ok(Recognized::NoSession(what));
         }
         let is_object = start.trim_ascii_start().first() == Some(&b'{');
-        Ok(if is_object && whole(path)?.is_some() { Recognized::Yes } else { Recognized::No })
+        let is_chat = is_object && is_chat(BufReader::with_capacity(256 * 1024, opened(path)?))?;
+        Ok(if is_chat { Recognized::Yes } else { Recognized::No })
     }
 
     fn wants(path: &Path) -> bool {
@@ -241,9 +242,9 @@ impl Format for Gemini {
         std::mem::take(&mut self.returned)
     }
 
-    fn rewritten(&mut self, old: &mut Reader<'_>, new: &mut Reader<'_>) -> io::Result<Option<u64>> {
+    fn rewritten(&mut self, old: &mut Reader<'_>, new: &mut Reader<'_>) -> io::Result<Rewritten> {
         if !self.is_whole {
-            return Ok(None);
+            return Ok(Rewritten::Leaves);
         }
         let (mut ids, mut records) = (Vec::new(), 0);
         while let Some(item) = old.advance()? {
@@ -253,15 +254,21 @@ impl Format for Gemini {
         let mut known = ids.iter().copied();
         let mut next = known.next();
         while next.is_some() {
-            let Some(item) = new.advance()? else { return Ok(None) };
+            let Some(item) = new.advance()? else { return Ok(Rewritten::Leaves) };
+            // Its program had not written it to its end.
+            if let (Item::Record, Ok(Record::End(end))) = (&item, Record::read(new.record()))
+                && end.is_torn
+            {
+                return Ok(Rewritten::IsPart);
+            }
             let Some(id) = id(&item, new) else { continue };
             if Some(id) != next {
-                return Ok(None);
+                return Ok(Rewritten::Leaves);
             }
             next = known.next();
         }
         self.left += ids.len() as u64;
-        Ok(Some(records))
+        Ok(Rewritten::GoesOn(records))
     }
 
     fn restore(&self, stream: File, out: &mut dyn Output) -> Result<(), ExportError> {

@@ -288,7 +288,7 @@ mod tests {
     fn a_chat_is_lines_and_what_changes_is_the_last() {
         let text = b"{\n\t\"sessionId\": \"s\",\r\n \"messages\": [\n  {\"a\": \"1,2\"},\n  {\"b\":\t[3,4]}\n ]\n}\n";
         let stream = tape(text);
-        let expected = "{\"sessionId\":\"s\"}\n\r  {\"a\": \"1,2\"}\n\r  {\"b\":\t [3,4]}\n#\t#43 {\r\t \"sessionId\": \"s\",\t\t\r \
+        let expected = "{\"sessionId\":\"s\"}\n\r  {\"a\": \"1,2\"}\n\r  {\"b\":\t [3,4]}\n#\t#36 {\r\t \"sessionId\": \"s\",\t\t\r \
                         \"messages\": [\r ]\r}\r\n";
         assert_eq!(String::from_utf8(stream.clone()).unwrap(), expected);
         assert_eq!(back(&stream), text);
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn every_text_comes_back() {
-        let start = "{\"sessionId\":\"s\",\"messages\":[";
+        let start = "{\"sessionId\":\"s\",\n\"messages\":[";
         for rest in [
             "",
             "]}",
