@@ -315,6 +315,58 @@ fn an_object_written_anew_adds_what_is_new_in_it() {
     assert_eq!((counts(&sixth)[..4].to_vec(), sixth.session), (vec![5, 2, 3, 2], fifth.session));
 }
 
+/// An object whose beginning changed is kept anew; killed in the middle of that, an import leaves what the next one goes on from.
+#[test]
+fn an_interrupted_import_of_an_object_written_anew_goes_on() {
+    let place = Place::new();
+    let name = "session-long.json";
+    let mut messages = Vec::new();
+    for turn in 0..12 {
+        messages.push(user(&format!("u{turn}"), &format!("{turn}").repeat(400_000)));
+        messages.push(answer(&format!("a{turn}"), &format!("answer {turn}, ").repeat(40_000), 10));
+    }
+    place.import(name, pretty(&chat("long", &messages)));
+    messages[1]["model"] = json!("another");
+    messages.push(user("v", "One more."));
+    messages.push(answer("w", "Here it is.", 10));
+    let text = pretty(&chat("long", &messages));
+    fs::write(place.path(name), &text).unwrap();
+
+    // What is in the log after each batch.
+    let blobs = place.folder.path().join("store/blobs");
+    let mut copies: Vec<(u64, TempDir)> = Vec::new();
+    let found = exchange::find(&place.path(name)).unwrap();
+    let whole = found[0].import(&place.store, &mut |seen| {
+        let copy = tempfile::tempdir().unwrap();
+        fs::create_dir(copy.path().join("blobs")).unwrap();
+        for entry in fs::read_dir(&blobs).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, copy.path().join("blobs").join(path.file_name().unwrap())).unwrap();
+        }
+        copies.push((seen.bytes, copy));
+    });
+    let whole = whole.into_iter().next().unwrap().unwrap();
+    assert_eq!(counts(&whole)[..4], [26, 13, 13, 0]);
+    let mut kept = BTreeSet::new();
+    for (_, copy) in copies {
+        let store = Store::open(copy.path()).unwrap();
+        let before = store.session(&whole.session).unwrap().events;
+        if !kept.insert(before) {
+            continue;
+        }
+        let imported = exchange::import(&store, &place.path(name)).unwrap();
+        assert_eq!(
+            (&imported.session, counts(&imported)[..4].to_vec()),
+            (&whole.session, vec![26, 13, 13, 0]),
+            "{before}"
+        );
+        let mut out = Vec::new();
+        exchange::write_source(&store, &imported.session, &mut out).unwrap();
+        assert!(out == text.as_bytes(), "{before}");
+    }
+    assert!(kept.len() > 1, "{kept:?}");
+}
+
 /// A program that writes a file anew empties it first.
 #[test]
 fn an_object_met_while_it_is_written_anew_takes_nothing_back() {
