@@ -315,6 +315,25 @@ fn an_object_written_anew_adds_what_is_new_in_it() {
     assert_eq!((counts(&sixth)[..4].to_vec(), sixth.session), (vec![5, 2, 3, 2], fifth.session));
 }
 
+/// Where both the session and its source went on, the source is a fork; that one it goes on in.
+#[test]
+fn an_object_whose_session_went_on_by_itself_is_a_fork() {
+    let place = Place::new();
+    let name = "session-e.json";
+    let mut messages = vec![user("u1", "Where is the master of the harbor?"), answer("a1", "At the end.", 10)];
+    let first = place.import(name, pretty(&chat("e", &messages)));
+    let session = place.store.open_session(&first.session).unwrap();
+    session.begin_turn("And where is the lamp?").unwrap();
+    session.close().unwrap();
+    for turn in 2..5 {
+        messages.push(user(&format!("u{turn}"), "Thank you."));
+        let next = place.import(name, pretty(&chat("e", &messages)));
+        assert_eq!((next.forked_from, next.turns), (Some(first.session.clone()), turn));
+        assert_eq!(place.tokens(&next.session), [0; 5]);
+    }
+    assert_eq!(place.store.sessions().unwrap().len(), 2);
+}
+
 /// An object whose beginning changed is kept anew; killed in the middle of that, an import leaves what the next one goes on from.
 #[test]
 fn an_interrupted_import_of_an_object_written_anew_goes_on() {
@@ -453,7 +472,9 @@ fn a_folder_is_taken_whole_and_what_is_no_chat_is_left() {
     let logs = json!([{"sessionId": "harbor-0001", "messageId": 0, "type": "user", "message": "hi", "timestamp": "2026-01-01T00:00:00Z"}]);
     fs::write(project.join("logs.json"), pretty(&logs)).unwrap();
     fs::write(project.join("checkpoint-x.json"), r#"[{"role":"user","parts":[{"text":"hi"}]}]"#).unwrap();
-    fs::write(project.join("settings.json"), "{}").unwrap();
+    fs::write(project.join("settings.json"), r#"{"messages":[]}"#).unwrap();
+    let elsewhere = place.folder.path().join("tmp/elsewhere.json");
+    fs::write(&elsewhere, pretty(&chat("elsewhere", &[user("u1", "Is this found?")]))).unwrap();
 
     let found = exchange::find(&place.folder.path().join("tmp")).unwrap();
     let mut left = Vec::new();
@@ -470,7 +491,7 @@ fn a_folder_is_taken_whole_and_what_is_no_chat_is_left() {
         })
         .collect();
     assert_eq!(left, ["checkpoint-x.json", "logs.json"]);
-    assert_eq!(sessions, ["harbor-0001", "pier-0001", "surveyor-77"].map(str::to_owned).into());
+    assert_eq!(sessions, ["elsewhere", "harbor-0001", "pier-0001", "surveyor-77"].map(str::to_owned).into());
     // The subagent came first, so that its head is known.
     let rows = place.store.view(&"pier-0001".parse().unwrap()).unwrap().rows;
     let callee = place.store.session(&"surveyor-77".parse().unwrap()).unwrap();

@@ -26,7 +26,12 @@ pub struct Aside {
 
 /// The first digits of the hash of an id.
 pub fn short(id: &str) -> u64 {
-    let digest = Digest::of(id.as_bytes());
+    hash(id.as_bytes())
+}
+
+/// The same of any bytes. In JSON it is a number that every reader keeps.
+pub fn hash(bytes: &[u8]) -> u64 {
+    let digest = Digest::of(bytes);
     digest.0.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
 }
 

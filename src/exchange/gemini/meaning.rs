@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::aside::set_pin;
+use super::aside::{hash, set_pin, short};
 use super::record::{Content, End, Message, Record, Set, Tokens, Tool, Written, values};
 use super::{Answer, Gemini};
 use crate::exchange::batch::{After, Step, Stop};
@@ -24,6 +24,10 @@ pub(super) fn list(value: Option<&RawValue>) -> Vec<Message<'_>> {
 }
 
 impl Content<'_> {
+    fn hash(&self) -> u64 {
+        hash(&self.bytes)
+    }
+
     /// The hole that it leaves in its record as the content of a message.
     fn hole(&self, step: &Step<'_, '_>, message: MessageNumber) -> Holes {
         let hole = |written| match written {
@@ -184,10 +188,10 @@ impl Gemini {
         let number = step.batch.add_message(new)?;
         let mut holes = content.hole(step, number);
         let mut answer = Answer {
-            id: message.id.clone(),
+            id: short(&message.id),
             message: number,
             call,
-            content: digest,
+            content: content.hash(),
             is_counted: tokens.is_some(),
             tools: 0,
             pending: Vec::new(),
@@ -205,7 +209,7 @@ impl Gemini {
 
     /// A message that was there before: what more it says of its call and tools. Says whether it is one of which that can be.
     fn more_of(&mut self, step: &mut Step<'_, '_>, message: &Message<'_>) -> Result<bool, Stop> {
-        let Some(at) = self.answers.iter().position(|answer| answer.id == message.id) else { return Ok(false) };
+        let Some(at) = self.answers.iter().position(|answer| answer.id == short(&message.id)) else { return Ok(false) };
         if step.is_repeated() {
             return Ok(true);
         }
@@ -228,7 +232,7 @@ impl Gemini {
                 self.answer = None;
             }
         }
-        let content = Content::of(message.fields.content).digest();
+        let content = Content::of(message.fields.content).hash();
         if content != answer.content {
             // Messages stay as they are: the text that stands there now is told of beside.
             answer.content = content;

@@ -76,10 +76,12 @@ pub struct Gemini {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Answer {
-    id: String,
+    /// The hash of its id.
+    id: u64,
     message: MessageNumber,
     call: CallNumber,
-    content: Digest,
+    /// The hash of its content.
+    content: u64,
     is_counted: bool,
     /// How many tools it asked for.
     tools: u64,
@@ -144,8 +146,20 @@ fn other(start: &[u8]) -> Option<&'static str> {
     is_tape.then_some("a tape of answers of the Gemini API, as tests of Gemini CLI have")
 }
 
-/// How much of a file tells what it is.
+/// How much of a file tells what it is, and whether it is worth a look.
 const START: u64 = 4_096;
+const LOOK: u64 = 64 * 1024;
+
+/// Whether a file of whatever name is a chat. What cannot be read is none.
+fn seems_chat(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let is_read = opened(path).is_ok_and(|file| file.take(LOOK).read_to_end(&mut start).is_ok());
+    let name = b"\"messages\"";
+    is_read
+        && start.trim_ascii_start().starts_with(b"{")
+        && start.windows(name.len()).any(|part| part == name)
+        && opened(path).is_ok_and(|file| is_chat(BufReader::with_capacity(256 * 1024, file)).unwrap_or_default())
+}
 
 impl Format for Gemini {
     const NAME: &'static str = "gemini";
@@ -176,11 +190,12 @@ impl Format for Gemini {
 
     fn wants(path: &Path) -> bool {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_chat = name.starts_with("session-") || path.ancestors().skip(1).any(|folder| folder.ends_with("chats"));
+        // A subagent's lies one folder below.
+        let in_chats = path.ancestors().skip(1).take(2).any(|folder| folder.ends_with("chats"));
         // Of what lies beside the chats it is told why it is left.
         let is_other =
             (name == "logs.json" || name.starts_with("checkpoint-")) && path.with_file_name("chats").is_dir();
-        name.ends_with(".jsonl") || (name.ends_with(".json") && (is_chat || is_other))
+        name.ends_with(".jsonl") || (name.ends_with(".json") && (in_chats || is_other || seems_chat(path)))
     }
 
     fn sources(path: &Path) -> io::Result<Vec<Source>> {
@@ -232,6 +247,11 @@ impl Format for Gemini {
 
     fn turn(&self) -> Option<TurnNumber> {
         self.turn
+    }
+
+    /// A fork has the answers of its parent.
+    fn at_head(&self) -> Option<Gemini> {
+        Some(Gemini { answer: None, answers: Vec::new(), ..self.clone() })
     }
 
     fn is_open(&self) -> bool {
