@@ -507,6 +507,10 @@ fn a_folder_is_taken_whole_and_what_is_no_chat_is_left() {
         assert_eq!(error.kind(), Some("no-session"), "{name}");
         assert!(error.to_string().contains(what), "{name}: {error}");
     }
+    // Lists of other programs are none of these.
+    fs::write(project.join("other.json"), r#"[{"role":"user","content":"hi"}]"#).unwrap();
+    let error = exchange::import(&place.store, &project.join("other.json")).unwrap_err();
+    assert!(["unknown-format", "no-records"].contains(&error.kind().unwrap()), "{error}");
 }
 
 #[test]

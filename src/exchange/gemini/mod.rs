@@ -138,8 +138,9 @@ fn other(start: &[u8]) -> Option<&'static str> {
     if start.starts_with(b"[{") && has("\"messageId\":") && has("\"sessionId\":") {
         return Some("Gemini CLI's list of prompts (logs.json); the chats are in `chats` beside it");
     }
-    let is_turns = start.starts_with(b"[{\"role\":\"") || start.starts_with(b"[{\"parts\":[");
-    if is_turns || (start.starts_with(b"{\"history\":[{\"") && has("\"parts\":")) {
+    let are_turns =
+        ["[{\"role\":\"", "[{\"parts\":[", "{\"history\":[{\""].iter().any(|text| start.starts_with(text.as_bytes()));
+    if are_turns && has("\"parts\":[") {
         return Some("a checkpoint of Gemini CLI, a copy of the model's context; the chats are in `chats` beside it");
     }
     let is_tape = start.starts_with(b"{\"method\":\"") && has("\"response\":") && has("enerateContent");
