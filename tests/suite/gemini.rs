@@ -433,6 +433,29 @@ fn a_list_that_was_cut_is_a_fork_at_the_last_common_head() {
     assert_eq!(place.store.sessions().unwrap().len(), 2);
 }
 
+/// A head that was sealed behind bytes which are another since is no place to leave from.
+#[test]
+fn a_fork_does_not_leave_from_what_was_written_anew() {
+    let place = Place::new();
+    let name = "session-g.json";
+    let mut early = answer("a1", "I will look.", 10);
+    early.as_object_mut().unwrap().remove("tokens");
+    place.import(name, pretty(&chat("g", &[user("u1", "Where is the lamp?"), early])));
+    let now = |last: Value| [user("u1", "Where is the lamp?"), answer("a1", "I will look.", 10), last];
+    let whole = place.import(name, pretty(&chat("g", &now(answer("a2", "At the end.", 20)))));
+    assert_eq!(place.tokens(&whole.session), [2, 30, 2, 0, 4]);
+    let cut = place.import(name, pretty(&chat("g", &now(answer("b2", "At the gate.", 40)))));
+    assert_eq!(cut.forked_from, Some(whole.session.clone()));
+    assert_eq!(place.said(&cut.session).len(), 3);
+    assert_eq!(place.turns(&cut.session), [("final".to_owned(), "At the gate.".to_owned())]);
+    assert_eq!(place.tokens(&cut.session), [1, 40, 1, 0, 2]);
+    let left = place.store.session(&cut.session).unwrap().source.unwrap().1;
+    assert_eq!(place.store.heads(&whole.session).unwrap()[0].head, left);
+    // Both are still known by what they were last.
+    let first = place.import(name, pretty(&chat("g", &now(answer("a2", "At the end.", 20)))));
+    assert_eq!((first.session, first.new_events), (whole.session, 0));
+}
+
 /// The older form becomes the newer one when a chat is taken up again.
 #[test]
 fn a_chat_that_begins_with_a_copy_of_another_shares_its_rows() {
