@@ -141,6 +141,15 @@ fn recognized(path: &Path) -> Result<&'static Known, ImportError> {
         let folder = FORMATS.iter().find(|known| (known.is_folder)(path));
         return folder.ok_or_else(|| ImportError::NotAFile { path: path.to_owned(), what: "a folder" });
     }
+    for known in &FORMATS {
+        match (known.takes)(path) {
+            Recognized::Yes => return Ok(known),
+            Recognized::OtherVersion(version) => {
+                return Err(ImportError::UnsupportedVersion { path: path.to_owned(), version });
+            }
+            Recognized::No => {}
+        }
+    }
     let source = Source::file(path);
     let mut unread = None;
     for known in &FORMATS {

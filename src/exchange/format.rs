@@ -247,7 +247,7 @@ impl Header {
     }
 }
 
-type Import = fn(&Store, &Source, &mut dyn FnMut(Seen)) -> Result<Imported, ImportError>;
+pub(super) type Import = fn(&Store, &Source, &mut dyn FnMut(Seen)) -> Result<Imported, ImportError>;
 
 /// A known format.
 pub struct Known {
@@ -259,6 +259,10 @@ pub struct Known {
     pub(super) recognize: fn(&[u8]) -> Recognized,
     pub(super) wants: fn(&Path) -> bool,
     pub(super) is_folder: fn(&Path) -> bool,
+    /// Whether a file is told by where it lies, or how it begins, whatever its first line is; why it is refused.
+    pub(super) takes: fn(&Path) -> Recognized,
+    /// Whether its sources are rewritten: what is kept has several versions of a file, and the newest are written.
+    pub(super) is_rewritten: bool,
     pub(super) sources: fn(&Path) -> io::Result<Vec<Source>>,
     pub(super) header: fn(&[u8], &Source) -> Header,
     pub(super) import: Import,
@@ -275,6 +279,8 @@ impl Known {
             recognize: F::recognize,
             wants: F::wants,
             is_folder: F::is_folder,
+            takes: |_| Recognized::No,
+            is_rewritten: false,
             sources: F::sources,
             header: F::header,
             import: run::import::<F>,

@@ -19,6 +19,7 @@ pub mod format;
 pub mod fractal;
 pub mod json;
 pub mod kept;
+pub mod opencode;
 mod order;
 pub mod pi;
 pub mod pixir;
@@ -43,12 +44,13 @@ pub use format::{Known, Recognized};
 pub use written::write_source;
 
 /// The formats, in the order they are tried.
-pub static FORMATS: [Known; 5] = [
+pub static FORMATS: [Known; 6] = [
     Known::of::<pi::Pi>(),
     Known::of::<pixir::Pixir>(),
     Known::of::<fractal::Fractal>(),
     Known::of::<claude::Claude>(),
     Known::of::<codex::Codex>(),
+    opencode::KNOWN,
 ];
 
 /// What an import came to.

@@ -19,6 +19,10 @@ pub enum Hole {
     CodeText(EvalNumber),
     /// An eval's code as it is.
     Code(EvalNumber),
+    /// An eval's result, or its error where it has none, as a JSON string.
+    ResultText(EvalNumber),
+    /// Bytes of a message's content, from and to.
+    Slice(MessageNumber, u64, u64),
     /// An annotation's payload as it is.
     Note(EventNumber),
     /// Any payload, as a JSON string.
@@ -146,6 +150,8 @@ fn mark(hole: &Hole) -> Vec<u8> {
         Hole::Content(message) => number(b'M', message.0),
         Hole::CodeText(eval) => number(b'c', eval.0),
         Hole::Code(eval) => number(b'C', eval.0),
+        Hole::ResultText(eval) => number(b'r', eval.0),
+        Hole::Slice(message, from, to) => marked(b's', &format!("{from} {to} {message}")),
         Hole::Note(event) => number(b'N', event.0),
         Hole::PayloadText(digest) => marked(b'p', &digest.to_string()),
         Hole::Payload(digest) => marked(b'P', &digest.to_string()),
@@ -195,6 +201,12 @@ fn piece(whole: &[u8]) -> Option<Piece<'_>> {
         b'M' => Hole::Content(MessageNumber(number()?)),
         b'c' => Hole::CodeText(EvalNumber(number()?)),
         b'C' => Hole::Code(EvalNumber(number()?)),
+        b'r' => Hole::ResultText(EvalNumber(number()?)),
+        b's' => {
+            let (from, rest) = text.split_once(' ')?;
+            let (to, message) = rest.split_once(' ')?;
+            Hole::Slice(MessageNumber(message.parse().ok()?), from.parse().ok()?, to.parse().ok()?)
+        }
         b'N' => Hole::Note(EventNumber(number()?)),
         b'p' => Hole::PayloadText(text.parse().ok()?),
         b'P' => Hole::Payload(text.parse().ok()?),
@@ -246,6 +258,8 @@ mod tests {
             Hole::Content(MessageNumber(20)),
             Hole::CodeText(EvalNumber(3)),
             Hole::Code(EvalNumber(u64::MAX)),
+            Hole::ResultText(EvalNumber(4)),
+            Hole::Slice(MessageNumber(5), 1, u64::MAX),
             Hole::Note(EventNumber(0)),
             Hole::PayloadText(Digest::of(b"x")),
             Hole::Payload(Digest::of(b"y")),
@@ -253,7 +267,7 @@ mod tests {
         ] {
             assert_eq!(pieces(&mark(&hole)).collect::<Vec<_>>(), [Ok(Piece::Hole(hole))]);
         }
-        for bad in [&b"\x01\x02"[..], b"\x01mx\x02", b"\x01m1", b"\x01S1 2\x02", b"\x01"] {
+        for bad in [&b"\x01\x02"[..], b"\x01mx\x02", b"\x01m1", b"\x01S1 2\x02", b"\x01s1 2\x02", b"\x01"] {
             assert!(pieces(bad).any(|piece| piece.is_err()), "{bad:?}");
         }
     }

@@ -95,10 +95,17 @@ impl Copy<'_> {
                         Copy { store: self.store, session: &session, range, depth: self.depth + 1 }.run(clip.out)?;
                     }
                 }
+                Piece::Hole(Hole::Slice(message, from, to)) => {
+                    let digest = rows.messages.get(&message).ok_or_else(|| damaged(None))?;
+                    let bytes = self.store.blobs().get(digest)?;
+                    let range = usize::try_from(from).ok().zip(usize::try_from(to).ok());
+                    let slice = range.and_then(|(from, to)| bytes.get(from..to)).ok_or_else(|| damaged(None))?;
+                    clip.bytes(slice)?;
+                }
                 Piece::Hole(hole) => {
                     let digest = rows.of(&hole).ok_or_else(|| damaged(None))?;
                     let write = match hole {
-                        Hole::Text(_) | Hole::CodeText(_) | Hole::PayloadText(_) => json_string,
+                        Hole::Text(_) | Hole::CodeText(_) | Hole::ResultText(_) | Hole::PayloadText(_) => json_string,
                         Hole::AsciiText(_) => ascii_json_string,
                         _ => {
                             clip.payload(self.store, &digest)?;
@@ -175,6 +182,7 @@ impl Write for Clip<'_> {
 struct Payloads {
     messages: HashMap<MessageNumber, Digest>,
     evals: HashMap<EvalNumber, Digest>,
+    results: HashMap<EvalNumber, Digest>,
     notes: HashMap<EventNumber, Digest>,
 }
 
@@ -187,6 +195,7 @@ impl Payloads {
             }
             Body::EvalAdded(row) => {
                 self.evals.extend(row.code.map(|code| (row.eval, code)));
+                self.results.extend(row.result.or(row.error).map(|result| (row.eval, result)));
             }
             Body::Annotation(row) if row.kind == kept::KIND => return row.payload,
             Body::Annotation(row) => {
@@ -199,10 +208,11 @@ impl Payloads {
 
     fn of(&self, hole: &Hole) -> Option<Digest> {
         match hole {
-            Hole::Text(message) | Hole::AsciiText(message) | Hole::Content(message) => {
+            Hole::Text(message) | Hole::AsciiText(message) | Hole::Content(message) | Hole::Slice(message, ..) => {
                 self.messages.get(message).copied()
             }
             Hole::CodeText(eval) | Hole::Code(eval) => self.evals.get(eval).copied(),
+            Hole::ResultText(eval) => self.results.get(eval).copied(),
             Hole::Note(event) => self.notes.get(event).copied(),
             Hole::PayloadText(digest) | Hole::Payload(digest) => Some(*digest),
             Hole::Shared(..) | Hole::Later(_) => None,

@@ -19,6 +19,7 @@ mod life;
 mod model;
 mod names;
 mod observed;
+mod opencode;
 mod opening;
 mod payloads;
 mod pi;
