@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use headwater::exchange::{self, ImportError, Imported};
-use headwater::model::{Digest, HeadKind, SessionId};
+use headwater::model::{Body, Digest, HeadKind, SessionId, TurnNumber};
 use headwater::store::{NewMessage, Options, Store};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -190,10 +190,11 @@ impl Place {
     /// What is visible at the current head: messages, turns, calls, evals.
     fn state(&self, session: &str) -> Value {
         let rows = self.store.view(&id(session)).unwrap().rows;
+        let place = |turn: Option<TurnNumber>| rows.turns.iter().position(|entry| Some(entry.row.turn) == turn);
         let messages: Vec<_> = rows
             .messages
             .iter()
-            .map(|entry| json!([entry.row.role.to_string(), self.text(Some(entry.row.content)), entry.row.turn]))
+            .map(|entry| json!([entry.row.role.to_string(), self.text(Some(entry.row.content)), place(entry.row.turn)]))
             .collect();
         let turns: Vec<_> = rows.turns.iter().map(|entry| &entry.row).collect();
         let turns: Vec<_> = turns
@@ -277,8 +278,8 @@ fn each_message_step_and_tool_is_there_once() {
     assert!(imported[0].diagnostics.is_empty(), "{:?}", imported[0].diagnostics);
 
     let state = place.state("ses_a");
-    assert_eq!(state["messages"][0], json!(["user", "How many boats are in the \"old\" harbour?", 1]));
-    assert_eq!(state["messages"][1], json!(["assistant", "I will count them, one by one.", 1]));
+    assert_eq!(state["messages"][0], json!(["user", "How many boats are in the \"old\" harbour?", 0]));
+    assert_eq!(state["messages"][1], json!(["assistant", "I will count them, one by one.", 0]));
     let list: Value = serde_json::from_str(state["messages"][2][1].as_str().unwrap()).unwrap();
     assert_eq!((&list[0]["type"], &list[1]["text"]), (&json!("reasoning"), &json!("Three.")));
     assert_eq!(state["turns"][0], json!(["final", "How many boats are in the \"old\" harbour?", "Three.", ""]));
@@ -296,4 +297,322 @@ fn each_message_step_and_tool_is_there_once() {
     assert_eq!(calls, [1, 3], "the step before its end");
     assert!(view.rows.evals.iter().all(|entry| entry.row.message.is_some()));
     assert_same(&place.export("ses_a"), &files);
+}
+
+/// The files of [`harbour`] while its last answer was being made: a tool at work, no usage yet.
+fn at_work() -> Files {
+    let mut files = harbour();
+    for part in ["2", "3", "4", "5"] {
+        files.0.remove(&format!("part/msg_05/prt_msg_05_{part}.json"));
+    }
+    files.part("ses_a", "msg_05", "1", tool("running", "ls new", None));
+    files.assistant("ses_a", ("msg_05", "msg_04"), T + 2_100, None);
+    files
+}
+
+#[test]
+fn what_came_since_is_added_and_nothing_is_counted_twice() {
+    let place = Place::new();
+    let before = place.import(&at_work());
+    // A tool at work is no eval yet, and its call has no usage.
+    assert_eq!(counts(&before[0]), [5, 2, 3, 1, 3, 0]);
+    let state = place.state("ses_a");
+    assert_eq!((&state["turns"][1][0], &state["calls"][2][0]), (&json!("unfinished"), &json!("unfinished")));
+    assert_eq!(place.usage("ses_a")[..3], [230, 25, 5_000]);
+    assert_same(&place.export("ses_a"), &at_work());
+
+    let after = place.import(&harbour());
+    assert_eq!(after[0].session, before[0].session);
+    let fresh = Place::new();
+    let once = fresh.import(&harbour());
+    let [_, turns, calls, evals, ..] = counts(&once[0]);
+    assert_eq!(counts(&after[0])[1..4], [turns, calls, evals]);
+    assert_eq!(place.usage("ses_a"), fresh.usage("ses_a"));
+    let (state, fresh_state) = (place.state("ses_a"), fresh.state("ses_a"));
+    for rows in ["turns", "calls", "evals"] {
+        assert_eq!(state[rows], fresh_state[rows], "{rows}");
+    }
+    // What was said since is a message of its own.
+    let said = state["messages"].as_array().unwrap();
+    assert_eq!((said.len(), &said[4][1]), (6, &json!("")));
+    assert_eq!(said[5], fresh_state["messages"][4]);
+    assert_same(&place.export("ses_a"), &harbour());
+}
+
+#[test]
+fn a_tool_that_was_left_at_work_is_unfinished_once_the_session_goes_on() {
+    let place = Place::new();
+    let mut files = at_work();
+    place.import(&files);
+    files.user("ses_a", "msg_06", T + 3_000, "Never mind.");
+    let imported = place.import(&files);
+    assert_eq!(counts(&imported[0]), [6, 3, 3, 2, 5, 0]);
+    assert_eq!(place.state("ses_a")["evals"][1][1], "unfinished");
+    // Its result makes another history of that turn: the calls are the same ones.
+    files.part("ses_a", "msg_05", "1", tool("completed", "ls new", Some("found after all")));
+    place.import(&files);
+    let state = place.state("ses_a");
+    assert_eq!(state["evals"][1][1], "ok");
+    let fresh = Place::new();
+    fresh.import(&files);
+    assert_eq!(state, fresh.state("ses_a"));
+    assert_eq!(place.usage("ses_a"), fresh.usage("ses_a"));
+    assert_eq!(place.store.session(&id("ses_a")).unwrap().turns, 3);
+    assert_same(&place.export("ses_a"), &files);
+}
+
+#[test]
+fn what_changes_no_row_is_kept_and_changes_none() {
+    let place = Place::new();
+    let mut files = harbour();
+    place.import(&files);
+    let before = place.state("ses_a");
+    files.change("message/ses_a/msg_01.json", |value| value["summary"] = json!({"title": "Boats", "diffs": []}));
+    files.change("part/msg_02/prt_msg_02_3.json", |value| value["state"]["time"]["compacted"] = json!(7));
+    files.change("session/p1/ses_a.json", |value| value["title"] = json!("Boats, counted"));
+    files.0.remove("todo/ses_a.json");
+    let imported = place.import(&files);
+    assert_eq!(place.state("ses_a"), before);
+    assert_eq!(counts(&imported[0])[..4], [5, 2, 4, 2]);
+    assert_eq!(place.store.session(&id("ses_a")).unwrap().title.as_deref(), Some("Boats, counted"));
+    assert!(place.annotations("ses_a").contains(&"import/removed".to_owned()));
+    assert_same(&place.export("ses_a"), &files);
+    // What all sessions have in common is no news by itself.
+    files.raw("migration", "3");
+    assert_eq!(place.import(&files)[0].new_events, 0);
+}
+
+#[test]
+fn a_session_that_was_taken_back_goes_on_from_before_that_message() {
+    let place = Place::new();
+    let mut files = harbour();
+    place.import(&files);
+    let whole = place.state("ses_a");
+    let full_head = place.store.session(&id("ses_a")).unwrap().current_head;
+    files.change("session/p1/ses_a.json", |value| value["revert"] = json!({"messageID": "msg_04", "snapshot": "x"}));
+    let imported = place.import(&files);
+    assert_eq!(counts(&imported[0])[..4], [5, 2, 4, 2], "nothing is made again");
+    assert_eq!(place.state("ses_a")["messages"].as_array().unwrap().len(), 3);
+    assert_eq!(place.state("ses_a")["turns"].as_array().unwrap().len(), 1);
+    assert_eq!(place.usage("ses_a")[3], 4, "what was left was paid for");
+
+    // The same as if it had been imported only now.
+    let fresh = Place::new();
+    let once = fresh.import(&files);
+    assert_eq!(counts(&once[0])[..4], [5, 2, 4, 2]);
+    assert_eq!(fresh.state("ses_a"), place.state("ses_a"));
+    assert_same(&fresh.export("ses_a"), &files);
+
+    // Taken back no more.
+    let reverted = files.clone();
+    files.change("session/p1/ses_a.json", |value| drop(value.as_object_mut().unwrap().remove("revert")));
+    place.import(&files);
+    assert_eq!(place.state("ses_a"), whole);
+    assert_ne!(place.store.session(&id("ses_a")).unwrap().current_head, full_head, "the head has its own file");
+
+    // Taken back again, and gone on with: OpenCode removes what was left.
+    let mut files = reverted;
+    place.import(&files);
+    files.change("session/p1/ses_a.json", |value| drop(value.as_object_mut().unwrap().remove("revert")));
+    files.0.retain(|name, _| !name.contains("msg_04") && !name.contains("msg_05"));
+    files.user("ses_a", "msg_06", T + 5_000, "And the ferry?");
+    files.assistant("ses_a", ("msg_07", "msg_06"), T + 5_100, Some("stop"));
+    files.part("ses_a", "msg_07", "1", json!({"type": "text", "text": "It leaves at ten."}));
+    files.step("ses_a", "msg_07", "2", 1, 1);
+    place.import(&files);
+    let fresh = Place::new();
+    fresh.import(&files);
+    assert_eq!(place.state("ses_a"), fresh.state("ses_a"));
+    assert_eq!(place.usage("ses_a")[3], 5);
+    assert_same(&place.export("ses_a"), &files);
+}
+
+#[test]
+fn a_session_can_be_taken_back_to_within_a_turn() {
+    for message in ["msg_03", "msg_02"] {
+        let place = Place::new();
+        let mut files = harbour();
+        place.import(&files);
+        files.change("session/p1/ses_a.json", |value| {
+            value["revert"] = json!({"messageID": message, "partID": format!("prt_{message}_2")});
+        });
+        place.import(&files);
+        let fresh = Place::new();
+        fresh.import(&files);
+        let messages = |place: &Place| place.state("ses_a")["messages"].clone();
+        assert_eq!(messages(&place).as_array().unwrap().len(), if message == "msg_03" { 2 } else { 1 });
+        assert_eq!(messages(&place), messages(&fresh));
+        assert_eq!(place.usage("ses_a"), fresh.usage("ses_a"), "calls are counted once");
+        assert_same(&place.export("ses_a"), &files);
+    }
+}
+
+/// A session whose tool opened another, which opened a third that no tool tells of.
+fn fleet() -> Files {
+    let mut files = harbour();
+    files.session("ses_b", Some("ses_a"), T + 300);
+    files.user("ses_b", "msg_b1", T + 310, "Count the boats.");
+    files.assistant("ses_b", ("msg_b2", "msg_b1"), T + 320, Some("stop"));
+    files.part("ses_b", "msg_b2", "1", json!({"type": "text", "text": "Three of them."}));
+    files.step("ses_b", "msg_b2", "2", 40, 4);
+    files.session("ses_c", Some("ses_b"), T + 330);
+    files.user("ses_c", "msg_c1", T + 340, "Look again.");
+    files.part("ses_a", "msg_02", "3", json!({"type": "tool", "callID": "c", "tool": "task", "state": {
+        "status": "completed", "input": {"description": "count", "prompt": "Count the boats.", "subagent_type": "general"},
+        "output": "Three of them.", "title": "count", "metadata": {"sessionId": "ses_b"},
+        "time": {"start": T + 300, "end": T + 600}}}));
+    files
+}
+
+#[test]
+fn sessions_that_a_session_opened_are_called_by_it() {
+    let place = Place::new();
+    let imported = place.import(&fleet());
+    let names: Vec<_> = imported.iter().map(|one| one.session.as_str()).collect();
+    assert_eq!(names, ["ses_c", "ses_b", "ses_a"], "children stand before those that opened them");
+    let calls = place.store.invocations_from(&id("ses_a")).unwrap();
+    assert_eq!(calls.len(), 1);
+    let row = &calls[0].row;
+    assert_eq!((row.invocation_type.as_str(), row.status.as_str()), ("subagent", "ok"));
+    assert_eq!((row.call.unwrap().0, row.callee.as_ref().unwrap().as_str()), (1, "ses_b"));
+    assert_eq!((place.text(row.label), place.text(row.input)), ("count".to_owned(), "Count the boats.".to_owned()));
+    assert_eq!(place.text(row.final_value), "Three of them.");
+    assert_eq!(row.callee_after, place.store.session(&id("ses_b")).unwrap().current_head);
+    assert!(row.caller_after.is_some());
+    let calls = place.store.invocations_from(&id("ses_b")).unwrap();
+    assert_eq!((calls.len(), calls[0].row.callee.as_ref().unwrap().as_str()), (1, "ses_c"));
+    assert_eq!(place.store.session(&id("ses_b")).unwrap().kind.as_str(), "child");
+    let used = place.store.usage(&id("ses_a")).unwrap();
+    assert_eq!(used.children.tokens_input.known(), Some(40));
+    // All of them go out together, and each by itself.
+    assert_same(&place.export("ses_a"), &fleet());
+    assert!(place.export("ses_c").contains_key("message/ses_c/msg_c1.json"));
+}
+
+#[test]
+fn it_does_not_matter_which_session_comes_first() {
+    let edges = |place: &Place, of: &str| -> Vec<String> {
+        let rows = place.store.invocations_from(&id(of)).unwrap();
+        rows.iter().map(|entry| entry.row.callee.as_ref().unwrap().to_string()).collect()
+    };
+    // The children's files come in later imports, one of them alone.
+    let place = Place::new();
+    let mut files = fleet();
+    files.0.retain(|name, _| {
+        !name.contains("ses_c") && !name.contains("ses_b") && !name.contains("msg_b") && !name.contains("msg_c")
+    });
+    place.import(&files);
+    assert_eq!(edges(&place, "ses_a"), ["ses_b"]);
+    let mut files = fleet();
+    files.0.retain(|name, _| !name.contains("ses_c") && !name.contains("msg_c"));
+    place.import(&files);
+    assert!(edges(&place, "ses_b").is_empty());
+    fleet().write(&place.root());
+    let imported = place.import_path(&place.root().join("session/p1/ses_c.json"));
+    assert_eq!((imported.len(), imported[0].session.as_str()), (1, "ses_c"));
+    assert_eq!(edges(&place, "ses_b"), ["ses_c"]);
+    assert!(place.import_path(&place.root()).iter().all(|one| one.new_events == 0));
+    assert_eq!(edges(&place, "ses_a"), ["ses_b"]);
+
+    // A session's file means those below it too.
+    let place = Place::new();
+    fleet().write(&place.root());
+    let imported = place.import_path(&place.root().join("session/p1/ses_b.json"));
+    assert_eq!(imported.iter().map(|one| one.session.as_str()).collect::<Vec<_>>(), ["ses_c", "ses_b"]);
+    assert_eq!(place.import_path(&place.root().join("session/p1")).len(), 3);
+    assert_eq!(place.import_path(&place.root().join("session")).len(), 3);
+    // Sessions that opened each other.
+    let mut files = fleet();
+    files.change("session/p1/ses_a.json", |value| value["parentID"] = json!("ses_c"));
+    files.change("session/p1/ses_c.json", |value| value["title"] = json!("round"));
+    assert_eq!(place.import(&files).len(), 3);
+    assert_eq!(edges(&place, "ses_c"), ["ses_a"]);
+}
+
+#[test]
+fn a_compaction_is_a_head_that_keeps_what_it_says() {
+    let place = Place::new();
+    let mut files = harbour();
+    files.user("ses_a", "msg_06", T + 4_000, "unused");
+    files.part("ses_a", "msg_06", "1", json!({"type": "compaction", "auto": true, "tail_start_id": "msg_04"}));
+    files.assistant("ses_a", ("msg_07", "msg_06"), T + 4_100, None);
+    files.change("message/ses_a/msg_07.json", |value| value["summary"] = json!(true));
+    files.part("ses_a", "msg_07", "1", json!({"type": "text", "text": "We counted"}));
+    // While it is being made it is no message yet.
+    let imported = place.import(&files);
+    assert_eq!(counts(&imported[0])[..3], [6, 3, 5]);
+    files.change("message/ses_a/msg_07.json", |value| value["time"]["completed"] = json!(T + 4_200));
+    files.part("ses_a", "msg_07", "1", json!({"type": "text", "text": "We counted the boats of two harbours."}));
+    files.user("ses_a", "msg_08", T + 5_000, "Go on.");
+    let imported = place.import(&files);
+    assert_eq!(counts(&imported[0])[..4], [8, 4, 5, 2]);
+    let state = place.state("ses_a");
+    let said: Vec<_> = state["messages"].as_array().unwrap().iter().map(|one| one[0].as_str().unwrap()).collect();
+    assert_eq!(said, ["user", "assistant", "assistant", "user", "assistant", "user", "summary", "user"]);
+    let heads = place.store.heads(&id("ses_a")).unwrap();
+    let head = heads.iter().find(|head| head.kind == HeadKind::Compaction).unwrap();
+    let transcript = place.store.root_of(&head.head).unwrap().transcript.unwrap();
+    let first = |range: usize| match place.store.event_body(&id("ses_a"), transcript[range].from).unwrap().body {
+        Body::MessageAdded(row) => place.text(Some(row.content)),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        (first(0), first(1)),
+        ("We counted the boats of two harbours.".to_owned(), "And the new one?".to_owned())
+    );
+    assert_same(&place.export("ses_a"), &files);
+}
+
+#[test]
+fn answers_that_failed_say_how() {
+    let place = Place::new();
+    let mut files = harbour();
+    files.assistant("ses_a", ("msg_03", "msg_01"), T + 900, None);
+    files.change("message/ses_a/msg_03.json", |value| {
+        value["error"] = json!({"name": "MessageAbortedError", "data": {"message": "stopped"}});
+    });
+    files.change("message/ses_a/msg_05.json", |value| value["error"] = json!({"name": "APIError", "data": {}}));
+    place.import(&files);
+    let state = place.state("ses_a");
+    let turns: Vec<_> = state["turns"].as_array().unwrap().iter().map(|turn| turn[0].as_str().unwrap()).collect();
+    assert_eq!(turns, ["aborted", "error"]);
+    assert!(state["turns"][0][3].as_str().unwrap().contains("stopped"));
+    let calls: Vec<_> = state["calls"].as_array().unwrap().iter().map(|call| call[0].as_str().unwrap()).collect();
+    assert_eq!(calls, ["ok", "aborted", "ok", "error"]);
+}
+
+#[test]
+fn a_session_that_went_on_by_itself_is_left_as_it_is() {
+    let place = Place::new();
+    let mut files = harbour();
+    place.import(&files);
+    let session = place.store.open_session(&id("ses_a")).unwrap();
+    session
+        .write(|batch| {
+            batch.add_message(NewMessage::new(headwater::model::Role::User, "of our own"))?;
+            batch.seal()?;
+            Ok(())
+        })
+        .unwrap();
+    session.close().unwrap();
+    let files_before = files.clone();
+    let state = place.state("ses_a");
+    assert_eq!(place.import(&files)[0].new_events, 0);
+    files.user("ses_a", "msg_06", T + 3_000, "Meanwhile, in OpenCode.");
+    let imported = place.import(&files);
+    assert_eq!(imported[0].forked_from.as_ref().unwrap().as_str(), "ses_a");
+    assert_eq!(place.state("ses_a"), state);
+    let fork = imported[0].session.as_str();
+    let fresh = Place::new();
+    fresh.import(&files);
+    assert_eq!(place.state(fork)["messages"], fresh.state("ses_a")["messages"]);
+    assert_eq!(place.usage(fork)[3], 0, "its calls are the other's");
+    assert_same(&place.export(fork), &files);
+    files.user("ses_a", "msg_07", T + 4_000, "And more.");
+    let imported = place.import(&files);
+    assert_eq!(imported[0].session.as_str(), fork);
+    assert_same(&place.export(fork), &files);
+    let gone_on = exchange::export_to(&place.store, &id("ses_a"), None, &place.folder.path().join("x"));
+    assert!(gone_on.is_err());
+    drop(files_before);
 }

@@ -73,7 +73,7 @@ pub(super) struct Import<'a> {
 
 impl<'a> Import<'a> {
     pub(super) fn new(
-        store: &'a Store,
+        (store, session): (&'a Store, &SessionId),
         tree: &'a Tree,
         survey: Survey,
         past: Past,
@@ -118,18 +118,14 @@ impl<'a> Import<'a> {
             import.began = (progress.records, progress.bytes);
             import.diagnostics_before = progress.diagnostics_before + progress.diagnostics.len() as u64;
         }
-        if let (Some(last), Some(session)) = (last.and_then(|last| last.event), import.session_of_last()?) {
-            told.extend(kept::diagnostics(store, &session, last)?.into_iter().map(|one| (one.kind, one.message)));
+        if let Some(last) = last.and_then(|last| last.event) {
+            told.extend(kept::diagnostics(store, session, last)?.into_iter().map(|one| (one.kind, one.message)));
         }
         let odd = std::mem::take(&mut import.survey.odd);
         let new = odd.into_iter().filter(|(kind, message)| !told.contains(&((*kind).to_owned(), message.clone())));
         import.diagnostics =
             new.take(MAX_DIAGNOSTICS).map(|(kind, message)| Diagnostic::new(0, kind, message)).collect();
         Ok(import)
-    }
-
-    fn session_of_last(&self) -> Result<Option<SessionId>, ImportError> {
-        super::import::session_of(self.store, &self.tree.id)
     }
 
     /// Says what is to be done: to go to where so many messages stand, one after the other, and to keep what changed.

@@ -151,7 +151,7 @@ fn attempt(
         return Ok(None);
     }
     let goals = [(wanted != count && !is_there(&all, count)).then_some(count), Some(wanted)];
-    let mut import = Import::new(store, tree, survey, past, last, base, seen)?;
+    let mut import = Import::new((store, &id), tree, survey, past, last, base, seen)?;
     import.plan(goals.into_iter().flatten(), children);
     let done = import.run(&session);
     let is_changed = import.is_changed();
