@@ -616,3 +616,149 @@ fn a_session_that_went_on_by_itself_is_left_as_it_is() {
     assert!(gone_on.is_err());
     drop(files_before);
 }
+
+/// An agent that writes its files step by step: what it does next is told by numbers.
+#[derive(Default)]
+struct Agent {
+    files: Files,
+    clock: u64,
+    messages: Vec<(String, bool)>,
+    tools: Vec<(String, String)>,
+    parts: u64,
+    asked: String,
+    reverted: Option<usize>,
+    /// Whether messages were taken away, and whether one was changed that had been imported while it was the last.
+    removed: bool,
+    split: bool,
+    /// The last message when it was imported last.
+    imported: Option<String>,
+}
+
+impl Agent {
+    fn new() -> Agent {
+        let mut agent = Agent { clock: T, ..Agent::default() };
+        agent.files.session("ses_a", None, T);
+        agent.files.raw("migration", "2");
+        agent
+    }
+
+    fn next(&mut self, op: u8, pick: usize, text: &str) {
+        self.clock += 100;
+        self.parts += 1;
+        let number = format!("{:04}", self.parts);
+        let last = self.messages.last().cloned();
+        match (op, last) {
+            (0 | 1, _) if self.reverted.is_some() => self.clean(),
+            (0, _) | (1, None) => {
+                let id = format!("msg_{:04}", self.messages.len() as u64 + self.clock - T);
+                self.files.user("ses_a", &id, self.clock, text);
+                self.asked = id.clone();
+                self.messages.push((id, true));
+            }
+            (1, Some(_)) => {
+                let id = format!("msg_{:04}", self.messages.len() as u64 + self.clock - T);
+                self.files.assistant("ses_a", (&id, &self.asked), self.clock, None);
+                self.files.part("ses_a", &id, "0000", json!({"type": "text", "text": text}));
+                self.messages.push((id, false));
+            }
+            (2, Some((id, false))) => {
+                self.files.part("ses_a", &id, &number, tool("running", text, None));
+                self.tools.push((id, number));
+            }
+            (3, _) => {
+                if let Some((id, number)) = self.tools.pop() {
+                    let status = if pick.is_multiple_of(3) { "error" } else { "completed" };
+                    self.files.part("ses_a", &id, &number, tool(status, text, Some(text)));
+                }
+            }
+            (4, Some((id, false))) => self.files.step("ses_a", &id, &number, pick as u64 % 1_000, 1),
+            (5, Some((id, false))) => {
+                let at = self.clock;
+                self.files.change(&format!("message/ses_a/{id}.json"), |value| {
+                    value["time"]["completed"] = json!(at);
+                    value["finish"] = json!("stop");
+                    value["tokens"]["input"] = json!(pick % 500);
+                });
+            }
+            (6, _) => self.files.change("session/p1/ses_a.json", |value| value["title"] = json!(text)),
+            (7, Some(_)) => {
+                let at = pick % self.messages.len();
+                let id = self.messages[at].0.clone();
+                self.files.change("session/p1/ses_a.json", |value| value["revert"] = json!({"messageID": id}));
+                self.reverted = Some(at);
+            }
+            (8, _) => {
+                self.files
+                    .change("session/p1/ses_a.json", |value| drop(value.as_object_mut().unwrap().remove("revert")));
+                self.reverted = None;
+            }
+            (9, Some(_)) => {
+                let id = &self.messages[pick % self.messages.len()].0;
+                let summary = json!({"title": text, "diffs": []});
+                self.files.change(&format!("message/ses_a/{id}.json"), |value| value["summary"] = summary);
+            }
+            (10, Some(_)) => {
+                let at = pick % self.messages.len();
+                let (id, is_user) = self.messages[at].clone();
+                let part = if is_user { "1" } else { "0000" };
+                self.split |= self.imported.as_ref() == Some(&id);
+                self.files.part("ses_a", &id, part, json!({"type": "text", "text": format!("{text}, again")}));
+            }
+            (11, Some((id, false))) => {
+                self.split |= self.imported.as_ref() == Some(&id);
+                self.files.part("ses_a", &id, &number, json!({"type": "reasoning", "text": text}));
+            }
+            _ => {}
+        }
+    }
+
+    /// What OpenCode does before a session that was taken back goes on.
+    fn clean(&mut self) {
+        let Some(at) = self.reverted.take() else { return };
+        self.removed = true;
+        for (id, _) in self.messages.drain(at..) {
+            self.files.0.retain(|name, _| !name.contains(&id));
+            self.tools.retain(|(message, _)| *message != id);
+        }
+        self.files.change("session/p1/ses_a.json", |value| drop(value.as_object_mut().unwrap().remove("revert")));
+        self.asked = self.messages.iter().rfind(|(_, is_user)| *is_user).map(|(id, _)| id.clone()).unwrap_or_default();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// However often a session is imported while it grows, is changed and taken back, its state is that of its files.
+    #[test]
+    fn the_state_is_that_of_the_newest_files_whenever_they_were_imported(
+        steps in prop::collection::vec((0_u8..12, any::<u16>(), "[a-z\\\\\"é\u{1}]{0,30}", prop::bool::weighted(0.25)), 1..32),
+    ) {
+        let place = Place::new();
+        let mut agent = Agent::new();
+        for (op, pick, text, is_imported) in steps {
+            agent.next(op, usize::from(pick), &text);
+            if is_imported {
+                place.import(&agent.files);
+                agent.imported = agent.messages.last().map(|(id, _)| id.clone());
+            }
+        }
+        place.import(&agent.files);
+        let fresh = Place::new();
+        let once = fresh.import(&agent.files);
+        let (state, expected) = (place.state("ses_a"), fresh.state("ses_a"));
+        for rows in ["calls", "evals"] {
+            prop_assert_eq!(&state[rows], &expected[rows], "{}", rows);
+        }
+        if !agent.split {
+            prop_assert_eq!(&state, &expected);
+        }
+        if !agent.removed {
+            prop_assert_eq!(place.usage("ses_a"), fresh.usage("ses_a"));
+        }
+        // Counted from the files alone.
+        let users = agent.messages.iter().filter(|(_, is_user)| *is_user).count() as u64;
+        prop_assert_eq!([once[0].messages, once[0].turns], [agent.messages.len() as u64, users]);
+        assert_same(&place.export("ses_a"), &agent.files);
+        assert_same(&fresh.export("ses_a"), &agent.files);
+    }
+}

@@ -213,7 +213,8 @@ pub(super) fn best(past: &Past, survey: &Survey, wanted: usize) -> Found {
                 Some(unit) if unit.id == open.id && unit.meaning == open.meaning => {
                     Found { place, count: settled + 1, grows: false }
                 }
-                Some(unit) if unit.id == open.id && is_grown(survey, unit, open) => {
+                // Behind an older one it was made into rows as it was then: they are made anew.
+                Some(unit) if place + 1 == past.places.len() && unit.id == open.id && is_grown(survey, unit, open) => {
                     Found { place, count: settled, grows: true }
                 }
                 _ => continue,

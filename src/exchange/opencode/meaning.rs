@@ -250,7 +250,12 @@ impl Import<'_> {
         grows: bool,
     ) -> Result<(), Stop> {
         if grows {
-            return self.run_turn(batch);
+            self.run_turn(batch)?;
+            if let Some(turn) = self.state.turn.filter(|_| !content.bytes.is_empty()) {
+                let input = batch.put(&content.bytes);
+                batch.update_turn(turn, |row| row.input = Some(input))?;
+            }
+            return Ok(());
         }
         let input = batch.put(&content.bytes);
         let at = self.survey.units[this.at].at;
