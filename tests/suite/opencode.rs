@@ -762,3 +762,192 @@ proptest! {
         assert_same(&fresh.export("ses_a"), &agent.files);
     }
 }
+
+#[test]
+fn files_that_say_nonsense_are_kept_and_the_rest_is_imported() {
+    let place = Place::new();
+    let mut files = harbour();
+    files.raw("part/msg_02/prt_0.json", "{\"type\":\"text\",\"text\":\"torn");
+    files.raw("part/msg_02/prt_1.json", b"{\"type\":\"text\",\"text\":\"\xff\xfe\"}".to_vec());
+    files.raw("part/msg_02/prt_2.json", "");
+    files.raw("part/msg_02/prt_3.json", b"\0\0\0\x01m1\x02".to_vec());
+    files.raw(
+        "part/msg_02/prt_4.json",
+        format!("{{\"type\":\"text\",\"text\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000)),
+    );
+    files.raw("part/msg_02/prt_5.json", "{\"type\":\"text\",\"text\":\"a\",\"text\":\"b\"}");
+    files.raw("message/ses_a/msg_06.json", "[1, 2]");
+    files.raw("part/msg_06/prt_1.json", "{\"type\":\"text\",\"text\":\"of no message\"}");
+    files.raw("message/ses_a/msg_07.json", "{\"id\":\"msg_07\",\"role\":\"system\"}");
+    let mut twice = serde_json::from_slice::<Value>(&files.0["message/ses_a/msg_01.json"]).unwrap();
+    files.put("message/ses_a/msg_08.json", &twice);
+    twice["id"] = json!("../../../../etc");
+    twice["time"] = json!({"created": T + 6_000});
+    files.put("message/ses_a/msg_09.json", &twice);
+    files.part("ses_a", "msg_05", "1x", tool("completed", "twice", Some("one id")));
+    files.change("part/msg_05/prt_msg_05_1x.json", |value| value["id"] = json!("prt_msg_05_1"));
+    files.change("part/msg_02/prt_msg_02_4.json", |value| value["tokens"]["input"] = json!(u64::MAX));
+    let huge = "{\"type\":\"step-finish\",\"tokens\":{\"input\":1e999,\"output\":-5},\"cost\":99999999999999999999999}";
+    files.raw("part/msg_03/prt_msg_03_9.json", huge);
+    let imported = place.import(&files);
+    // Of a part's file that is an object, only the text may be no text.
+    assert_eq!(counts(&imported[0])[..4], [6, 3, 5, 2]);
+    let mut kinds = odd(&imported[0]);
+    kinds.sort_unstable();
+    assert_eq!(kinds, [["bad-record"; 7].as_slice(), &["repeated-id", "repeated-id"]].concat());
+    let state = place.state("ses_a");
+    assert!(state["calls"][0][3].is_null() && state["calls"][2][3].is_null() && state["calls"][2][7].is_null());
+    let notes = place.annotations("ses_a");
+    let count = |kind: &str| notes.iter().filter(|note| *note == kind).count();
+    assert_eq!((count("import/bad-record"), count("opencode/repeated"), count("opencode/part")), (7, 2, 1));
+    assert_same(&place.export("ses_a"), &files);
+}
+
+#[test]
+fn messages_without_a_session_and_parts_without_a_message_are_not_lost() {
+    let place = Place::new();
+    let mut files = harbour();
+    files.part("ses_a", "msg_gone", "1", json!({"type": "text", "text": "whose message was removed"}));
+    files.user("ses_lost", "msg_l1", T, "Is anybody there?");
+    files.part("ses_lost", "msg_01", "1", json!({"type": "text", "text": "in another's folder"}));
+    let imported = place.import(&files);
+    assert_eq!(imported.iter().map(|one| one.session.as_str()).collect::<Vec<_>>(), ["ses_a", "ses_lost"]);
+    assert_eq!(odd(&imported[0]), ["missing-message", "other-session"]);
+    assert_eq!(odd(&imported[1]), ["missing-session"]);
+    assert_eq!(counts(&imported[1])[..2], [1, 1]);
+    assert!(place.annotations("ses_a").contains(&"opencode/part".to_owned()));
+    let made = place.export("ses_a");
+    assert!(made.contains_key("part/msg_gone/prt_msg_gone_1.json"));
+    assert!(!made.contains_key("part/msg_01/prt_msg_01_1.json"), "the file is another session's now");
+    // Its file comes later.
+    files.session("ses_lost", None, T);
+    let imported = place.import(&files);
+    assert_eq!(imported[1].session.as_str(), "ses_lost");
+    assert_eq!(place.store.session(&id("ses_lost")).unwrap().title.as_deref(), Some("About ses_lost"));
+    assert_eq!(place.store.sessions().unwrap().len(), 2);
+}
+
+#[test]
+fn no_link_is_followed_and_no_name_leads_out() {
+    let place = Place::new();
+    let files = harbour();
+    files.write(&place.root());
+    let outside = place.folder.path().join("secret.json");
+    fs::write(&outside, "{\"type\":\"text\",\"text\":\"secret\"}").unwrap();
+    let root = place.root();
+    symlink(&outside, root.join("part/msg_02/prt_0.json")).unwrap();
+    symlink(place.folder.path(), root.join("part/msg_99")).unwrap();
+    fs::create_dir(root.join("part/msg_02/folder.json")).unwrap();
+    fs::write(root.join("part/msg_02/a\nb.json"), "{}").unwrap();
+    fs::write(root.join("part/msg_02/.oc-prt_9.json.12.tmp"), "{").unwrap();
+    let status = std::process::Command::new("mkfifo").arg(root.join("part/msg_02/pipe.json")).status().unwrap();
+    assert!(status.success());
+    let mut hostile = serde_json::from_slice::<Value>(&files.0["session/p1/ses_a.json"]).unwrap();
+    hostile["id"] = json!("../../..");
+    fs::write(root.join("session/p1/ses_z.json"), hostile.to_string()).unwrap();
+    let imported = place.import_path(&root);
+    assert_eq!(imported.iter().map(|one| one.session.as_str()).collect::<Vec<_>>(), ["ses_a", "ses_z"]);
+    let mut kinds = odd(&imported[0]);
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["bad-name", "not-a-file", "not-a-file", "not-a-file"]);
+    assert!(!place.state("ses_a").to_string().contains("secret"));
+    assert_same(&place.export("ses_a"), &files);
+    // A message folder that is a link holds nothing.
+    fs::remove_dir_all(root.join("part/msg_02")).unwrap();
+    symlink(root.join("part/msg_03"), root.join("part/msg_02")).unwrap();
+    place.import_path(&root);
+    assert!(!place.export("ses_a").keys().any(|name| name.starts_with("part/msg_02/")));
+}
+
+#[test]
+fn an_answer_older_than_its_question_stands_behind_it() {
+    let place = Place::new();
+    let mut files = harbour();
+    files.change("message/ses_a/msg_05.json", |value| value["time"] = json!({"created": T - 7_000, "completed": T}));
+    files.change("message/ses_a/msg_03.json", |value| value["time"] = json!({"completed": "late"}));
+    let imported = place.import(&files);
+    assert_eq!(odd(&imported[0]), ["out-of-order"]);
+    let said: Vec<_> = place.state("ses_a")["messages"].as_array().unwrap().iter().map(|one| one[0].clone()).collect();
+    // What has no time stands last.
+    assert_eq!(said, ["user", "assistant", "user", "assistant", "assistant"]);
+    assert_same(&place.export("ses_a"), &files);
+}
+
+#[test]
+fn what_is_no_storage_folder_is_told_apart() {
+    let place = Place::new();
+    let root = place.folder.path().join("opencode");
+    harbour().write(&root.join("storage"));
+    fs::write(root.join("opencode.db"), b"SQLite format 3\0 and more").unwrap();
+    fs::write(root.join("auth.json"), "{}").unwrap();
+    let found = exchange::find(&root).unwrap();
+    assert_eq!(found.len(), 2);
+    match found[0].recognize() {
+        Err(ImportError::UnsupportedVersion { version, .. }) => assert!(version.contains("SQLite"), "{version}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(found[1].recognize().is_ok());
+    // Folders with those names that are anything's.
+    let code = place.folder.path().join("code");
+    fs::create_dir_all(code.join("session/p1")).unwrap();
+    fs::create_dir_all(code.join("message/x")).unwrap();
+    fs::write(code.join("session/p1/package.json"), "{\"id\":\"x\"}").unwrap();
+    assert!(exchange::find(&code).unwrap().is_empty());
+    let file = code.join("session/p1/package.json");
+    assert!(matches!(
+        exchange::import(&place.store, &file),
+        Err(ImportError::NoRecords { .. } | ImportError::UnknownFormat { .. })
+    ));
+    // A session whose only file cannot be read makes none.
+    let empty = place.folder.path().join("empty");
+    let mut files = harbour();
+    files.raw("session/p1/ses_bad.json", "{");
+    files.write(&empty);
+    let results: Vec<_> =
+        exchange::find(&empty).unwrap().iter().flat_map(|one| one.import(&place.store, &mut |_| {})).collect();
+    assert!(matches!(results.as_slice(), [Ok(_), Err(ImportError::NoRecords { .. })]), "{results:?}");
+    assert_eq!(place.store.sessions().unwrap().len(), 1);
+}
+
+#[test]
+fn a_long_session_is_several_commits_and_goes_on_where_it_was_broken_off() {
+    let mut files = Files::default();
+    files.session("ses_a", None, T);
+    for turn in 0..120_u64 {
+        let (question, at) = (format!("msg_{turn:04}_a"), T + turn * 1_000);
+        files.user("ses_a", &question, at, &format!("Question {turn}: {}", "where is it? ".repeat(20)));
+        for answer in ["b", "c"] {
+            let id = format!("msg_{turn:04}_{answer}");
+            files.assistant("ses_a", (&id, &question), at + 1, Some("stop"));
+            files.part("ses_a", &id, "1", json!({"type": "text", "text": format!("Answer {turn}{answer}")}));
+            files.part("ses_a", &id, "2", tool("completed", "ls", Some(&format!("{turn} {}", "file\n".repeat(40)))));
+            files.step("ses_a", &id, "3", turn, 1);
+        }
+    }
+    let place = Place::new();
+    let imported = place.import(&files);
+    assert_eq!(counts(&imported[0]), [360, 120, 240, 240, 121, 0]);
+    let commits = place.annotations("ses_a");
+    assert_eq!(commits.len(), 1, "{commits:?}");
+    assert_same(&place.export("ses_a"), &files);
+
+    // A file that cannot be read any more stops it, behind whole batches.
+    let broken = Place::new();
+    files.write(&broken.root());
+    let bad = broken.root().join("part/msg_0100_b/prt_msg_0100_b_2.json");
+    let source = exchange::find(&broken.root()).unwrap().remove(0);
+    let mut tries = 0;
+    let results = source.import(&broken.store, &mut |_| {
+        // After the first commit the file is another one at each look.
+        tries += 1;
+        fs::write(&bad, format!("{{\"type\":\"text\",\"text\":\"{tries}\"}}")).unwrap();
+    });
+    assert!(results[0].is_ok(), "{:?}", results[0]);
+    files.raw("part/msg_0100_b/prt_msg_0100_b_2.json", fs::read(&bad).unwrap());
+    broken.import(&files);
+    let fresh = Place::new();
+    fresh.import(&files);
+    assert_eq!(broken.state("ses_a"), fresh.state("ses_a"));
+    assert_eq!(broken.usage("ses_a"), fresh.usage("ses_a"));
+    assert_same(&broken.export("ses_a"), &files);
+}

@@ -178,9 +178,14 @@ impl<'a> Import<'a> {
         }
         while let Some(work) = self.work.pop_front() {
             self.one(batch, work)?;
-            let next_ends_turn = !matches!(self.work.front(), Some(Work::Unit(at, _)) if !self.is_user(*at))
-                && !matches!(self.work.front(), Some(Work::EndTurn | Work::Child(_) | Work::Seal));
-            if self.reached(if next_ends_turn { ENOUGH } else { LIMIT }) {
+            let next = self.work.front();
+            let begins_turn = matches!(next, Some(Work::Unit(at, _)) if self.is_user(*at));
+            let is_within = matches!(next, Some(Work::Unit(..) | Work::EndTurn | Work::Child(_) | Work::Seal));
+            if self.reached(if is_within && !begins_turn { LIMIT } else { ENOUGH }) {
+                if begins_turn {
+                    self.settle(batch)?;
+                    self.end_turn(batch)?;
+                }
                 break;
             }
         }
