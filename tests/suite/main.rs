@@ -20,6 +20,7 @@ mod model;
 mod names;
 mod observed;
 mod opencode;
+mod opencode_data;
 mod opening;
 mod payloads;
 mod pi;

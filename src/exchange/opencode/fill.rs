@@ -311,7 +311,7 @@ impl<'a> Import<'a> {
         }
         let Some(bytes) = self.read(at)?.bytes else {
             let file = crate::exchange::source::open(&self.tree.root.join(&self.survey.files[at].name))?;
-            let payload = self.store.blobs().put_from(file).map_err(CommitError::from)?;
+            let payload = self.store.blobs().put_from(file)?;
             let event = batch.add_annotation("import/long-line", None, Some(payload))?;
             self.begin_file(at);
             self.template.add(b"-", &[(0..1, Hole::Note(event))]);

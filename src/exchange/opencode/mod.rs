@@ -8,6 +8,7 @@ mod meaning;
 mod past;
 mod record;
 mod survey;
+mod tool;
 mod tree;
 mod walk;
 mod write;
