@@ -951,3 +951,21 @@ fn a_long_session_is_several_commits_and_goes_on_where_it_was_broken_off() {
     assert_eq!(broken.usage("ses_a"), fresh.usage("ses_a"));
     assert_same(&broken.export("ses_a"), &files);
 }
+
+#[test]
+fn a_file_too_long_to_be_looked_at_is_kept_in_bounded_memory() {
+    let place = Place::new();
+    let files = harbour();
+    files.write(&place.root());
+    let long = place.root().join("part/msg_02/prt_long.json");
+    let size = headwater::exchange::source::MAX_LINE as u64 + 7;
+    fs::File::create(&long).unwrap().set_len(size).unwrap();
+    let imported = place.import_path(&place.root());
+    assert_eq!(odd(&imported[0]), ["line-too-long"]);
+    assert_eq!(counts(&imported[0])[..4], [5, 2, 4, 2]);
+    assert_eq!(place.import_path(&place.root())[0].new_events, 0);
+    let made = place.export("ses_a");
+    let long = &made["part/msg_02/prt_long.json"];
+    assert!(long.len() as u64 == size && long.iter().all(|byte| *byte == 0));
+    assert_eq!(made.len(), files.0.len() + 1);
+}

@@ -23,9 +23,10 @@ pub(super) fn import(store: &Store, source: &Source, seen: &mut dyn FnMut(Seen))
     let imported = one(store, source, seen)?;
     // A session that came after the one that opened it.
     if let Some(tree) = Tree::of(source)
-        && let Some(parent) = tree::parent(&tree).map_err(|error| source.io(error))?
-        && let Some(caller) = session_of(store, &Tree::of(&parent).map(|tree| tree.id).unwrap_or_default())?
-        && !store.invocations_from(&caller)?.iter().any(|entry| entry.row.callee.as_ref() == Some(&imported.session))
+        && let Some(parent) = tree::parent(&tree)
+        && let Some(caller) = session_of(store, &parent)?
+        && !store.invocations_to(&imported.session)?.iter().any(|entry| entry.session == caller)
+        && let Some(parent) = tree::session(&tree.root, &parent).map_err(|error| source.io(error))?
     {
         one(store, &parent, &mut |_| {})?;
     }

@@ -40,7 +40,7 @@ struct Content {
     bytes: Vec<u8>,
     /// Whether it is the text of its one part.
     is_text: bool,
-    /// The text of all its texts.
+    /// All texts of the message, those that were there before included.
     said: String,
 }
 
@@ -179,22 +179,23 @@ impl Import<'_> {
     /// What a message says, beyond what was said of it before: its text, where it has one and no other part that says
     /// something; nothing, where it has none; else the list of its parts.
     fn content(&mut self, this: &mut This<'_>) -> Result<Content, Stop> {
-        let (mut list, mut texts, mut count) = (b"[".to_vec(), Vec::new(), 0);
+        let (mut list, mut texts, mut new, mut count) = (b"[".to_vec(), Vec::new(), Vec::new(), 0);
         for number in 0..this.files.len() {
             if !this.files[number].kind.says() {
                 continue;
             }
             let at = this.files[number].at;
             let (name, hash) = (stem(&self.survey.files[at].name).to_owned(), short(&self.survey.files[at].digest));
+            let bytes = self.bytes_of(&this.files[number])?;
+            let is_text = this.files[number].kind == Kind::Text;
+            let said = Part::read(&bytes).ok().and_then(|part| text(part.text)).filter(|_| is_text);
+            texts.extend(said.clone());
             match this.open.said.iter_mut().find(|(part, _)| *part == name) {
                 Some((_, known)) if *known == hash => continue,
                 Some((_, known)) => *known = hash,
                 None => this.open.said.push((name, hash)),
             }
-            let bytes = self.bytes_of(&this.files[number])?;
-            if this.files[number].kind == Kind::Text {
-                texts.extend(Part::read(&bytes).ok().and_then(|part| text(part.text)));
-            }
+            new.extend(said);
             if count > 0 {
                 list.push(b',');
             }
@@ -205,10 +206,12 @@ impl Import<'_> {
         }
         list.push(b']');
         let said = texts.join("\n\n");
-        Ok(match (count, texts.len()) {
-            (0, _) => Content::default(),
-            (1, 1) => Content { bytes: said.clone().into_bytes(), is_text: true, said },
-            (_, one) => Content { bytes: list, is_text: one == 1 && this.is_summary(), said },
+        let is_one = new.len() == 1;
+        Ok(match new.pop() {
+            _ if this.is_summary() => Content { bytes: said.clone().into_bytes(), is_text: is_one, said },
+            _ if count == 0 => Content { bytes: Vec::new(), is_text: false, said },
+            Some(text) if count == 1 => Content { bytes: text.into_bytes(), is_text: true, said },
+            _ => Content { bytes: list, is_text: false, said },
         })
     }
 
@@ -229,7 +232,8 @@ impl Import<'_> {
                 holes.push((start..start + bytes.trim_ascii().len(), Hole::Slice(number, from, to)));
             } else if file.kind == Kind::Text
                 && let Some(raw) = Part::read(&bytes).ok().and_then(|part| part.text)
-                && json_string(&content.said) == raw.get()
+                && text(Some(raw))
+                    .is_some_and(|text| text.as_bytes() == content.bytes && json_string(&text) == raw.get())
             {
                 holes.extend(range_in(&bytes, raw).map(|range| (range, Hole::Text(number))));
             }

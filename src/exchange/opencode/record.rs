@@ -1,6 +1,9 @@
 //! OpenCode's files: one JSON object each, as docs/IMPORT.md describes them. Fields are taken as they are written; one of an
 //! unexpected type counts as missing.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -347,6 +350,11 @@ impl<'a> State<'a> {
 
     pub fn ended_at(&self) -> Option<Timestamp> {
         time(object::<Time<'_>>(self.time).end)
+    }
+
+    /// What the tool noted beside its output.
+    pub fn notes(&self) -> Vec<&'a RawValue> {
+        object::<BTreeMap<Cow<'a, str>, &'a RawValue>>(self.metadata).into_values().collect()
     }
 
     /// The session that the tool opened.

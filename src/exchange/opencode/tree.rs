@@ -228,13 +228,14 @@ fn source_of(root: &Path, found: &BTreeMap<String, Found>, id: &str) -> Option<S
     Some(Source { path: root.join(one.files.first()?), below: String::new(), parts })
 }
 
-/// The session that opened this one, if the storage folder has it.
-pub fn parent(tree: &Tree) -> io::Result<Option<Source>> {
-    let Some(parent) = tree.files.first().and_then(|file| who(&tree.root, file).1) else { return Ok(None) };
-    if parent == tree.id {
-        return Ok(None);
-    }
-    Ok(source_of(&tree.root, &index(&tree.root)?, &parent))
+/// The session that opened this one.
+pub fn parent(tree: &Tree) -> Option<String> {
+    who(&tree.root, tree.files.first()?).1.filter(|parent| *parent != tree.id)
+}
+
+/// A session of a storage folder, if it has it.
+pub fn session(root: &Path, id: &str) -> io::Result<Option<Source>> {
+    Ok(source_of(root, &index(root)?, id))
 }
 
 /// A session in a storage folder.
