@@ -15,8 +15,8 @@ use super::{Context, Failure, content, progress, text};
 /// Read in session logs of other programs
 ///
 /// The format of a log is told by its first record: pi (versions 1 to 3), pixir, fractal (of fractal-engine), claude-code, codex
-/// and gemini (of Gemini CLI), as `export --format` names them. Importing a log again adds what is new in it, and nothing else. Every
-/// record is kept, so that `export` can write the source again.
+/// and gemini (of Gemini CLI), as `export --format` names them; that of opencode by its folder. Importing a log again adds what
+/// is new in it, and nothing else. Every record is kept, so that `export` can write the source again.
 #[derive(clap::Args)]
 #[command(after_help = "Exits with 0 when every file was read, whatever was odd in it, else with 1.
 

@@ -20,6 +20,7 @@ use crate::model::{HeadId, SessionId};
 use crate::store::error::{CommitError, ReadError};
 use crate::store::{Batch, Session, Store};
 
+pub(super) use self::core::known;
 pub(super) use direct::Direct;
 pub use step::Step;
 

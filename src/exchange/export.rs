@@ -162,7 +162,7 @@ impl Task<'_> {
     fn write(self, main: Option<&str>, out: &mut dyn Output) -> Result<(), ExportError> {
         let events = self.store.session(self.session)?.events;
         match &self.kept {
-            Some(kept) if kept.last_event.0 == events => {
+            Some(kept) if kept.last_event.0 == events && !self.known.keeps_versions => {
                 if !beside::write(self.known, self.store, self.session, out)? {
                     main.map_or(Ok(()), |main| out.part(main, &[]))?;
                     self.write_kept(out)?;

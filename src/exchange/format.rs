@@ -308,7 +308,7 @@ fn restore<F: Format>(state: &str, stream: File, out: &mut dyn Output) -> Result
     state.restore(stream, out)
 }
 
-type Import = fn(&Store, &Source, &mut dyn FnMut(Seen)) -> Result<Imported, ImportError>;
+pub(super) type Import = fn(&Store, &Source, &mut dyn FnMut(Seen)) -> Result<Imported, ImportError>;
 
 /// A known format.
 pub struct Known {
@@ -321,6 +321,8 @@ pub struct Known {
     pub(super) recognize_file: fn(&Path) -> io::Result<Recognized>,
     pub(super) wants: fn(&Path) -> bool,
     pub(super) is_folder: fn(&Path) -> bool,
+    /// Whether what is kept has several versions of a file, of which the newest are written.
+    pub(super) keeps_versions: bool,
     pub(super) sources: fn(&Path) -> io::Result<Vec<Source>>,
     pub(super) header: fn(&[u8], &Source) -> Header,
     pub(super) import: Import,
@@ -340,6 +342,7 @@ impl Known {
             recognize_file: F::recognize_file,
             wants: F::wants,
             is_folder: F::is_folder,
+            keeps_versions: false,
             sources: F::sources,
             header: F::header,
             import: run::import::<F>,

@@ -21,6 +21,7 @@ pub mod fractal;
 pub mod gemini;
 pub mod json;
 pub mod kept;
+pub mod opencode;
 mod order;
 pub mod pi;
 pub mod pixir;
@@ -47,13 +48,14 @@ pub use format::{Known, Recognized};
 pub use written::write_source;
 
 /// The formats, in the order they are tried.
-pub static FORMATS: [Known; 6] = [
+pub static FORMATS: [Known; 7] = [
     Known::of::<pi::Pi>(),
     Known::of::<pixir::Pixir>(),
     Known::of::<fractal::Fractal>(),
     Known::of::<claude::Claude>(),
     Known::of::<codex::Codex>(),
     Known::of::<gemini::Gemini>(),
+    opencode::KNOWN,
 ];
 
 /// What an import came to.

@@ -18,7 +18,7 @@ use crate::view::types::SessionInfo;
 const SHORTER: &str = "the source was longer when it was imported: nothing in it is new";
 
 /// How often an import begins anew because another one was faster.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 /// Imports one source.
 pub(super) fn import<F: Format>(
@@ -28,7 +28,7 @@ pub(super) fn import<F: Format>(
 ) -> Result<Imported, ImportError> {
     let first = first_record(source, F::SYNTAX)?;
     let header = F::header(&first, source);
-    let identity = Identity::of(F::NAME, &header, source, &first);
+    let identity = Identity::of(F::NAME, &header, &source.below, &first);
     for _ in 0..ATTEMPTS {
         let place = place::<F>(store, source, &header, &identity)?;
         match attempt(store, source, &header, place, seen) {
@@ -51,7 +51,7 @@ pub(super) fn known_session<F: Format>(store: &Store, source: &Source) -> Result
         first => first?,
     };
     let header = F::header(&first, source);
-    let (id, info) = Identity::of(F::NAME, &header, source, &first).find(store)?;
+    let (id, info) = Identity::of(F::NAME, &header, &source.below, &first).find(store)?;
     Ok(info.map(|_| id))
 }
 
@@ -72,17 +72,17 @@ pub(super) fn first_record(source: &Source, syntax: super::reader::Syntax) -> Re
 }
 
 /// What tells a source from others.
-struct Identity {
+pub(super) struct Identity {
     /// The ids its session may have, the best first.
     ids: Vec<SessionId>,
-    origin: String,
+    pub(super) origin: String,
 }
 
 impl Identity {
-    fn of(format: &str, header: &Header, source: &Source, first: &[u8]) -> Identity {
+    pub(super) fn of(format: &str, header: &Header, below: &str, first: &[u8]) -> Identity {
         let hash = short(&Digest::of(first));
         let root = if header.root.parse::<SessionId>().is_ok() { header.root.as_str() } else { "" };
-        let below = if source.below.is_empty() { String::new() } else { format!("/{}", source.below) };
+        let below = if below.is_empty() { String::new() } else { format!("/{below}") };
         let hashed = match below.is_empty() {
             true => hash.clone(),
             false => short(&Digest::of(format!("{hash}{below}").as_bytes())),
@@ -95,7 +95,7 @@ impl Identity {
     }
 
     /// Of the source whose history leaves that of `session` with `item`, after `same` bytes.
-    fn leaving(&self, format: &str, session: &SessionId, same: u64, item: &[u8]) -> Identity {
+    pub(super) fn leaving(&self, format: &str, session: &SessionId, same: u64, item: &[u8]) -> Identity {
         let hash = short(&Digest::of(&[format!("{session}\n{same}\n").as_bytes(), item].concat()));
         let mut ids = vec![format!("{format}-{hash}")];
         ids.extend(self.ids.first().map(|id| format!("{id}-{}", &hash[..8])));
@@ -105,7 +105,7 @@ impl Identity {
         }
     }
 
-    fn find(&self, store: &Store) -> Result<(SessionId, Option<SessionInfo>), ImportError> {
+    pub(super) fn find(&self, store: &Store) -> Result<(SessionId, Option<SessionInfo>), ImportError> {
         let mut free = None;
         for id in &self.ids {
             if store.exists(id.as_str())? {
@@ -401,10 +401,10 @@ fn attempt<F: Format>(
         Session::close(session)?;
     }
     let shorter = done.filter(|why| !why.is_empty()).map(|why| Diagnostic::new(0, "shorter", why));
-    summary::<F>(store, &id, source, before, importer.torn().or(shorter)).map(Some)
+    summary(F::NAME, store, &id, source, before, importer.torn().or(shorter)).map(Some)
 }
 
-fn new_session(header: &Header, id: &SessionId, origin: String) -> NewSession {
+pub(super) fn new_session(header: &Header, id: &SessionId, origin: String) -> NewSession {
     let mut new = NewSession::named(id.clone());
     new.origin = Some(origin);
     new.at = header.at;
@@ -414,7 +414,8 @@ fn new_session(header: &Header, id: &SessionId, origin: String) -> NewSession {
 }
 
 /// What the session holds now.
-fn summary<F: Format>(
+pub(super) fn summary(
+    format: &'static str,
     store: &Store,
     id: &SessionId,
     source: &Source,
@@ -433,7 +434,7 @@ fn summary<F: Format>(
         session: info.session,
         alias,
         source: source.path.clone(),
-        format: F::NAME,
+        format,
         forked_from: info.source.map(|(session, _)| session),
         events: info.events,
         messages: counters.message,

@@ -23,7 +23,9 @@ pub enum Hole {
     Indented(EvalNumber, u32),
     /// A message's content, which is JSON, indented so.
     IndentedContent(MessageNumber, u32),
-    /// An eval's result, or else its error, as a JSON string.
+    /// Bytes of a message's content, from and to.
+    Slice(MessageNumber, u64, u64),
+    /// An eval's result, or its error where it has none, as a JSON string.
     ResultText(EvalNumber),
     /// An annotation's payload as it is.
     Note(EventNumber),
@@ -156,6 +158,7 @@ fn mark(hole: &Hole) -> Vec<u8> {
         Hole::Code(eval) => number(b'C', eval.0),
         Hole::Indented(eval, level) => marked(b'i', &format!("{level} {}", eval.0)),
         Hole::IndentedContent(message, level) => marked(b'I', &format!("{level} {}", message.0)),
+        Hole::Slice(message, from, to) => marked(b's', &format!("{from} {to} {message}")),
         Hole::ResultText(eval) => number(b'r', eval.0),
         Hole::Note(event) => number(b'N', event.0),
         Hole::PayloadText(digest) => marked(b'p', &digest.to_string()),
@@ -214,6 +217,11 @@ fn piece(whole: &[u8]) -> Option<Piece<'_>> {
                 _ => Hole::IndentedContent(MessageNumber(number), level),
             }
         }
+        b's' => {
+            let (from, rest) = text.split_once(' ')?;
+            let (to, message) = rest.split_once(' ')?;
+            Hole::Slice(MessageNumber(message.parse().ok()?), from.parse().ok()?, to.parse().ok()?)
+        }
         b'r' => Hole::ResultText(EvalNumber(number()?)),
         b'N' => Hole::Note(EventNumber(number()?)),
         b'p' => Hole::PayloadText(text.parse().ok()?),
@@ -268,6 +276,7 @@ mod tests {
             Hole::Code(EvalNumber(u64::MAX)),
             Hole::Indented(EvalNumber(5), 4),
             Hole::IndentedContent(MessageNumber(5), 0),
+            Hole::Slice(MessageNumber(5), 1, u64::MAX),
             Hole::ResultText(EvalNumber(6)),
             Hole::Note(EventNumber(0)),
             Hole::PayloadText(Digest::of(b"x")),
@@ -276,7 +285,7 @@ mod tests {
         ] {
             assert_eq!(pieces(&mark(&hole)).collect::<Vec<_>>(), [Ok(Piece::Hole(hole))]);
         }
-        for bad in [&b"\x01\x02"[..], b"\x01mx\x02", b"\x01m1", b"\x01S1 2\x02", b"\x01"] {
+        for bad in [&b"\x01\x02"[..], b"\x01mx\x02", b"\x01m1", b"\x01S1 2\x02", b"\x01s1 2\x02", b"\x01"] {
             assert!(pieces(bad).any(|piece| piece.is_err()), "{bad:?}");
         }
     }

@@ -149,6 +149,13 @@ impl Copy<'_> {
                         copy.run(clip.out)?;
                     }
                 }
+                Piece::Hole(Hole::Slice(message, from, to)) => {
+                    let digest = rows.messages.get(&message).ok_or_else(|| damaged(None))?;
+                    let bytes = self.store.blobs().get(digest)?;
+                    let range = usize::try_from(from).ok().zip(usize::try_from(to).ok());
+                    let slice = range.and_then(|(from, to)| bytes.get(from..to)).ok_or_else(|| damaged(None))?;
+                    clip.bytes(slice)?;
+                }
                 Piece::Hole(hole) => {
                     let digest = rows.of(&hole).ok_or_else(|| damaged(None))?;
                     let write = match hole {
@@ -263,6 +270,7 @@ impl Payloads {
             Hole::Text(message)
             | Hole::AsciiText(message)
             | Hole::Content(message)
+            | Hole::Slice(message, ..)
             | Hole::IndentedContent(message, _) => self.messages.get(message).copied(),
             Hole::CodeText(eval) | Hole::Code(eval) | Hole::Indented(eval, _) => self.evals.get(eval).copied(),
             Hole::ResultText(eval) => self.results.get(eval).copied(),

@@ -24,6 +24,8 @@ mod life;
 mod model;
 mod names;
 mod observed;
+mod opencode;
+mod opencode_data;
 mod opening;
 mod payloads;
 mod pi;

@@ -313,7 +313,7 @@ impl<'a> Core<'a> {
 const MIN_KNOWN: usize = 64;
 
 /// The strings of a JSON text that are payloads of the store already.
-pub(super) fn known(
+pub(in crate::exchange) fn known(
     store: &Store,
     bytes: &[u8],
     record: Range<usize>,
