@@ -20,6 +20,7 @@ use crate::model::{HeadId, SessionId};
 use crate::store::error::{CommitError, ReadError};
 use crate::store::{Batch, Session, Store};
 
+pub(super) use self::core::known;
 pub(super) use direct::Direct;
 pub use step::Step;
 
@@ -75,6 +76,19 @@ pub enum After {
         /// How many messages before it stay in the transcript.
         keep: usize,
     },
+    /// A head. The record is kept.
+    Seal,
+}
+
+impl After {
+    /// Seals the head that follows, where the batch goes on.
+    fn seal(&self, batch: &mut Batch<'_>) -> Result<(), CommitError> {
+        match self {
+            After::Next => Ok(()),
+            After::Compact { frame, keep } => batch.compact(frame, *keep).map(drop),
+            After::Seal => batch.seal().map(drop),
+        }
+    }
 }
 
 /// How a batch ends.
@@ -220,8 +234,13 @@ impl<'a, F: Format> Importer<'a, F> {
             }
             let (after, piece) = self.one(batch, &held)?;
             self.core.batch.template.append(piece);
-            if let After::Compact { frame, keep } = after {
-                self.finish(batch, self.core.reader.position_after(), End::Compact { frame, keep })?;
+            let end = match after {
+                After::Next => None,
+                After::Compact { frame, keep } => Some(End::Compact { frame, keep }),
+                After::Seal => Some(End::Seal),
+            };
+            if let Some(end) = end {
+                self.finish(batch, self.core.reader.position_after(), end)?;
                 return self.advance();
             }
             self.advance()?;
@@ -249,6 +268,7 @@ impl<'a, F: Format> Importer<'a, F> {
             _ => Err(String::new()),
         };
         self.core.batch.bytes += held.bytes.len();
+        self.core.batch.closing = 0;
         if let Some(at) = record.as_ref().ok().and_then(F::at).or(self.core.at) {
             self.core.at = Some(at);
             batch.at(at);
@@ -298,9 +318,7 @@ impl<'a, F: Format> Importer<'a, F> {
             self.begin(batch, &items[at])?;
             let (after, piece) = self.one(batch, &items[at])?;
             pieces[at] = Some(piece);
-            if let After::Compact { frame, keep } = after {
-                batch.compact(&frame, keep)?;
-            }
+            after.seal(batch)?;
         }
         for piece in pieces.into_iter().flatten() {
             self.core.batch.template.append(piece);

@@ -7,6 +7,7 @@ use super::format::{Known, Recognized};
 use super::run::first_record;
 use super::source::Source;
 use super::{FORMATS, ImportError, Imported, Seen};
+use crate::model::Timestamp;
 use crate::store::Store;
 
 /// A file, or a folder that is one source.
@@ -16,6 +17,8 @@ pub struct Found {
     pub path: PathBuf,
     /// Of a folder: the format that takes it for one source.
     folder: Option<&'static Known>,
+    /// Whether it was found in a folder, rather than named.
+    is_within: bool,
 }
 
 /// The sources that `path` names: itself, or of a folder all below it. They are sorted, and those that others need, such
@@ -28,12 +31,12 @@ pub struct Found {
 pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
     // What does not exist is found out when it is opened.
     if !std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
-        return Ok(vec![Found { path: path.to_owned(), folder: None }]);
+        return Ok(vec![Found { path: path.to_owned(), folder: None, is_within: false }]);
     }
     let (mut found, mut folders) = (Vec::new(), vec![path.to_owned()]);
     while let Some(folder) = folders.pop() {
         if let Some(known) = FORMATS.iter().find(|known| (known.is_folder)(&folder)) {
-            found.push(Found { path: folder, folder: Some(known) });
+            found.push(Found { path: folder, folder: Some(known), is_within: true });
             continue;
         }
         let io = |source| ImportError::Io { path: folder.clone(), source };
@@ -44,7 +47,7 @@ pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
             if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file() && FORMATS.iter().any(|known| (known.wants)(&path)) {
-                found.push(Found { path, folder: None });
+                found.push(Found { path, folder: None, is_within: true });
             }
         }
     }
@@ -52,32 +55,47 @@ pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
     Ok(ordered(found))
 }
 
-/// The same with those first that others need, whatever folders they were found in; otherwise in the order given.
+/// The same with those first that others need, whatever folders they were found in; of those that began at one moment and
+/// name no parent, of which one may be a copy of the other, the smaller first; otherwise in the order given.
 pub fn ordered(found: Vec<Found>) -> Vec<Found> {
     if found.len() < 2 {
         return found;
     }
-    let mut places: HashMap<(&str, String), usize> = HashMap::new();
-    let mut needs: Vec<Vec<(&str, String)>> = Vec::new();
+    let mut places: HashMap<Name, usize> = HashMap::new();
+    let mut begun: HashMap<(&str, Timestamp), Vec<usize>> = HashMap::new();
+    // Who waits for whom, as names.
+    let (mut needs, mut needed): (Vec<(usize, Name)>, Vec<(Name, usize)>) = Default::default();
     for (at, one) in found.iter().enumerate() {
-        let mut wanted = Vec::new();
         // What cannot be read now is told of when it is imported.
-        if let Ok((known, sources)) = one.sources() {
-            for source in &sources {
-                let Ok(first) = first_record(source, known.syntax) else { continue };
-                let header = (known.header)(&first, source);
+        let Ok((known, sources)) = one.sources() else { continue };
+        for source in &sources {
+            let Ok(first) = first_record(source, known.syntax) else { continue };
+            let header = (known.header)(&first, source);
+            if source.below.is_empty() {
                 places.entry((known.name, header.root)).or_insert(at);
-                wanted.extend(header.parents.into_iter().chain(header.after).map(|id| (known.name, id)));
+                if let Some(start) = header.at.filter(|_| header.parents.is_empty()) {
+                    begun.entry((known.name, start)).or_default().push(at);
+                }
             }
+            let named = |id| (known.name, id);
+            needs.extend(header.parents.into_iter().chain(header.after).map(|id| (at, named(id))));
+            needed.extend(header.before.into_iter().map(|id| (named(id), at)));
         }
-        needs.push(wanted);
     }
-    let needs: Vec<Vec<usize>> =
-        needs.iter().map(|ids| ids.iter().filter_map(|id| places.get(id).copied()).collect()).collect();
-    let order = before(&needs);
+    let mut wanted = vec![Vec::new(); found.len()];
+    needs.iter().for_each(|(at, name)| wanted[*at].extend(places.get(name)));
+    needed.iter().for_each(|(name, at)| places.get(name).into_iter().for_each(|place| wanted[*place].push(*at)));
+    for mut same in begun.into_values().filter(|same| same.len() > 1) {
+        same.sort_by_key(|at| (std::fs::metadata(&found[*at].path).map_or(0, |meta| meta.len()), *at));
+        same.windows(2).for_each(|pair| wanted[pair[1]].push(pair[0]));
+    }
+    let order = before(&wanted);
     let mut found: Vec<_> = found.into_iter().map(Some).collect();
     order.into_iter().filter_map(|at| found.get_mut(at)?.take()).collect()
 }
+
+/// The name of a format, and the id of a session in it.
+type Name = (&'static str, String);
 
 /// All places in order, each behind those it needs; of a cycle the first stays first.
 fn before(needs: &[Vec<usize>]) -> Vec<usize> {
@@ -117,6 +135,12 @@ impl Found {
         Ok((known, (known.sources)(&self.path).map_err(io)?))
     }
 
+    /// Whether it may be passed over where it cannot be imported for that reason: it was found in a folder, not named, and holds no
+    /// session.
+    pub fn may_be_left(&self, why: &ImportError) -> bool {
+        self.is_within && matches!(why, ImportError::NoSession { .. })
+    }
+
     /// Whether a format knows it; reads its first records and changes nothing.
     ///
     /// # Errors
@@ -141,17 +165,31 @@ fn recognized(path: &Path) -> Result<&'static Known, ImportError> {
         let folder = FORMATS.iter().find(|known| (known.is_folder)(path));
         return folder.ok_or_else(|| ImportError::NotAFile { path: path.to_owned(), what: "a folder" });
     }
+    let refused = |known: Recognized| match known {
+        Recognized::Yes | Recognized::No => None,
+        Recognized::OtherVersion(version) => Some(ImportError::UnsupportedVersion { path: path.to_owned(), version }),
+        Recognized::NoSession(what) => Some(ImportError::NoSession { path: path.to_owned(), what }),
+    };
     let source = Source::file(path);
+    super::source::open(path)?;
+    for known in &FORMATS {
+        let recognized = (known.recognize_file)(path).map_err(|error| source.io(error))?;
+        if recognized == Recognized::Yes {
+            return Ok(known);
+        }
+        refused(recognized).map_or(Ok(()), Err)?;
+    }
     let mut unread = None;
     for known in &FORMATS {
         match first_record(&source, known.syntax) {
-            Ok(first) => match (known.recognize)(&first) {
-                Recognized::Yes => return Ok(known),
-                Recognized::OtherVersion(version) => {
-                    return Err(ImportError::UnsupportedVersion { path: path.to_owned(), version });
+            Ok(first) => {
+                let recognized = (known.recognize)(&first);
+                if recognized == Recognized::Yes {
+                    return Ok(known);
                 }
-                Recognized::No => unread = Some(ImportError::UnknownFormat { path: path.to_owned() }),
-            },
+                refused(recognized).map_or(Ok(()), Err)?;
+                unread = Some(ImportError::UnknownFormat { path: path.to_owned() });
+            }
             Err(error @ ImportError::NoRecords { .. }) => {
                 unread.get_or_insert(error);
             }
@@ -168,7 +206,7 @@ fn recognized(path: &Path) -> Result<&'static Known, ImportError> {
 ///
 /// See [`ImportError`]: each variant says what it leaves.
 pub fn import(store: &Store, path: &Path) -> Result<Imported, ImportError> {
-    let found = Found { path: path.to_owned(), folder: None };
+    let found = Found { path: path.to_owned(), folder: None, is_within: false };
     let (known, sources) = found.sources()?;
     let mut main = None;
     for source in &sources {

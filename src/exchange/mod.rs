@@ -9,6 +9,7 @@
 
 pub mod batch;
 pub mod beside;
+mod callee;
 pub mod claude;
 pub mod codex;
 pub mod error;
@@ -17,8 +18,10 @@ pub mod files;
 pub mod find;
 pub mod format;
 pub mod fractal;
+pub mod gemini;
 pub mod json;
 pub mod kept;
+pub mod opencode;
 mod order;
 pub mod pi;
 pub mod pixir;
@@ -27,6 +30,8 @@ mod run;
 pub mod shared;
 pub mod source;
 pub mod template;
+pub mod told;
+pub mod tools;
 mod written;
 
 use std::path::{Path, PathBuf};
@@ -43,12 +48,14 @@ pub use format::{Known, Recognized};
 pub use written::write_source;
 
 /// The formats, in the order they are tried.
-pub static FORMATS: [Known; 5] = [
+pub static FORMATS: [Known; 7] = [
     Known::of::<pi::Pi>(),
     Known::of::<pixir::Pixir>(),
     Known::of::<fractal::Fractal>(),
     Known::of::<claude::Claude>(),
     Known::of::<codex::Codex>(),
+    Known::of::<gemini::Gemini>(),
+    opencode::KNOWN,
 ];
 
 /// What an import came to.

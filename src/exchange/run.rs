@@ -1,10 +1,12 @@
 //! One source into the store: found again or made, gone on with, or made a fork of what it has in common with.
 
+use std::io::BufReader;
+
 use super::batch::Importer;
-use super::format::{Format, Header};
+use super::format::{Format, Header, Rewritten};
 use super::kept::{self, Last};
 use super::reader::{Item, Reader};
-use super::shared::{Agreement, Shared, agreement, branch_at};
+use super::shared::{Agreement, Shared, agreement, branch_at, flat, unreadable};
 use super::source::Source;
 use super::{Diagnostic, ImportError, Imported, Seen};
 use crate::model::{DerivationKind, Digest, HeadId, SessionId, Status};
@@ -16,7 +18,7 @@ use crate::view::types::SessionInfo;
 const SHORTER: &str = "the source was longer when it was imported: nothing in it is new";
 
 /// How often an import begins anew because another one was faster.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 /// Imports one source.
 pub(super) fn import<F: Format>(
@@ -26,7 +28,7 @@ pub(super) fn import<F: Format>(
 ) -> Result<Imported, ImportError> {
     let first = first_record(source, F::SYNTAX)?;
     let header = F::header(&first, source);
-    let identity = Identity::of(F::NAME, &header, source, &first);
+    let identity = Identity::of(F::NAME, &header, &source.below, &first);
     for _ in 0..ATTEMPTS {
         let place = place::<F>(store, source, &header, &identity)?;
         match attempt(store, source, &header, place, seen) {
@@ -49,7 +51,7 @@ pub(super) fn known_session<F: Format>(store: &Store, source: &Source) -> Result
         first => first?,
     };
     let header = F::header(&first, source);
-    let (id, info) = Identity::of(F::NAME, &header, source, &first).find(store)?;
+    let (id, info) = Identity::of(F::NAME, &header, &source.below, &first).find(store)?;
     Ok(info.map(|_| id))
 }
 
@@ -70,17 +72,17 @@ pub(super) fn first_record(source: &Source, syntax: super::reader::Syntax) -> Re
 }
 
 /// What tells a source from others.
-struct Identity {
+pub(super) struct Identity {
     /// The ids its session may have, the best first.
     ids: Vec<SessionId>,
-    origin: String,
+    pub(super) origin: String,
 }
 
 impl Identity {
-    fn of(format: &str, header: &Header, source: &Source, first: &[u8]) -> Identity {
+    pub(super) fn of(format: &str, header: &Header, below: &str, first: &[u8]) -> Identity {
         let hash = short(&Digest::of(first));
         let root = if header.root.parse::<SessionId>().is_ok() { header.root.as_str() } else { "" };
-        let below = if source.below.is_empty() { String::new() } else { format!("/{}", source.below) };
+        let below = if below.is_empty() { String::new() } else { format!("/{below}") };
         let hashed = match below.is_empty() {
             true => hash.clone(),
             false => short(&Digest::of(format!("{hash}{below}").as_bytes())),
@@ -93,7 +95,7 @@ impl Identity {
     }
 
     /// Of the source whose history leaves that of `session` with `item`, after `same` bytes.
-    fn leaving(&self, format: &str, session: &SessionId, same: u64, item: &[u8]) -> Identity {
+    pub(super) fn leaving(&self, format: &str, session: &SessionId, same: u64, item: &[u8]) -> Identity {
         let hash = short(&Digest::of(&[format!("{session}\n{same}\n").as_bytes(), item].concat()));
         let mut ids = vec![format!("{format}-{hash}")];
         ids.extend(self.ids.first().map(|id| format!("{id}-{}", &hash[..8])));
@@ -103,7 +105,7 @@ impl Identity {
         }
     }
 
-    fn find(&self, store: &Store) -> Result<(SessionId, Option<SessionInfo>), ImportError> {
+    pub(super) fn find(&self, store: &Store) -> Result<(SessionId, Option<SessionInfo>), ImportError> {
         let mut free = None;
         for id in &self.ids {
             if store.exists(id.as_str())? {
@@ -174,7 +176,7 @@ fn place<F: Format>(
     let mut next = vec![info];
     while let Some(info) = next.pop() {
         let Some(candidate) = Candidate::of(store, source, info)? else { continue };
-        next.extend(left_at(store, &candidate.info.session, &identity.origin, candidate.same())?);
+        next.extend(left_at::<F>(store, &candidate.info.session, &identity.origin, candidate.same())?);
         let (value, is_full) = (candidate.same(), matches!(candidate.fit, Fit::Begins { .. }));
         // Of two that have as much in common, the one that the source only goes on from.
         if best.as_ref().is_none_or(|(most, full, _)| (value, is_full) > (*most, *full)) {
@@ -198,6 +200,16 @@ fn place<F: Format>(
         shared: None,
         done,
     };
+    if let Fit::Leaves { lines, .. } = fit
+        && F::IS_REWRITTEN
+        && last.end() == Some(info.events)
+    {
+        match rewritten(store, source, &id, &last, lines)? {
+            (Rewritten::GoesOn(_), next) => return Ok(here(Some(next), None)),
+            (Rewritten::IsPart, _) => return Ok(here(Some(last), Some(SHORTER))),
+            (Rewritten::Leaves, _) => {}
+        }
+    }
     let same = match fit {
         Fit::IsPart => return Ok(here(Some(last), Some(SHORTER))),
         Fit::Begins { .. } if last.end() == Some(info.events) => {
@@ -205,7 +217,7 @@ fn place<F: Format>(
         }
         // The session went on by itself.
         Fit::Begins { bytes } => bytes,
-        Fit::Leaves { same } => same,
+        Fit::Leaves { same, .. } => same,
     };
     let Some(item) = next_item_at(source, last.progress.bytes.min(same), same, F::SYNTAX)? else {
         return Ok(here(Some(last), Some("")));
@@ -224,6 +236,28 @@ fn place<F: Format>(
         shared: Some(branch.shared),
         done: None,
     })
+}
+
+/// What a source that was written anew is to what was imported; and that, as far as both have the same lines.
+fn rewritten<F: Format>(
+    store: &Store,
+    source: &Source,
+    session: &SessionId,
+    last: &Last<F>,
+    lines: u64,
+) -> Result<(Rewritten, Last<F>), ImportError> {
+    let old = flat(store, session, lines, u64::MAX).map_err(|error| unreadable(source, error))?;
+    let mut old = Reader::over(BufReader::with_capacity(256 * 1024, old)).with_syntax(F::SYNTAX);
+    let mut new = Reader::of(&source.parts, F::SYNTAX);
+    new.skip(lines).map_err(|error| source.io(error))?;
+    let position = new.position();
+    let mut progress = last.progress.clone();
+    let found = progress.state.rewritten(&mut old, &mut new).map_err(|error| source.io(error))?;
+    if let Rewritten::GoesOn(records) = found {
+        progress.records = progress.records.saturating_sub(records);
+    }
+    (progress.bytes, progress.lines, progress.hash) = (position.bytes, position.lines, Some(position.hash));
+    Ok((found, Last { event: last.event, payload: last.payload, progress, is_rewritten: true }))
 }
 
 fn new_place<F: Format>(
@@ -254,8 +288,14 @@ fn new_place<F: Format>(
 
 /// The sessions of sources that left `session` after `same` bytes: those that left it elsewhere have no more in common
 /// with a source that leaves it there than the session has itself.
-fn left_at(store: &Store, session: &SessionId, origin: &str, same: u64) -> Result<Vec<SessionInfo>, ImportError> {
-    let prefix = format!("{origin}~{same}-");
+fn left_at<F: Format>(
+    store: &Store,
+    session: &SessionId,
+    origin: &str,
+    same: u64,
+) -> Result<Vec<SessionInfo>, ImportError> {
+    // One that is written anew may have left it elsewhere by now.
+    let prefix = if F::IS_REWRITTEN { format!("{origin}~") } else { format!("{origin}~{same}-") };
     let mut found = Vec::new();
     for derivation in store.derivations(session)? {
         if derivation.kind != DerivationKind::Fork || derivation.source_session != *session {
@@ -275,8 +315,8 @@ enum Fit {
     Begins { bytes: u64 },
     /// The source is the beginning of what is kept.
     IsPart,
-    /// Both begin with the same bytes.
-    Leaves { same: u64 },
+    /// Both begin with the same bytes, so many of them whole lines.
+    Leaves { same: u64, lines: u64 },
 }
 
 struct Candidate<F> {
@@ -297,7 +337,7 @@ impl<F: Format> Candidate<F> {
             match agreement(store, &info.session, source)? {
                 Agreement { same, .. } if same == bytes => Fit::Begins { bytes },
                 Agreement { is_all: true, .. } => Fit::IsPart,
-                Agreement { same, .. } => Fit::Leaves { same },
+                Agreement { same, lines, .. } => Fit::Leaves { same, lines },
             }
         };
         Ok(Some(Candidate { info, last, fit }))
@@ -308,7 +348,7 @@ impl<F: Format> Candidate<F> {
         match self.fit {
             Fit::Begins { bytes } => bytes,
             Fit::IsPart => u64::MAX,
-            Fit::Leaves { same } => same,
+            Fit::Leaves { same, .. } => same,
         }
     }
 }
@@ -361,10 +401,10 @@ fn attempt<F: Format>(
         Session::close(session)?;
     }
     let shorter = done.filter(|why| !why.is_empty()).map(|why| Diagnostic::new(0, "shorter", why));
-    summary::<F>(store, &id, source, before, importer.torn().or(shorter)).map(Some)
+    summary(F::NAME, store, &id, source, before, importer.torn().or(shorter)).map(Some)
 }
 
-fn new_session(header: &Header, id: &SessionId, origin: String) -> NewSession {
+pub(super) fn new_session(header: &Header, id: &SessionId, origin: String) -> NewSession {
     let mut new = NewSession::named(id.clone());
     new.origin = Some(origin);
     new.at = header.at;
@@ -374,7 +414,8 @@ fn new_session(header: &Header, id: &SessionId, origin: String) -> NewSession {
 }
 
 /// What the session holds now.
-fn summary<F: Format>(
+pub(super) fn summary(
+    format: &'static str,
     store: &Store,
     id: &SessionId,
     source: &Source,
@@ -393,7 +434,7 @@ fn summary<F: Format>(
         session: info.session,
         alias,
         source: source.path.clone(),
-        format: F::NAME,
+        format,
         forked_from: info.source.map(|(session, _)| session),
         events: info.events,
         messages: counters.message,

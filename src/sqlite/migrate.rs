@@ -18,9 +18,10 @@ pub(crate) enum MigrateError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 3] = [
     ("V1__rows", include_str!("../../migrations/V1__rows.sql")),
     ("V2__views", include_str!("../../migrations/V2__views.sql")),
+    ("V3__imports_by_start", include_str!("../../migrations/V3__imports_by_start.sql")),
 ];
 
 /// The newest schema version this crate knows.

@@ -305,6 +305,30 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// The head behind which the last `turns` turns of `from` began, and its root: where there are not so many, that before the
+    /// first of them.
+    pub(crate) fn before_turns(&self, from: HeadId, turns: u64) -> Result<(HeadId, Root), CommitError> {
+        let (mut head, mut root) = (from, self.root_of(&from)?);
+        let mut before = (head, root.clone());
+        let (mut left, mut last) = (turns, None);
+        loop {
+            // A genesis ends no turn, even where its root names the one it was made after.
+            let turn = root.turn.filter(|_| root.kind != HeadKind::Genesis).map(|turn| (root.session.clone(), turn));
+            // Several heads may be of one turn: it was cut, or went on.
+            let is_of_last = turn.is_some() && turn == last;
+            if !is_of_last && left == 0 {
+                return Ok((head, root));
+            }
+            let Some(basis) = root.basis else { return Ok(before) };
+            (head, root) = (basis, self.root_of(&basis)?);
+            if turn.is_some() {
+                left -= u64::from(!is_of_last);
+                last = turn;
+                before = (head, root.clone());
+            }
+        }
+    }
+
     /// Goes on from `head`, which is not current.
     fn restore(&mut self, head: HeadId, root: &Root) {
         let (session, at) = (self.state.session.clone(), self.at);

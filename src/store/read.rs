@@ -8,8 +8,8 @@ use crate::journal::Lines;
 use crate::model::fold::Entry;
 use crate::model::line::Compact;
 use crate::model::{
-    Counters, Derivation, Digest, Event, EventNumber, HeadId, Invocation, Message, Record, Root, SessionId, Span, Turn,
-    TurnNumber, View,
+    Counters, Derivation, Digest, Event, EventNumber, HeadId, Invocation, Message, Record, Root, SessionId, Span,
+    Timestamp, Turn, TurnNumber, View,
 };
 use crate::view::types::{Comparison, HeadInfo, History, Link, RefInfo, SessionInfo, StateView};
 use crate::view::{events, heads, history, resolve, sessions, state, trace};
@@ -68,6 +68,11 @@ impl Store {
     /// [`ReadError::Database`].
     pub fn sessions(&self) -> Result<Vec<SessionInfo>, ReadError> {
         self.inner.read(sessions::sessions)
+    }
+
+    /// The imported sessions that began at that moment, at most `limit`, the last made first.
+    pub(crate) fn imports_begun(&self, at: Timestamp, limit: usize) -> Result<Vec<SessionId>, ReadError> {
+        self.inner.read(|conn| sessions::begun(conn, at, limit))
     }
 
     /// One session as it stands.

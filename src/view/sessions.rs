@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::heads::live;
 use super::types::SessionInfo;
 use super::{Answer, not_found};
-use crate::model::{Counters, SessionId};
+use crate::model::{Counters, SessionId, Timestamp};
 use crate::sqlite::read::head;
 use crate::sqlite::read::names::Names;
 use crate::sqlite::read::session::{self, SessionRow};
@@ -45,6 +45,11 @@ pub(crate) fn sessions(conn: &Connection) -> Result<Vec<SessionInfo>, ReadError>
             info(&mut names, row, aliases)
         })
         .collect()
+}
+
+/// The imports that began at that moment, at most `limit`, the last made first.
+pub(crate) fn begun(conn: &Connection, at: Timestamp, limit: usize) -> Result<Vec<SessionId>, ReadError> {
+    session::begun(conn, at, limit).answer()
 }
 
 fn info(names: &mut Names, row: SessionRow, aliases: Vec<SessionId>) -> Result<SessionInfo, ReadError> {

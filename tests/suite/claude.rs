@@ -10,53 +10,53 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-struct Place {
-    folder: TempDir,
-    store: Store,
+pub(super) struct Place {
+    pub(super) folder: TempDir,
+    pub(super) store: Store,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         let folder = tempfile::tempdir().unwrap();
         let store =
             Store::open_with(folder.path().join("store"), Options { create: true, ..Options::default() }).unwrap();
         Place { folder, store }
     }
 
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(super) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.folder.path().join("projects").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
         path
     }
 
-    fn import(&self, text: &str) -> Imported {
+    pub(super) fn import(&self, text: &str) -> Imported {
         exchange::import(&self.store, &self.file("log.jsonl", text.as_bytes())).unwrap()
     }
 
     /// All that was written to `projects`, as one command imports it.
-    fn import_all(&self) -> Vec<Imported> {
+    pub(super) fn import_all(&self) -> Vec<Imported> {
         let found = exchange::find(&self.folder.path().join("projects")).unwrap();
         found.iter().flat_map(|one| one.import(&self.store, &mut |_| {})).map(Result::unwrap).collect()
     }
 
-    fn export(&self, session: &SessionId) -> String {
+    pub(super) fn export(&self, session: &SessionId) -> String {
         let mut out = Vec::new();
         exchange::write_source(&self.store, session, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
-    fn text(&self, digest: Option<Digest>) -> String {
+    pub(super) fn text(&self, digest: Option<Digest>) -> String {
         digest.map(|digest| String::from_utf8(self.store.blobs().get(&digest).unwrap()).unwrap()).unwrap_or_default()
     }
 
     /// The messages at the current head.
-    fn said(&self, session: &SessionId) -> Vec<(String, String)> {
+    pub(super) fn said(&self, session: &SessionId) -> Vec<(String, String)> {
         let rows = self.store.view(session).unwrap().rows;
         rows.messages.iter().map(|entry| (entry.row.role.to_string(), self.text(Some(entry.row.content)))).collect()
     }
 
-    fn evals(&self, session: &SessionId) -> Vec<(String, String, String)> {
+    pub(super) fn evals(&self, session: &SessionId) -> Vec<(String, String, String)> {
         let rows = self.store.view(session).unwrap().rows;
         let row = |row: &headwater::model::Eval| {
             let value = self.text(row.result.or(row.error));
@@ -65,42 +65,42 @@ impl Place {
         rows.evals.iter().map(|entry| row(&entry.row)).collect()
     }
 
-    fn turns(&self, session: &SessionId) -> Vec<String> {
+    pub(super) fn turns(&self, session: &SessionId) -> Vec<String> {
         let rows = self.store.view(session).unwrap().rows;
         rows.turns.iter().map(|entry| entry.row.status.to_string()).collect()
     }
 }
 
-fn id(text: &str) -> SessionId {
+pub(super) fn id(text: &str) -> SessionId {
     text.parse().unwrap()
 }
 
-fn counts(imported: &Imported) -> [u64; 6] {
+pub(super) fn counts(imported: &Imported) -> [u64; 6] {
     let Imported { messages, turns, calls, evals, heads, invocations, .. } = imported;
     [*messages, *turns, *calls, *evals, *heads, *invocations]
 }
 
-fn kinds(imported: &Imported) -> Vec<(u64, &str)> {
+pub(super) fn kinds(imported: &Imported) -> Vec<(u64, &str)> {
     imported.diagnostics.iter().map(|one| (one.line, one.kind.as_str())).collect()
 }
 
 /// A log being written: each record's parent is the one before, unless told.
 #[derive(Default)]
-struct Log {
-    session: &'static str,
-    text: String,
-    last: Option<String>,
-    count: u64,
-    agent: Option<&'static str>,
+pub(super) struct Log {
+    pub(super) session: &'static str,
+    pub(super) text: String,
+    pub(super) last: Option<String>,
+    pub(super) count: u64,
+    pub(super) agent: Option<&'static str>,
 }
 
 impl Log {
-    fn new(session: &'static str) -> Log {
+    pub(super) fn new(session: &'static str) -> Log {
         Log { session, ..Log::default() }
     }
 
     /// Adds a record; gives its id.
-    fn add(&mut self, kind: &str, fields: Value) -> String {
+    pub(super) fn add(&mut self, kind: &str, fields: Value) -> String {
         self.count += 1;
         let uuid = format!("{}-{}{}", self.count, self.session, self.agent.unwrap_or_default());
         let mut row = json!({ "parentUuid": self.last, "isSidechain": self.agent.is_some(), "sessionId": self.session,
@@ -117,11 +117,11 @@ impl Log {
         uuid
     }
 
-    fn user(&mut self, text: &str) -> String {
+    pub(super) fn user(&mut self, text: &str) -> String {
         self.add("user", json!({ "message": { "role": "user", "content": text } }))
     }
 
-    fn part(&mut self, id: &str, part: Value, output: u64) -> String {
+    pub(super) fn part(&mut self, id: &str, part: Value, output: u64) -> String {
         let usage = json!({ "input_tokens": 100, "output_tokens": output, "cache_read_input_tokens": 7 });
         self.add(
             "assistant",
@@ -130,15 +130,15 @@ impl Log {
         )
     }
 
-    fn say(&mut self, id: &str, text: &str) -> String {
+    pub(super) fn say(&mut self, id: &str, text: &str) -> String {
         self.part(id, json!({ "type": "text", "text": text }), 5)
     }
 
-    fn ask(&mut self, id: &str, tool: &str, name: &str, input: Value) -> String {
+    pub(super) fn ask(&mut self, id: &str, tool: &str, name: &str, input: Value) -> String {
         self.part(id, json!({ "type": "tool_use", "id": tool, "name": name, "input": input }), 9)
     }
 
-    fn result(&mut self, tool: &str, content: Value, is_error: bool, beside: Value) -> String {
+    pub(super) fn result(&mut self, tool: &str, content: Value, is_error: bool, beside: Value) -> String {
         let block = json!({ "type": "tool_result", "tool_use_id": tool, "content": content, "is_error": is_error });
         self.add("user", json!({ "message": { "role": "user", "content": [block] }, "toolUseResult": beside }))
     }
@@ -363,7 +363,10 @@ fn subagents_are_sessions_and_invocations() {
     ];
     assert_eq!(invocations, expected);
     assert_eq!(rows.invocations[0].row.call.unwrap().0, 1);
-    assert!(rows.invocations.iter().take(2).all(|entry| entry.row.callee_after.is_some()));
+    for (entry, callee) in rows.invocations.iter().zip(["family.agent-a1", "family.sidechain-1"]) {
+        let heads = place.store.heads(&id(callee)).unwrap();
+        assert_eq!((entry.row.callee_before, entry.row.callee_after), (Some(heads[0].head), Some(heads[1].head)));
+    }
     assert!(rows.invocations.iter().all(|entry| entry.row.caller_after.is_some()));
     assert_eq!(place.store.session(&id("family.agent-a1")).unwrap().kind.as_str(), "child");
     // All of the file is in the main session; the sidechain has its lines.
@@ -445,8 +448,8 @@ fn what_is_odd_is_told_and_kept() {
             (14, "two-records"),
         ]
     );
-    assert_eq!(counts(&imported), [8, 4, 2, 1, 5, 0]);
-    assert_eq!(place.turns(&imported.session), ["final", "unfinished", "error", "aborted"]);
+    assert_eq!(counts(&imported), [8, 3, 2, 1, 4, 0]);
+    assert_eq!(place.turns(&imported.session), ["final", "unfinished", "error"]);
     let rows = place.store.view(&imported.session).unwrap().rows;
     let error = &rows.calls[1].row;
     assert_eq!((error.status.as_str(), error.model.as_deref(), error.tokens_input), ("error", None, None));
@@ -468,7 +471,7 @@ fn a_turn_that_the_user_stopped_is_aborted() {
     log.ask("m2", "t1", "Bash", json!({}));
     log.result("t1", json!("ok"), false, Value::Null);
     let imported = place.import(&log.text);
-    assert_eq!(place.turns(&imported.session), ["aborted", "aborted", "unfinished"]);
+    assert_eq!(place.turns(&imported.session), ["aborted", "unfinished"]);
     log.ask("m3", "t2", "Bash", json!({}));
     let grown = place.import(&log.text);
     log.result("t2", json!("too late"), false, Value::Null);

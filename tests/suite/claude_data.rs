@@ -31,6 +31,18 @@ fn blocks<'v>(row: &'v Value, kind: &str) -> Vec<&'v Value> {
     parts.iter().filter(|part| text_of(part, "type") == Some(kind)).collect()
 }
 
+/// What came of a command that the user ran, or that the turn was stopped.
+fn is_told_by_the_program(row: &Value) -> bool {
+    let content = &row["message"]["content"];
+    let one = content
+        .as_array()
+        .filter(|parts| parts.len() == 1 && parts[0]["type"] == "text")
+        .map(|parts| &parts[0]["text"]);
+    let Some(text) = one.unwrap_or(content).as_str() else { return false };
+    let begins = ["<local-command-std", "<bash-std", "<task-notification>"];
+    text.starts_with("[Request interrupted by user") || begins.iter().any(|begin| text.trim_start().starts_with(begin))
+}
+
 /// Of the file's whole records, those of the main session or of the one subagent it is.
 fn counted(text: &str, is_side: bool) -> Counts {
     let mut counts = Counts { heads: 1, ..Counts::default() };
@@ -60,7 +72,7 @@ fn counted(text: &str, is_side: bool) -> Counts {
                             None => counts.evals += 1,
                         }
                     }
-                } else if !is("isMeta") {
+                } else if !is("isMeta") && !is_told_by_the_program(&row) {
                     counts.turns += 1;
                     counts.heads += 1;
                     given_up.extend(pending.drain(..));

@@ -16,48 +16,48 @@ use tempfile::TempDir;
 const FERRY: &str = include_str!("../fixtures/codex/ferry.jsonl");
 const BARE: &str = include_str!("../fixtures/codex/bare.jsonl");
 
-struct Place {
-    folder: TempDir,
-    store: Store,
+pub(super) struct Place {
+    pub(super) folder: TempDir,
+    pub(super) store: Store,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         let folder = tempfile::tempdir().unwrap();
         let store =
             Store::open_with(folder.path().join("store"), Options { create: true, ..Options::default() }).unwrap();
         Place { folder, store }
     }
 
-    fn import(&self, text: &str) -> Imported {
+    pub(super) fn import(&self, text: &str) -> Imported {
         let path = self.folder.path().join("rollout.jsonl");
         fs::write(&path, text).unwrap();
         exchange::import(&self.store, &path).unwrap()
     }
 
-    fn export(&self, session: &SessionId) -> String {
+    pub(super) fn export(&self, session: &SessionId) -> String {
         let mut out = Vec::new();
         exchange::export(&self.store, session, Some("codex"), &mut Stream(&mut out)).unwrap();
         String::from_utf8(out).unwrap()
     }
 
-    fn text(&self, digest: Option<Digest>) -> String {
+    pub(super) fn text(&self, digest: Option<Digest>) -> String {
         digest.map(|digest| String::from_utf8(self.store.blobs().get(&digest).unwrap()).unwrap()).unwrap_or_default()
     }
 
-    fn said(&self, session: &SessionId) -> Vec<(String, String)> {
+    pub(super) fn said(&self, session: &SessionId) -> Vec<(String, String)> {
         let rows = self.store.view(session).unwrap().rows;
         rows.messages.iter().map(|entry| (entry.row.role.to_string(), self.text(Some(entry.row.content)))).collect()
     }
 
-    fn annotations(&self, session: &SessionId) -> Vec<String> {
+    pub(super) fn annotations(&self, session: &SessionId) -> Vec<String> {
         let events = self.store.events(session).unwrap();
         let kinds = events.iter().map(|event| event.body.kind().to_owned());
         kinds.filter(|kind| kind.starts_with("codex/") || kind.starts_with("import/bad")).collect()
     }
 
     /// What the calls recorded for the session used: input, output, cached, reasoning; and how many of them say so.
-    fn usage(&self, session: &SessionId) -> [u64; 5] {
+    pub(super) fn usage(&self, session: &SessionId) -> [u64; 5] {
         let mut sum = [0; 5];
         let mut last = BTreeMap::new();
         for event in self.store.events(session).unwrap() {
@@ -195,13 +195,13 @@ fn a_rollout_without_the_envelope_is_read_too() {
     assert_eq!(place.import(BARE).new_events, 0);
 }
 
-fn row(second: u64, kind: &str, payload: &Value) -> String {
+pub(super) fn row(second: u64, kind: &str, payload: &Value) -> String {
     let at = format!("2026-03-01T10:{:02}:{:02}.000Z", second / 60 % 60, second % 60);
     json!({"timestamp": at, "type": kind, "payload": payload}).to_string() + "\n"
 }
 
 /// The records of a turn: input, a tool, an answer, both with usage.
-fn turn(number: u64) -> Vec<(&'static str, Value)> {
+pub(super) fn turn(number: u64) -> Vec<(&'static str, Value)> {
     let (asked, answer) =
         (format!("Question {number}, a long one: what is the tide at the pier?"), format!("Answer {number}."));
     let usage = |call: u64| {
@@ -225,7 +225,7 @@ fn turn(number: u64) -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn rollout(id: &str, more: &Value, start: u64, records: &[(&str, Value)]) -> String {
+pub(super) fn rollout(id: &str, more: &Value, start: u64, records: &[(&str, Value)]) -> String {
     let mut meta = json!({"id": id, "timestamp": "2026-03-01T09:00:00.000Z", "cwd": "/x", "model_provider": "acme"});
     meta.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let lines = records.iter().zip(start + 1..).map(|((kind, payload), second)| row(second, kind, payload));
@@ -291,19 +291,19 @@ fn a_spawned_agent_is_an_invocation_of_the_call_that_asked_for_it() {
     let source = json!({"source": {"subagent": {"thread_spawn": {"parent_thread_id": "boss", "depth": 1}}}});
     let child = rollout("kid", &source, 100, &turn(1));
     let place = Place::new();
-    // The child's file sorts first: its parent is imported before it all the same.
+    // The child's file sorts last: it is imported before its caller, whose edge leads to its heads.
     let folder = place.folder.path().join("sessions/2026/03/01");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("rollout-a.jsonl"), &child).unwrap();
-    fs::write(folder.join("rollout-b.jsonl"), &parent).unwrap();
+    fs::write(folder.join("rollout-b.jsonl"), &child).unwrap();
+    fs::write(folder.join("rollout-a.jsonl"), &parent).unwrap();
     let found = exchange::find(&place.folder.path().join("sessions")).unwrap();
     let imported: Vec<_> =
         found.iter().flat_map(|one| one.import(&place.store, &mut |_| {})).map(Result::unwrap).collect();
-    assert_eq!(imported.iter().map(|one| one.session.as_str()).collect::<Vec<_>>(), ["boss", "kid"]);
+    assert_eq!(imported.iter().map(|one| one.session.as_str()).collect::<Vec<_>>(), ["kid", "boss"]);
     assert_eq!(place.store.session(&"kid".parse().unwrap()).unwrap().kind.as_str(), "child");
-    assert_eq!(imported[1].forked_from, None);
+    assert_eq!(imported[0].forked_from, None);
 
-    let boss = &imported[0];
+    let boss = &imported[1];
     assert_eq!((boss.invocations, boss.turns), (2, 1));
     let rows = place.store.view(&boss.session).unwrap().rows;
     let invocations: Vec<_> = rows
@@ -317,6 +317,10 @@ fn a_spawned_agent_is_an_invocation_of_the_call_that_asked_for_it() {
         .collect();
     let text = str::to_owned;
     assert_eq!(invocations.len(), 2);
+    // The clock of the child is ahead, so that each call seems to come back at its current head.
+    let heads = place.store.heads(&"kid".parse().unwrap()).unwrap();
+    let edges = rows.invocations.iter().map(|entry| (entry.row.callee_before, entry.row.callee_after));
+    assert_eq!(edges.collect::<Vec<_>>(), [(Some(heads[0].head), Some(heads[1].head)); 2]);
     let spawned = rows.evals.iter().find(|entry| entry.row.name.as_deref() == Some("spawn_agent")).unwrap();
     assert!(spawned.row.call.is_some());
     assert_eq!(

@@ -10,7 +10,7 @@ use super::super::source::Source;
 use super::super::{ExportError, ImportError};
 use super::core::{Held, InBatch};
 use super::step::{Inside, Known};
-use super::{After, Step, Stop};
+use super::{Step, Stop};
 use crate::model::{SessionId, Timestamp};
 use crate::store::error::CommitError;
 use crate::store::{Batch, NewSession, Session, Store};
@@ -102,6 +102,8 @@ impl<'a> Direct<'a> {
             at: direct.at,
             tail: 2,
             after: 0,
+            from: None,
+            closing: 0,
             marks: done.marks,
             diagnostics: done.diagnostics,
             ..progress
@@ -134,9 +136,7 @@ impl<'a> Direct<'a> {
         }
         let piece = step.done();
         self.batch.template.append(piece);
-        if let After::Compact { frame, keep } = after {
-            batch.compact(&frame, keep)?;
-        }
+        after.seal(batch)?;
         (self.taken, self.records) = (self.taken + 1, self.records + 1);
         self.bytes += line.len() as u64;
         self.ends += 1;
@@ -171,7 +171,7 @@ impl Inside for Direct<'_> {
 
     fn before(&self, look: &mut dyn FnMut(&[u8])) -> Result<(), ImportError> {
         if let Some(session) = &self.session {
-            let file = flat(self.store, session, u64::MAX).map_err(|error| match error {
+            let file = flat(self.store, session, 0, u64::MAX).map_err(|error| match error {
                 ExportError::Read(error) => ImportError::Read(error),
                 error => self.source.io(std::io::Error::other(error)),
             })?;

@@ -163,7 +163,7 @@ impl Ahead {
                     self.is_open = true;
                 }
             },
-            Shape::Input | Shape::Summary => self.is_open = false,
+            Shape::Input | Shape::Stopped | Shape::Summary => self.is_open = false,
             Shape::Meta | Shape::Results | Shape::Other => {}
         }
     }

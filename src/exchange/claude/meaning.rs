@@ -6,17 +6,13 @@ use serde_json::value::RawValue;
 
 use super::ahead::Answer;
 use super::aside::Parent;
-use super::record::{Message, Part, Record, Shape};
-use super::tool::one_text;
+use super::record::{Message, Part, Record, Shape, one_text};
 use super::{Answered, Claude};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::text;
 use crate::exchange::template::{Hole, ascii_json_string, json_string};
 use crate::model::{CallNumber, CallType, MessageNumber, Role, Status, TurnNumber};
 use crate::store::{NewMessage, ReadError};
-
-/// What an input begins with that only says that the turn before it was stopped.
-const INTERRUPTED: &str = "[Request interrupted by user";
 
 pub(super) type Holes = Vec<(Range<usize>, Hole)>;
 
@@ -50,6 +46,11 @@ impl Claude {
         match shape {
             Shape::Input => {}
             Shape::Meta => self.said(step, message)?,
+            Shape::Stopped => {
+                self.goes_on();
+                self.was_stopped = true;
+                self.said(step, message)?;
+            }
             Shape::Results => {
                 self.goes_on();
                 self.results(step, record, message)?;
@@ -110,7 +111,6 @@ impl Claude {
             shared_inputs: self.shared_inputs,
             first: self.first.or(Some(turn)),
             turn: Some(turn),
-            was_interrupted: bytes.starts_with(INTERRUPTED.as_bytes()),
             given_up: std::mem::take(&mut self.given_up),
             is_side: self.is_side,
             aside: std::rc::Rc::clone(&self.aside),
@@ -220,6 +220,8 @@ impl Claude {
         let call = match before {
             // The source grew within the answer.
             Some(before) => before.call,
+            // It is the call of the session that this is a fork of.
+            None if step.is_repeated() => None,
             None if is_known => {
                 step.odd("repeated-answer", "a part of an answer that was recorded before: its use is counted there");
                 None
@@ -254,6 +256,7 @@ impl Claude {
         self.answer = response.filter(|_| !answer.has_tools && error.is_none());
         self.stop.clone_from(&answer.stop);
         self.error = error;
+        self.was_stopped = false;
         self.last = Some(Answered {
             is_here: answer.text().is_some(),
             id: answer.id,
@@ -309,7 +312,10 @@ impl Claude {
 
     /// Ends the turn, if one is open; says whether.
     pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        let Some(turn) = self.turn.filter(|_| !self.ended) else { return Ok(false) };
+        let Some(turn) = self.turn.filter(|_| !self.ended) else {
+            self.give_up(step)?;
+            return Ok(false);
+        };
         if let Some(at) = step.at() {
             step.batch.at(at);
         }
@@ -320,10 +326,9 @@ impl Claude {
             Some(_) => false,
         };
         self.give_up(step)?;
-        let is_note = self.was_interrupted && self.answer.is_none();
         let status = match self.error {
             Some(_) => Status::ERROR,
-            None if is_note || interrupts(step.record()) => Status::ABORTED,
+            None if self.was_stopped => Status::ABORTED,
             None if is_final => Status::FINAL,
             None => Status::UNFINISHED,
         };
@@ -337,14 +342,6 @@ impl Claude {
         self.ended = true;
         Ok(true)
     }
-}
-
-/// Whether a record is an input that says that the turn before it was stopped.
-fn interrupts(record: &[u8]) -> bool {
-    let Ok(record) = Record::read(record) else { return false };
-    record.shape().is_ok_and(|(shape, message)| {
-        shape == Shape::Input && content(message.content).0.starts_with(INTERRUPTED.as_bytes())
-    })
 }
 
 /// A content: its text where it is one, else its JSON; and where it lies, and whether as a JSON string.

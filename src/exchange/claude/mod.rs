@@ -3,10 +3,12 @@
 
 mod ahead;
 mod aside;
+mod copy;
 mod meaning;
 mod record;
 mod side;
 mod tool;
+mod write;
 
 use std::cell::RefCell;
 use std::io;
@@ -16,10 +18,13 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{After, Step, Stop};
+use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
+use super::shared::Branch;
 use super::source::Source;
-use crate::model::canonical::canonicalize;
-use crate::model::{CallNumber, Digest, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
+use super::{ExportError, ImportError};
+use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
+use crate::store::Store;
 use aside::Aside;
 use record::{Message, Record, Shape};
 
@@ -45,7 +50,8 @@ pub struct Claude {
     stop: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Digest>,
-    was_interrupted: bool,
+    /// Whether the user stopped it.
+    was_stopped: bool,
     /// The last answer, and how many of its records are still to come.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Answered>,
@@ -124,6 +130,7 @@ impl Format for Claude {
         } else {
             header.id = side::session(&header.root, &source.below);
             header.kind = Status::CHILD;
+            header.before = vec![header.root.clone()];
         }
         header
     }
@@ -152,8 +159,12 @@ impl Format for Claude {
         self.end(step)
     }
 
+    fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+        write::write(task, out)
+    }
+
     fn is_open(&self) -> bool {
-        self.turn.is_some() && !self.ended
+        (self.turn.is_some() && !self.ended) || !self.pending.is_empty()
     }
 
     fn turn(&self) -> Option<TurnNumber> {
@@ -184,6 +195,11 @@ impl Format for Claude {
         std::mem::take(&mut self.returned)
     }
 
+    fn repeats(&mut self, _: u64) {
+        // The state at the end of a batch is that of the parent's own import.
+        *self = self.at_head().unwrap_or_default();
+    }
+
     fn passed(&mut self, record: &[u8]) {
         if let Ok((record, shape, message)) = Self::read(record) {
             let mut aside = self.aside.borrow_mut();
@@ -194,12 +210,20 @@ impl Format for Claude {
         }
     }
 
-    /// A fork has its parent's records under the same ids, with what tells of the session written anew.
+    fn branch(
+        store: &Store,
+        source: &Source,
+        header: &Header,
+        made: Option<HeadId>,
+    ) -> Result<Option<Branch<Claude>>, ImportError> {
+        copy::branch(store, source, header, made)
+    }
+
     fn key(record: &[u8]) -> Option<Digest> {
-        let Ok((read, ..)) = Self::read(record) else { return Some(Digest::of(record)) };
-        let uuid = read.uuid?;
-        let said = read.message.or(read.data).map(|said| said.get().as_bytes()).unwrap_or_default();
-        let said = canonicalize(said).unwrap_or_else(|_| said.to_vec());
-        Some(Digest::of(&[uuid.get().as_bytes(), b"\n", &said].concat()))
+        copy::key(record)
+    }
+
+    fn is_aside(record: &[u8]) -> bool {
+        Self::read(record).is_ok_and(|(_, shape, _)| shape == Shape::Other)
     }
 }

@@ -20,7 +20,7 @@ pub struct Record<'a> {
     #[serde(default, borrow)]
     pub parent_uuid: Raw<'a>,
     #[serde(default, borrow)]
-    session_id: Raw<'a>,
+    pub session_id: Raw<'a>,
     #[serde(default, borrow)]
     agent_id: Raw<'a>,
     #[serde(default, borrow)]
@@ -132,6 +132,8 @@ pub enum Shape {
     Input,
     /// What the program says in the user's name.
     Meta,
+    /// The user stopped the turn.
+    Stopped,
     /// Results of tools.
     Results,
     /// A summary that stands for what came before.
@@ -148,6 +150,13 @@ pub struct Used {
     pub output: Option<u64>,
     pub cached: Option<u64>,
 }
+
+/// How a record begins that only says that the user stopped the turn.
+const STOPPED: &str = "[Request interrupted by user";
+
+/// How the records begin with which the program tells what came of a command that the user ran, or of a task in the background.
+const OUTPUTS: [&str; 5] =
+    ["<local-command-stdout>", "<local-command-stderr>", "<bash-stdout>", "<bash-stderr>", "<task-notification>"];
 
 pub fn is_true(value: Raw<'_>) -> bool {
     value.is_some_and(|value| value.get() == "true")
@@ -207,13 +216,22 @@ impl<'a> Record<'a> {
             _ if is_true(self.is_compact_summary) => Shape::Summary,
             Some(parts) if is_result(&parts) => Shape::Results,
             _ if is_true(self.is_meta) => Shape::Meta,
-            _ => Shape::Input,
+            _ => match message.content.and_then(one_text) {
+                Some((_, text)) if text.starts_with(STOPPED) => Shape::Stopped,
+                Some((_, text)) if OUTPUTS.iter().any(|output| text.trim_start().starts_with(output)) => Shape::Meta,
+                _ => Shape::Input,
+            },
         };
         Ok((shape, message))
     }
 
     pub fn at(&self) -> Option<Timestamp> {
         text(self.timestamp)?.parse().ok()
+    }
+
+    /// Its time, as it is written.
+    pub fn time(&self) -> Option<String> {
+        text(self.timestamp)
     }
 
     pub fn session(&self) -> Option<String> {
@@ -312,5 +330,16 @@ impl<'a> Agent<'a> {
 
     pub fn prompt(&self) -> Option<String> {
         text(self.prompt)
+    }
+}
+
+/// The text of a content that has one and nothing else.
+pub fn one_text(content: &RawValue) -> Option<(&RawValue, String)> {
+    if let Some(text) = text(Some(content)) {
+        return Some((content, text));
+    }
+    match Part::list(content)?.as_slice() {
+        [part] if part.kind().as_deref() == Some("text") => Some((part.text?, text(part.text)?)),
+        _ => None,
     }
 }

@@ -43,7 +43,7 @@ pub fn session(root: &str, below: &str) -> String {
 pub fn about(path: &Path) -> About {
     let mut about = About::default();
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let (mut sessions, mut is_side, mut agent) = (Vec::new(), None, None);
+    let (mut sessions, mut is_side, mut agent, mut first) = (Vec::new(), None, None, None);
     let mut reader = Reader::of(&Source::file(path).parts, JSON);
     for _ in 0..BEGINNING.0 {
         let Ok(Some(item)) = reader.advance() else { break };
@@ -55,7 +55,9 @@ pub fn about(path: &Path) -> About {
         else {
             continue;
         };
-        about.at = about.at.or(record.at());
+        first = first.or(record.at());
+        // What stands before the first message is not copied with a session.
+        about.at = about.at.or(record.at().filter(|_| record.uuid.is_some()));
         about.parents.extend(record.forked_from());
         if let Some(session) = record.session().filter(|session| !sessions.contains(session)) {
             sessions.push(session);
@@ -65,6 +67,7 @@ pub fn about(path: &Path) -> About {
             agent = record.agent().filter(|_| record.is_sidechain());
         }
     }
+    about.at = about.at.or(first);
     let named = stem.strip_prefix("agent-").filter(|_| is_side != Some(false)).map(str::to_owned);
     if let Some(agent) = agent.or(named) {
         about.below = format!("agent-{agent}");

@@ -5,12 +5,12 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::meaning::{Holes, text_hole};
-use super::record::{Agent, Message, Part, Record};
+use super::record::{Agent, Message, Part, Record, one_text};
 use super::{Claude, Pending};
 use crate::exchange::batch::{Step, Stop};
-use crate::exchange::json::text;
+use crate::exchange::callee;
 use crate::exchange::template::Hole;
-use crate::model::{CallNumber, Eval, HeadId, MessageNumber, Role, SessionId, Status};
+use crate::model::{CallNumber, Eval, MessageNumber, Role, SessionId, Status};
 use crate::store::NewMessage;
 
 /// Ids of tools that were given up, remembered in case a result comes late.
@@ -30,7 +30,7 @@ impl Claude {
         let number = step.ask();
         let name = part.name();
         let invocation = match name.as_deref() {
-            Some("Task" | "Agent") => {
+            Some("Task" | "Agent") if !step.is_repeated() => {
                 let agent = Agent::of(part.input);
                 let label = agent.description().map(|label| step.batch.put(label.as_bytes()));
                 let input = agent.prompt().map(|prompt| step.batch.put(prompt.as_bytes()));
@@ -165,11 +165,17 @@ impl Claude {
             }
         };
         let callee = callee.and_then(|callee| callee.parse::<SessionId>().ok());
-        let after = callee.as_ref().map_or(Ok(None), |callee| head(step, callee))?;
+        let after = callee.as_ref().map_or(Ok(None), |callee| callee::after(step, callee))?;
+        // Which session it is was not known when it was called.
+        let before = match &callee {
+            Some(callee) => callee::before(step, callee, pending.at, after)?,
+            None => None,
+        };
         let at = step.at();
         let fill = |row: &mut crate::model::Invocation| {
             row.status = status.clone();
             row.callee = callee;
+            row.callee_before = before;
             row.callee_after = after;
             row.ended_at = at;
         };
@@ -225,25 +231,6 @@ impl Claude {
         let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
         self.given_up.drain(..excess);
         Ok(())
-    }
-}
-
-/// The current head of a session, if it is there.
-fn head(step: &Step<'_, '_>, session: &SessionId) -> Result<Option<HeadId>, Stop> {
-    match step.store().exists(session.as_str())? {
-        true => Ok(step.store().session(session)?.current_head),
-        false => Ok(None),
-    }
-}
-
-/// The text of a content that has one and nothing else.
-pub(super) fn one_text(content: &RawValue) -> Option<(&RawValue, String)> {
-    if let Some(text) = text(Some(content)) {
-        return Some((content, text));
-    }
-    match Part::list(content)?.as_slice() {
-        [part] if part.kind().as_deref() == Some("text") => Some((part.text?, text(part.text)?)),
-        _ => None,
     }
 }
 

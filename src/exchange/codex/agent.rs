@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::record::Payload;
 use super::{Agent, Codex, Pending};
 use crate::exchange::batch::{Step, Stop};
+use crate::exchange::callee;
 use crate::exchange::json::text;
 use crate::model::{CallNumber, SessionId, Status};
 
@@ -157,11 +158,15 @@ impl Codex {
         let known = self.children.iter().find(|(of, _)| *of == child).map(|(_, ordinal)| *ordinal);
         let ordinal = known.unwrap_or(step.batch.counters().child + 1);
         let at = step.at();
+        // One that was never called before stood at its beginning, whatever its clock says.
+        let called = at.filter(|_| known.is_some());
+        let before = callee.as_ref().map_or(Ok(None), |callee| callee::before(step, callee, called, None))?;
         let invocation = step.batch.start_invocation(Status::new("subagent")?, |row| {
             row.call = call;
             row.label = label;
             row.input = input;
             row.callee = callee;
+            row.callee_before = before;
             row.child = Some(ordinal);
             row.started_at = at;
         })?;
@@ -206,15 +211,18 @@ impl Codex {
         let invocation = self.agents.remove(at).invocation;
         let said = said.map(|said| step.batch.put(said.as_bytes()));
         let ended = step.at();
+        let after = child.parse::<SessionId>().map_or(Ok(None), |callee| callee::after(step, &callee))?;
         if *status == Status::OK {
             step.batch.complete_invocation(invocation, |row| {
                 row.final_value = said;
+                row.callee_after = after;
                 row.ended_at = ended;
             })?;
         } else {
             step.batch.fail_invocation(invocation, |row| {
                 row.status = status.clone();
                 row.error = said;
+                row.callee_after = after;
                 row.ended_at = ended;
             })?;
         }

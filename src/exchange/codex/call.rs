@@ -62,7 +62,9 @@ impl Codex {
         if total.is_some() && std::mem::replace(&mut self.total, total) == total {
             return Ok(());
         }
-        let Some(tokens) = info.last() else { return Ok(()) };
+        let before = self.sum;
+        self.sum = info.total().unwrap_or(before);
+        let Some(tokens) = info.last(&before) else { return Ok(()) };
         if step.is_repeated() {
             return Ok(());
         }

@@ -77,6 +77,7 @@ impl Codex {
                 self.break_off(Status::ERROR, message);
                 step.note("codex/error", self.turn)?;
             }
+            Shape::RolledBack(turns) => return self.rolled_back(step, turns),
             Shape::Other(kind) => {
                 step.note(&format!("codex/{kind}"), self.turn)?;
             }
@@ -110,6 +111,18 @@ impl Codex {
         (self.inputs, self.early) = (0, None);
         self.call_failed(&status);
         self.failed = Some((status.as_str().to_owned(), error));
+    }
+
+    /// The last turns were taken back: what follows stands on the head before them.
+    fn rolled_back(&mut self, step: &mut Step<'_, '_>, turns: u64) -> Result<After, Stop> {
+        let head = step.seal(self)?;
+        let (head, root) = step.batch.before_turns(head, turns)?;
+        step.batch.go_on_from(head)?;
+        self.forget_turn();
+        // What was called in those turns is not in sight from here, and its end cannot be told of.
+        self.agents.retain(|agent| agent.invocation.0 <= root.counters.invocation);
+        step.note("codex/thread_rolled_back", None)?;
+        Ok(After::Seal)
     }
 
     fn meta(&mut self, step: &mut Step<'_, '_>, payload: &Payload<'_>) -> Result<(), Stop> {

@@ -8,20 +8,22 @@ mod output;
 mod record;
 mod shape;
 mod tool;
+mod write;
 
 use serde::{Deserialize, Serialize};
 
-use super::ImportError;
 use super::batch::{After, Step, Stop};
+use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
 use super::json::text;
 use super::reader::{Item, Reader};
 use super::shared::{self, Branch};
 use super::source::Source;
+use super::{ExportError, ImportError};
 use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 use call::Open;
-use record::{Made, Record};
+use record::{Made, Record, Tokens};
 use shape::Shape;
 
 /// What must be known between two records.
@@ -62,6 +64,9 @@ pub struct Codex {
     /// What all calls used, as it was written: the hash of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<Digest>,
+    /// The same as amounts.
+    #[serde(skip_serializing_if = "Tokens::is_none")]
+    sum: Tokens,
     /// Tools asked for that gave no result yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pending: Vec<Pending>,
@@ -122,14 +127,22 @@ impl Format for Codex {
         }
     }
 
-    fn header(first: &[u8], _: &Source) -> Header {
+    fn header(first: &[u8], source: &Source) -> Header {
         let Ok(record) = Record::read(first) else { return Header::of(String::new()) };
         let id = if record.kind == "session_meta" { text(record.payload.id) } else { None };
         let made = Made::of(record.payload.source);
         let mut header = Header::of(id.unwrap_or_default());
         header.at = record.payload.began().or(record.at());
         header.parents = text(record.payload.forked_from_id).into_iter().filter(|id| *id != header.root).collect();
-        header.after = made.parent.into_iter().filter(|id| *id != header.root).collect();
+        let caller = made.parent.filter(|id| *id != header.root);
+        // What begins with another's records stands on its heads; else its caller's edge leads to its own.
+        match copied(source).filter(|id| *id != header.root) {
+            Some(id) => {
+                header.after = vec![id];
+                header.after.extend(caller);
+            }
+            None => header.before = caller.into_iter().collect(),
+        }
         if made.is_subagent {
             header.kind = Status::CHILD;
         }
@@ -151,6 +164,7 @@ impl Format for Codex {
             Shape::TaskStarted => !self.has_begun(),
             Shape::User(content) => !self.is_early(content),
             Shape::UserEvent(_) => self.inputs == 0,
+            Shape::RolledBack(_) => true,
             _ => false,
         }
     }
@@ -163,8 +177,12 @@ impl Format for Codex {
         self.end(step)
     }
 
+    fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+        write::write(task, out)
+    }
+
     fn is_open(&self) -> bool {
-        self.turn.is_some() && !self.ended
+        (self.turn.is_some() && !self.ended) || !self.pending.is_empty()
     }
 
     fn turn(&self) -> Option<TurnNumber> {
@@ -192,8 +210,8 @@ impl Format for Codex {
         }
     }
 
-    /// The file of a spawned agent may begin with its parent's records, and need not say so in its header: then its second
-    /// record is the parent's header, and it goes on from there.
+    /// The file of a spawned agent may begin with its parent's records, and older forks do, and need not say so in the header:
+    /// then the second record is the parent's header, and it goes on from there.
     fn branch(
         store: &Store,
         source: &Source,
@@ -203,7 +221,7 @@ impl Format for Codex {
         if !header.parents.is_empty() {
             return shared::from_parent(store, source, header, made);
         }
-        if header.after.is_empty() || !begins_with_another(source).map_err(|error| source.io(error))? {
+        if header.after.is_empty() {
             return Ok(None);
         }
         let spawned = Header { parents: header.after.clone(), ..header.clone() };
@@ -222,15 +240,16 @@ impl Format for Codex {
     }
 }
 
-/// Whether the second record of the source is a header too.
-fn begins_with_another(source: &Source) -> std::io::Result<bool> {
+/// The id in the second record of the source, where that is a header too. What cannot be read is told of when it is imported.
+fn copied(source: &Source) -> Option<String> {
     let mut reader = Reader::of(&source.parts, Codex::SYNTAX);
     let mut records = 0;
-    while let Some(item) = reader.advance()? {
+    while let Ok(Some(item)) = reader.advance() {
         records += u64::from(item == Item::Record);
         if records == 2 {
-            return Ok(Record::read(reader.record()).is_ok_and(|record| record.kind == "session_meta"));
+            let record = Record::read(reader.record()).ok().filter(|record| record.kind == "session_meta")?;
+            return text(record.payload.id);
         }
     }
-    Ok(false)
+    None
 }

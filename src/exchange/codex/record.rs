@@ -1,7 +1,7 @@
 //! The records of Codex rollouts, as docs/IMPORT.md describes them. Fields are taken as they are written; one of an
 //! unexpected type counts as missing.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::exchange::json::{kept, text, whole};
@@ -99,6 +99,8 @@ pub struct Payload<'a> {
     pub agent_statuses: Option<&'a RawValue>,
     #[serde(default, borrow)]
     pub receiver_thread_id: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    num_turns: Option<&'a RawValue>,
 }
 
 impl<'a> Record<'a> {
@@ -162,6 +164,11 @@ impl<'a> Payload<'a> {
         exit.or_else(|| self.success.map(|success| success.get() == "false"))
     }
 
+    /// How many turns were taken back.
+    pub fn turns(&self) -> u64 {
+        whole(self.num_turns).unwrap_or_default()
+    }
+
     /// What a tool was asked to do: its arguments, free text, or an action.
     pub fn code(&self) -> Option<&'a RawValue> {
         self.arguments.or(self.input).or(self.action)
@@ -199,11 +206,16 @@ impl Made {
 }
 
 /// What a call of the model used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tokens {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cached: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<u64>,
 }
 
@@ -222,8 +234,31 @@ impl<'a> Info<'a> {
         serde_json::from_str(value?.get()).ok()
     }
 
-    /// The last call's; none where no tokens went in or out, as where only the total was estimated anew.
-    pub fn last(&self) -> Option<Tokens> {
+    /// The last call's; none where no tokens went in or out, as where only the total was estimated anew. Where the record has
+    /// only a total, that is what it has more than `before`.
+    pub fn last(&self, before: &Tokens) -> Option<Tokens> {
+        let tokens = match (self.last_token_usage, self.total()) {
+            (Some(last), _) => Tokens::of(last)?,
+            (None, Some(total)) => total.beyond(before),
+            (None, None) => return None,
+        };
+        let is_used = |amount: Option<u64>| amount.is_some_and(|amount| amount > 0);
+        (is_used(tokens.input) || is_used(tokens.output)).then_some(tokens)
+    }
+
+    /// All calls' so far.
+    pub fn total(&self) -> Option<Tokens> {
+        self.total_token_usage.and_then(Tokens::of)
+    }
+}
+
+impl Tokens {
+    /// Whether nothing is known.
+    pub fn is_none(&self) -> bool {
+        *self == Tokens::default()
+    }
+
+    fn of(value: &RawValue) -> Option<Tokens> {
         #[derive(Deserialize)]
         struct Usage<'a> {
             #[serde(default, borrow)]
@@ -235,16 +270,43 @@ impl<'a> Info<'a> {
             #[serde(default, borrow)]
             reasoning_output_tokens: Option<&'a RawValue>,
         }
-        let usage: Usage<'_> = serde_json::from_str(self.last_token_usage?.get()).ok()?;
+        let usage: Usage<'_> = serde_json::from_str(value.get()).ok()?;
         let amount = |value| kept(whole(value));
-        let tokens = Tokens {
+        Some(Tokens {
             input: amount(usage.input_tokens),
             output: amount(usage.output_tokens),
             cached: amount(usage.cached_input_tokens),
             reasoning: amount(usage.reasoning_output_tokens),
+        })
+    }
+
+    /// Both together; of what only one knows, that.
+    pub fn and(&self, more: &Tokens) -> Tokens {
+        let sum = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
         };
-        let is_used = |amount: Option<u64>| amount.is_some_and(|amount| amount > 0);
-        (is_used(tokens.input) || is_used(tokens.output)).then_some(tokens)
+        Tokens {
+            input: sum(self.input, more.input),
+            output: sum(self.output, more.output),
+            cached: sum(self.cached, more.cached),
+            reasoning: sum(self.reasoning, more.reasoning),
+        }
+    }
+
+    /// What a total has more than an earlier one; all of it where it began anew.
+    fn beyond(self, before: &Tokens) -> Tokens {
+        let began_anew = self.input < before.input || self.output < before.output;
+        let more = |now: Option<u64>, before: Option<u64>| match before {
+            Some(before) if !began_anew => now.map(|now| now.saturating_sub(before)),
+            _ => now,
+        };
+        Tokens {
+            input: more(self.input, before.input),
+            output: more(self.output, before.output),
+            cached: more(self.cached, before.cached),
+            reasoning: more(self.reasoning, before.reasoning),
+        }
     }
 }
 
@@ -301,6 +363,11 @@ impl<'a> Content<'a> {
         !self.has_more && !self.texts.is_empty() && self.texts.iter().all(|text| is_context(text))
     }
 
+    /// Whether Codex warns the model with it. A user may write so too: then an event tells of it.
+    pub fn is_warning(&self) -> bool {
+        matches!(self.texts.as_slice(), [text] if !self.has_more && text.starts_with("Warning: "))
+    }
+
     /// All that is said in it.
     pub fn said(&self) -> String {
         self.texts.concat()
@@ -337,8 +404,10 @@ mod tests {
 
     #[test]
     fn only_a_call_with_tokens_is_counted() {
-        let last =
-            |json: &str| Info::of(Some(&RawValue::from_string(json.to_owned()).unwrap())).and_then(|info| info.last());
+        let last = |json: &str| {
+            Info::of(Some(&RawValue::from_string(json.to_owned()).unwrap()))
+                .and_then(|info| info.last(&Tokens::default()))
+        };
         assert_eq!(last("null"), None);
         assert_eq!(last(r#"{"prompt":1,"completion":2}"#), None);
         assert_eq!(last(r#"{"last_token_usage":{"input_tokens":0,"output_tokens":0,"total_tokens":90}}"#), None);
@@ -346,5 +415,13 @@ mod tests {
             r#"{"last_token_usage":{"input_tokens":7,"cached_input_tokens":18446744073709551615,"output_tokens":1e3}}"#,
         );
         assert_eq!(tokens, Some(Tokens { input: Some(7), ..Tokens::default() }));
+        let before = Tokens { input: Some(10), output: Some(5), ..Tokens::default() };
+        let more = |json: &str| {
+            Info::of(Some(&RawValue::from_string(json.to_owned()).unwrap())).and_then(|info| info.last(&before))
+        };
+        let tokens = more(r#"{"total_token_usage":{"input_tokens":12,"output_tokens":5,"cached_input_tokens":3}}"#);
+        assert_eq!(tokens, Some(Tokens { input: Some(2), output: Some(0), cached: Some(3), reasoning: None }));
+        let tokens = more(r#"{"total_token_usage":{"input_tokens":9,"output_tokens":7}}"#);
+        assert_eq!(tokens, Some(Tokens { input: Some(9), output: Some(7), ..Tokens::default() }));
     }
 }

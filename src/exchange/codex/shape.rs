@@ -28,6 +28,8 @@ pub enum Shape<'a> {
     Collab(String),
     Aborted,
     Failed,
+    /// So many turns were taken back.
+    RolledBack(u64),
     /// What another record says too.
     Mirror,
     Other(String),
@@ -49,6 +51,7 @@ impl<'a> Shape<'a> {
                 "task_complete" | "turn_complete" => Shape::TaskComplete,
                 "turn_aborted" => Shape::Aborted,
                 "error" => Shape::Failed,
+                "thread_rolled_back" if payload.turns() > 0 => Shape::RolledBack(payload.turns()),
                 "exec_command_end" | "patch_apply_end" | "mcp_tool_call_end" => Shape::ToolEnd,
                 "agent_reasoning"
                 | "agent_reasoning_raw_content"
@@ -73,7 +76,9 @@ impl<'a> Shape<'a> {
             "message" => {
                 let content = Content::of(payload.content);
                 match text(payload.role).unwrap_or_default().as_str() {
-                    "user" if !content.is_context() => Shape::User(content),
+                    "user" if !content.is_context() && (record.raw.is_none() || !content.is_warning()) => {
+                        Shape::User(content)
+                    }
                     role => Shape::Message(role.to_owned(), content),
                 }
             }

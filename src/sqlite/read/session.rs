@@ -18,6 +18,8 @@ macro_rules! session_columns {
 const BY_SID: &str = session_columns!("WHERE sid = ?1");
 const ALL: &str = session_columns!("ORDER BY sid");
 const FIND: &str = "SELECT sid FROM hw_session WHERE id = ?1";
+/// The imports that began at a moment, the last made first.
+const BEGUN: &str = "SELECT id FROM hw_session WHERE started_at = ?1 AND origin IS NOT NULL ORDER BY sid DESC LIMIT ?2";
 const FIND_ALIAS: &str = "SELECT sid FROM hw_alias WHERE name = ?1";
 /// Names from one text up to another: ids, aliases. `?3` is a session already found, whose other names do not count.
 const NAMED: &str = "SELECT id, sid FROM hw_session WHERE id >= ?1 AND id < ?2 AND sid <> ?3 ORDER BY id LIMIT ?4";
@@ -112,6 +114,14 @@ pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<SessionRow>> 
 /// The session of that id.
 pub(crate) fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<i64>> {
     connection.prepare_cached(FIND)?.query_row([id], |row| row.get(0)).optional()
+}
+
+/// The imports that began at that moment, at most `limit`, the last made first.
+pub(crate) fn begun(connection: &Connection, at: Timestamp, limit: usize) -> rusqlite::Result<Vec<SessionId>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(BEGUN)?;
+    let found = statement.query_map((at.micros(), limit), |row| Columns::new(row).word())?;
+    found.collect()
 }
 
 /// The session that alias points to.

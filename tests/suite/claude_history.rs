@@ -1,0 +1,264 @@
+//! What real homes of Claude Code hold besides inputs, answers and tools: commands of the user, interruptions, retries, rows of
+//! the program. Each is counted from the lines of the file, and compared with what the store says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headwater::model::Body;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::claude::{Log, Place, id};
+
+/// A record of the program: its type, and its fields.
+fn told(log: &mut Log, pick: u8) {
+    let row = match pick % 13 {
+        0 => json!({ "type": "queue-operation", "operation": "enqueue", "content": "later", "sessionId": log.session }),
+        1 => json!({ "type": "file-history-snapshot", "messageId": "x", "snapshot": { "trackedFileBackups": {} } }),
+        2 => json!({ "type": "summary", "summary": "About boats", "leafUuid": "a-leaf-of-another-file" }),
+        3 => json!({ "type": "custom-title", "customTitle": "Boats", "sessionId": log.session }),
+        4 => json!({ "type": "agent-name", "agentName": "boats", "sessionId": log.session }),
+        5 => json!({ "type": "last-prompt", "lastPrompt": "go", "sessionId": log.session }),
+        6 => return drop(log.add("attachment", json!({ "attachment": { "type": "hook_success", "content": "ok" } }))),
+        7 => {
+            return drop(
+                log.add("progress", json!({ "data": { "type": "hook_progress", "hookEvent": "PreToolUse" } })),
+            );
+        }
+        8 => {
+            return drop(log.add(
+                "system",
+                json!({ "subtype": "api_error", "level": "error", "retryAttempt": 1, "error": { "status": 529 } }),
+            ));
+        }
+        9 => return drop(log.add("system", json!({ "subtype": "turn_duration", "durationMs": 7 }))),
+        10 => {
+            return drop(log.add(
+                "system",
+                json!({ "subtype": "microcompact_boundary", "microcompactMetadata": { "trigger": "auto" } }),
+            ));
+        }
+        11 => return drop(log.add("system", json!({ "subtype": "stop_hook_summary", "hookCount": 1 }))),
+        _ => {
+            return drop(log.add(
+                "system",
+                json!({ "subtype": "local_command", "content": "<command-name>/model</command-name>" }),
+            ));
+        }
+    };
+    log.text += &format!("{row}\n");
+}
+
+/// What the lines say, by the rules of docs/IMPORT.md alone.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counted {
+    turns: u64,
+    messages: u64,
+    calls: u64,
+    evals: u64,
+    failed_calls: u64,
+    failed_evals: u64,
+    heads: u64,
+    input: u64,
+    output: u64,
+}
+
+fn counted(text: &str) -> Counted {
+    let mut counted = Counted { heads: 1, ..Counted::default() };
+    let (mut answers, mut used) = (BTreeSet::new(), BTreeMap::new());
+    for row in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let (message, is) = (&row["message"], |name: &str| row[name] == true);
+        let content = &message["content"];
+        let said = content.as_str().unwrap_or_default();
+        match row["type"].as_str().unwrap() {
+            "user" => {
+                counted.messages += 1;
+                let result = &content[0];
+                if is("isCompactSummary") {
+                    counted.heads += 1;
+                } else if result["type"] == "tool_result" {
+                    counted.failed_evals += u64::from(result["is_error"] == true);
+                } else if !is("isMeta")
+                    && !["[Request interrupted", "<local-command-std", "<bash-std"]
+                        .iter()
+                        .any(|begin| said.starts_with(begin))
+                {
+                    counted.turns += 1;
+                    counted.heads += 1;
+                }
+            }
+            "assistant" => {
+                let answer = message["id"].as_str().unwrap().to_owned();
+                let is_synthetic = message["model"] == "<synthetic>";
+                if answers.insert(answer.clone()) {
+                    counted.messages += 1;
+                    counted.calls += u64::from(!is_synthetic || is("isApiErrorMessage"));
+                    counted.failed_calls += u64::from(is("isApiErrorMessage"));
+                }
+                if !is_synthetic {
+                    let amount = |name: &str| message["usage"][name].as_u64().unwrap();
+                    used.insert(answer, (amount("input_tokens"), amount("output_tokens")));
+                }
+                counted.evals += u64::from(content[0]["type"] == "tool_use");
+            }
+            _ => {}
+        }
+    }
+    counted.input = used.values().map(|(input, _)| input).sum();
+    counted.output = used.values().map(|(_, output)| output).sum();
+    counted
+}
+
+fn as_imported(place: &Place, imported: &headwater::exchange::Imported) -> Counted {
+    let (mut calls, mut failed_evals) = (BTreeMap::new(), 0);
+    for event in place.store.events(&imported.session).unwrap() {
+        match event.body {
+            Body::CallPut(row) => drop(calls.insert(row.call, row)),
+            Body::EvalAdded(row) => failed_evals += u64::from(row.status.as_str() == "error"),
+            _ => {}
+        }
+    }
+    Counted {
+        turns: imported.turns,
+        messages: imported.messages,
+        calls: imported.calls,
+        evals: imported.evals,
+        failed_calls: calls.values().filter(|call| call.status.as_str() == "error").count() as u64,
+        failed_evals,
+        heads: imported.heads,
+        input: calls.values().filter_map(|call| call.tokens_input).sum(),
+        output: calls.values().filter_map(|call| call.tokens_output).sum(),
+    }
+}
+
+#[test]
+fn commands_of_the_user_and_what_came_of_them() {
+    let place = Place::new();
+    let mut log = Log::new("commands");
+    log.add("user", json!({ "isMeta": true, "message": { "content": "Caveat: …" } }));
+    log.user("<command-name>/model</command-name>\n<command-args></command-args>");
+    log.user("<local-command-stdout>Set model</local-command-stdout>");
+    log.user("<bash-input>ls</bash-input>");
+    log.user("<bash-stdout>a</bash-stdout><bash-stderr></bash-stderr>");
+    log.user("<command-message>review is running…</command-message>\n<command-name>/review</command-name>");
+    log.add("user", json!({ "isMeta": true, "message": { "content": [{ "type": "text", "text": "Review it." }] } }));
+    log.say("m1", "It is good.");
+    log.add(
+        "user",
+        json!({ "message": { "content": [{ "type": "text", "text": "[Request interrupted by user for tool use]" }] } }),
+    );
+    log.user("[Requesting a boat]");
+    let imported = place.import(&log.text);
+    assert_eq!((imported.turns, imported.messages, imported.calls), (4, 10, 1));
+    assert_eq!(place.turns(&imported.session), ["unfinished", "unfinished", "aborted", "unfinished"]);
+    assert_eq!(place.export(&imported.session), log.text);
+}
+
+#[test]
+fn an_answer_behind_an_interruption_goes_on_with_the_turn() {
+    let place = Place::new();
+    let mut log = Log::new("goes-on");
+    log.user("count");
+    log.ask("m1", "t1", "Bash", json!({}));
+    log.result(
+        "t1",
+        json!("The user doesn't want to proceed with this tool use."),
+        true,
+        json!("User rejected tool use"),
+    );
+    let stopped = log.user("[Request interrupted by user for tool use]");
+    let first = place.import(&log.text);
+    assert_eq!((first.turns, place.turns(&first.session)), (1, vec!["aborted".to_owned()]));
+    log.last = Some(stopped);
+    log.say("m2", "I go on.");
+    let grown = place.import(&log.text);
+    assert_eq!((grown.turns, place.turns(&grown.session)), (1, vec!["final".to_owned()]));
+    assert_eq!(place.export(&grown.session), log.text);
+}
+
+/// Files of subagents beside their callers are imported first, whatever their names are.
+#[test]
+fn a_caller_comes_behind_its_subagents() {
+    let place = Place::new();
+    let mut log = Log::new("0-main");
+    log.user("send one");
+    log.ask("m1", "t1", "Task", json!({ "description": "look", "prompt": "Look." }));
+    log.result("t1", json!("Nothing."), false, json!({ "agentId": "a1", "status": "completed" }));
+    let mut agent = Log { agent: Some("a1"), ..Log::new("0-main") };
+    agent.user("Look.");
+    agent.say("s1", "Nothing.");
+    place.file("p/0-main.jsonl", log.text.as_bytes());
+    place.file("p/agent-a1.jsonl", agent.text.as_bytes());
+    let imported = place.import_all();
+    let names: Vec<&str> = imported.iter().map(|one| one.session.as_str()).collect();
+    assert_eq!(names, ["0-main.agent-a1", "0-main"]);
+    let rows = place.store.view(&id("0-main")).unwrap().rows;
+    let heads = place.store.heads(&id("0-main.agent-a1")).unwrap();
+    let edge = &rows.invocations[0].row;
+    assert_eq!((edge.callee_before, edge.callee_after), (Some(heads[0].head), Some(heads[1].head)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Whatever the program writes between them: turns, calls, tools, errors and what was used are those of the lines.
+    #[test]
+    fn any_home_is_counted_as_its_lines_say(picks in proptest::collection::vec((any::<u8>(), any::<u8>()), 1..60), cut in 0_usize..80) {
+        let mut log = Log::new("home");
+        let mut tools: Vec<String> = Vec::new();
+        log.user("begin");
+        for (number, (kind, more)) in picks.iter().enumerate() {
+            let (answer, tool) = (format!("m{number}"), format!("t{number}"));
+            match kind % 9 {
+                0 => { tools.clear(); log.user(&format!("input {number}")); }
+                1 => { log.user("[Request interrupted by user]"); }
+                2 => { tools.clear(); log.user("<command-name>/clear</command-name>"); log.user("<local-command-stdout>(no content)</local-command-stdout>"); }
+                3 => { log.add("user", json!({ "isMeta": true, "message": { "role": "user", "content": "reminder" } })); }
+                // An answer that is written again and again as it grows.
+                4 => for part in 0..=u64::from(more % 4) {
+                    log.part(&answer, json!({ "type": "text", "text": format!("part {part}") }), 10 * (part + 1));
+                },
+                5 => { log.ask(&answer, &tool, "Bash", json!({ "command": number })); tools.push(tool); }
+                6 => if let Some(tool) = tools.pop() { log.result(&tool, json!("output"), more % 3 == 0, Value::Null); },
+                7 => {
+                    let is_error = more % 2 == 0;
+                    let usage = json!({ "input_tokens": 0, "output_tokens": 0 });
+                    let text = if is_error { "API Error: 529 overloaded" } else { "No response requested." };
+                    log.add("assistant", json!({ "isApiErrorMessage": is_error, "message": { "id": answer, "model": "<synthetic>",
+                        "content": [{ "type": "text", "text": text }], "usage": usage } }));
+                }
+                _ => told(&mut log, *more),
+            }
+        }
+        let place = Place::new();
+        let imported = place.import(&log.text);
+        prop_assert_eq!(as_imported(&place, &imported), counted(&log.text));
+        prop_assert_eq!(place.export(&imported.session), log.text.as_str());
+        prop_assert_eq!(imported.diagnostics.len(), 0);
+
+        let parts = Place::new();
+        let part: String = log.text.split_inclusive('\n').take(cut + 1).collect();
+        parts.import(&part);
+        let grown = parts.import(&log.text);
+        let (parts, whole) = (as_imported(&parts, &grown), as_imported(&place, &imported));
+        prop_assert_eq!((parts.turns, parts.calls, parts.evals, parts.input), (whole.turns, whole.calls, whole.evals, whole.input));
+    }
+}
+
+#[test]
+fn a_tool_before_the_first_input_is_unfinished_too() {
+    for is_compacted in [false, true] {
+        let place = Place::new();
+        let mut log = Log::new("before");
+        log.ask("m1", "t1", "Bash", json!({ "command": "ls" }));
+        if is_compacted {
+            log.add("user", json!({ "isCompactSummary": true, "message": { "content": "In short." } }));
+        }
+        let imported = place.import(&log.text);
+        assert_eq!(
+            place.evals(&imported.session).into_iter().map(|(_, status, _)| status).collect::<Vec<_>>(),
+            ["unfinished"]
+        );
+        assert_eq!(place.import(&log.text).new_events, 0);
+        assert_eq!(place.export(&imported.session), log.text);
+    }
+}
