@@ -175,6 +175,19 @@ fn an_answer_behind_an_interruption_goes_on_with_the_turn() {
     assert_eq!(place.export(&grown.session), log.text);
 }
 
+#[test]
+fn the_title_that_the_user_gave_is_the_sessions() {
+    let place = Place::new();
+    let mut log = Log::new("title");
+    log.user("go");
+    for title in ["Boats", "Boats and bridges"] {
+        log.text += &format!("{}\n", json!({ "type": "custom-title", "customTitle": title, "sessionId": "title" }));
+    }
+    let imported = place.import(&log.text);
+    assert_eq!(place.store.session(&imported.session).unwrap().title.as_deref(), Some("Boats and bridges"));
+    assert_eq!(place.export(&imported.session), log.text);
+}
+
 /// Files of subagents beside their callers are imported first, whatever their names are.
 #[test]
 fn a_caller_comes_behind_its_subagents() {

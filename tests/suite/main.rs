@@ -17,6 +17,7 @@ mod files;
 mod format;
 mod fractal;
 mod hostile;
+mod hostile_logs;
 mod leases;
 mod life;
 mod model;

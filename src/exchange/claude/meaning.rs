@@ -27,7 +27,8 @@ impl Claude {
         let is_side = *self.is_side.get_or_insert(!step.source().below.is_empty());
         self.find_again(step, is_side)?;
         if record.is_sidechain() != is_side {
-            // It belongs to another session of the same file; here it is kept as bytes.
+            // It belongs to another session of the same file, which was imported before and has its texts as payloads.
+            step.keep_known()?;
             return Ok(After::Next);
         }
         if self.aside.borrow().has(record) {
@@ -304,6 +305,9 @@ impl Claude {
                 step.batch.add_annotation("claude-code/file-history-snapshot", self.turn, None)?;
             }
             _ => {
+                if let Some(title) = record.title() {
+                    step.batch.set_title(&title)?;
+                }
                 step.note(&record.note(), self.turn)?;
             }
         }

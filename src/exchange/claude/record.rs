@@ -57,6 +57,8 @@ pub struct Record<'a> {
     operation: Raw<'a>,
     #[serde(default, borrow)]
     attachment: Raw<'a>,
+    #[serde(default, borrow)]
+    custom_title: Raw<'a>,
 }
 
 /// The `message` of a record.
@@ -227,6 +229,11 @@ impl<'a> Record<'a> {
 
     pub fn at(&self) -> Option<Timestamp> {
         text(self.timestamp)?.parse().ok()
+    }
+
+    /// The title that the user gave the session.
+    pub fn title(&self) -> Option<String> {
+        self.kind().filter(|kind| kind == "custom-title").and_then(|_| text(self.custom_title))
     }
 
     /// Its time, as it is written.
