@@ -62,7 +62,7 @@ pub fn ordered(found: Vec<Found>) -> Vec<Found> {
     let mut places: HashMap<Name, usize> = HashMap::new();
     let mut begun: HashMap<(&str, Timestamp), Vec<usize>> = HashMap::new();
     // Who waits for whom, as names.
-    let (mut needs, mut needed): (Vec<(usize, Name)>, Vec<(Name, usize)>) = Default::default();
+    let (mut needs, mut needed) = (Vec::new(), Vec::new());
     for (at, one) in found.iter().enumerate() {
         // What cannot be read now is told of when it is imported.
         let Ok((known, sources)) = one.sources() else { continue };
@@ -75,7 +75,7 @@ pub fn ordered(found: Vec<Found>) -> Vec<Found> {
                     begun.entry((known.name, start)).or_default().push(at);
                 }
             }
-            let named = |id| (known.name, id);
+            let named = |id| -> Name { (known.name, id) };
             needs.extend(header.parents.into_iter().chain(header.after).map(|id| (at, named(id))));
             needed.extend(header.before.into_iter().map(|id| (named(id), at)));
         }
