@@ -188,6 +188,31 @@ fn the_title_that_the_user_gave_is_the_sessions() {
     assert_eq!(place.export(&imported.session), log.text);
 }
 
+/// After going back, what the program writes first has the place that was gone back to as its parent, and the input has that.
+#[test]
+fn an_input_behind_a_record_of_the_program_is_another_try_too() {
+    let mut log = Log::new("rewound");
+    log.user("one");
+    let one = log.say("m1", "done one");
+    log.user("two");
+    log.say("m2", "done two");
+    log.last = Some(one);
+    log.add("attachment", json!({ "attachment": { "type": "hook_success" } }));
+    log.add("system", json!({ "subtype": "local_command", "content": "/rewind" }));
+    let cut = log.text.len();
+    log.user("two, again");
+    log.say("m3", "done two, again");
+    for at in [None, Some(cut)] {
+        let place = Place::new();
+        at.map(|at| place.import(&log.text[..at]));
+        let imported = place.import(&log.text);
+        let said: Vec<String> = place.said(&imported.session).into_iter().map(|(_, said)| said).collect();
+        assert_eq!(said, ["one", "done one", "two, again", "done two, again"]);
+        assert_eq!((imported.turns, imported.calls), (3, 3));
+        assert_eq!(place.export(&imported.session), log.text);
+    }
+}
+
 /// Files of subagents beside their callers are imported first, whatever their names are.
 #[test]
 fn a_caller_comes_behind_its_subagents() {

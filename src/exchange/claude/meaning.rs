@@ -43,7 +43,7 @@ impl Claude {
         if shape == Shape::Input {
             self.begin(step, message, parent)?;
         }
-        self.aside.borrow_mut().add(record, self.inputs);
+        self.aside.borrow_mut().add(record, parent, shape == Shape::Input, self.inputs);
         match shape {
             Shape::Input => {}
             Shape::Meta => self.said(step, message)?,
