@@ -157,8 +157,14 @@ pub struct Used {
 const STOPPED: &str = "[Request interrupted by user";
 
 /// How the records begin with which the program tells what came of a command that the user ran, or of a task in the background.
-const OUTPUTS: [&str; 5] =
-    ["<local-command-stdout>", "<local-command-stderr>", "<bash-stdout>", "<bash-stderr>", "<task-notification>"];
+const OUTPUTS: [&str; 6] = [
+    "<local-command-caveat>",
+    "<local-command-stdout>",
+    "<local-command-stderr>",
+    "<bash-stdout>",
+    "<bash-stderr>",
+    "<task-notification>",
+];
 
 pub fn is_true(value: Raw<'_>) -> bool {
     value.is_some_and(|value| value.get() == "true")
