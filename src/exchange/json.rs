@@ -62,12 +62,23 @@ pub fn scaled(number: &str, digits: i64) -> Option<u64> {
     if point >= 0 && digit(point) >= 5 { value.checked_add(1) } else { Some(value) }
 }
 
+/// The JSON number that is `value` divided by 10^`digits`, exactly.
+pub fn decimal(value: u64, digits: usize) -> String {
+    let text = format!("{value:0>width$}", width = digits + 1);
+    let (whole, fraction) = text.split_at(text.len() - digits);
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn decimals_are_scaled_exactly() {
+        for value in [0, 1, 10, 999_999_999, 1_000_000_000, 2_500_000_000, u64::MAX / 2] {
+            assert_eq!(scaled(&decimal(value, 9), 9), Some(value));
+        }
         for (text, value) in [
             ("0", Some(0)),
             ("0.0", Some(0)),

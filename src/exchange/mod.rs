@@ -28,6 +28,8 @@ mod run;
 pub mod shared;
 pub mod source;
 pub mod template;
+pub mod told;
+pub mod tools;
 mod written;
 
 use std::path::{Path, PathBuf};

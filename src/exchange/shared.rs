@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read, Seek};
 use super::export::Output;
 use super::format::{Format, Header};
 use super::kept::{self, Kept, Last, Mark, Progress, backwards};
-use super::reader::{Item, Reader};
+use super::reader::{Item, Reader, Syntax};
 use super::source::{Source, SourceBytes};
 use super::written::{self, MAX_DEPTH};
 use super::{ExportError, ImportError};
@@ -344,6 +344,24 @@ pub(super) fn flat(store: &Store, session: &SessionId, bytes: u64) -> Result<std
     drop(out);
     file.rewind().map_err(ExportError::Output)?;
     Ok(file)
+}
+
+/// Shows the records in the first bytes of the kept source of a session.
+pub(super) fn records(
+    store: &Store,
+    session: &SessionId,
+    bytes: u64,
+    syntax: Syntax,
+    each: &mut dyn FnMut(&[u8]) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let mut file = flat(store, session, bytes)?;
+    let mut reader = Reader::over(io::BufReader::new(&mut file)).with_syntax(syntax);
+    while let Some(item) = reader.advance().map_err(ExportError::Output)? {
+        if item == Item::Record {
+            each(reader.record())?;
+        }
+    }
+    Ok(())
 }
 
 struct Flat<W>(W);

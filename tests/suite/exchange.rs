@@ -5,77 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use headwater::exchange::{self, ImportError, Imported};
-use headwater::model::{HeadKind, Role, SessionId, Turn};
-use headwater::store::{Options, Store};
-use tempfile::TempDir;
+use crate::imports::{Place, kinds};
+use headwater::exchange::{self, Imported};
+use headwater::model::{HeadKind, Role, SessionId};
 
 const FIXTURE: &[u8] = include_bytes!("../fixtures/pi-v1.jsonl");
 const TORN: usize = "{\"type\":\"message\",\"timestamp\":\"2025-03-01T10:02:1".len();
-
-struct Place {
-    folder: TempDir,
-    store: Store,
-}
-
-impl Place {
-    fn new() -> Place {
-        let folder = tempfile::tempdir().unwrap();
-        let store =
-            Store::open_with(folder.path().join("store"), Options { create: true, ..Options::default() }).unwrap();
-        Place { folder, store }
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.folder.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-
-    fn import(&self, bytes: &[u8]) -> Result<Imported, ImportError> {
-        exchange::import(&self.store, &self.file("session.jsonl", bytes))
-    }
-
-    fn source(&self, session: &SessionId) -> Vec<u8> {
-        let mut out = Vec::new();
-        exchange::write_source(&self.store, session, &mut out).unwrap();
-        out
-    }
-
-    fn text(&self, digest: Option<headwater::model::Digest>) -> String {
-        digest.map(|digest| String::from_utf8(self.store.blobs().get(&digest).unwrap()).unwrap()).unwrap_or_default()
-    }
-
-    /// What the rows say, wherever in the log they are, and whatever was sealed between them.
-    fn rows(&self, session: &SessionId) -> Vec<String> {
-        let rows = self.store.view(session).unwrap().rows;
-        let mut all: Vec<String> = rows.messages.iter().map(|entry| format!("{:?}", entry.row)).collect();
-        all.extend(rows.turns.into_iter().map(|entry| format!("{:?}", Turn { head_before: None, ..entry.row })));
-        all.extend(rows.calls.iter().map(|entry| format!("{:?}", entry.row)));
-        all.extend(rows.evals.iter().map(|entry| format!("{:?}", entry.row)));
-        all
-    }
-
-    /// Everything the log says, for comparing two stores.
-    fn log(&self, session: &SessionId) -> Vec<headwater::model::Event> {
-        self.store.events(session).unwrap()
-    }
-}
 
 fn counts(imported: &Imported) -> [u64; 5] {
     [imported.messages, imported.turns, imported.calls, imported.evals, imported.invocations]
 }
 
-fn kinds(imported: &Imported) -> Vec<(u64, &str)> {
-    imported.diagnostics.iter().map(|one| (one.line, one.kind.as_str())).collect()
-}
-
 #[test]
 fn a_pi_session_becomes_turns_calls_evals_and_heads() {
-    let place = Place::new();
-    let imported = place.import(FIXTURE).unwrap();
+    let place = Place::of("pi");
+    let imported = place.try_import(FIXTURE).unwrap();
     assert_eq!(imported.session.as_str(), "0f3a-fixture");
     assert_eq!(imported.format, "pi");
     assert_eq!(counts(&imported), [13, 4, 5, 4, 0]);
@@ -163,8 +109,8 @@ fn a_pi_session_becomes_turns_calls_evals_and_heads() {
 
 #[test]
 fn a_compaction_keeps_the_messages_pi_kept() {
-    let place = Place::new();
-    let imported = place.import(FIXTURE).unwrap();
+    let place = Place::of("pi");
+    let imported = place.try_import(FIXTURE).unwrap();
     let heads = place.store.heads(&imported.session).unwrap();
     let head = heads.iter().find(|head| head.kind == HeadKind::Compaction).unwrap();
     let root = place.store.root_of(&head.head).unwrap();
@@ -184,41 +130,41 @@ fn a_compaction_keeps_the_messages_pi_kept() {
 
 #[test]
 fn what_was_imported_is_written_again_byte_for_byte() {
-    let place = Place::new();
-    let imported = place.import(FIXTURE).unwrap();
-    let source = place.source(&imported.session);
+    let place = Place::of("pi");
+    let imported = place.try_import(FIXTURE).unwrap();
+    let source = place.source_bytes(&imported.session);
     assert_eq!(String::from_utf8_lossy(&source), String::from_utf8_lossy(&FIXTURE[..FIXTURE.len() - TORN]));
 }
 
 #[test]
 fn importing_again_adds_nothing() {
-    let place = Place::new();
-    let first = place.import(FIXTURE).unwrap();
-    let second = place.import(FIXTURE).unwrap();
+    let place = Place::of("pi");
+    let first = place.try_import(FIXTURE).unwrap();
+    let second = place.try_import(FIXTURE).unwrap();
     assert_eq!(second, Imported { new_events: 0, ..first.clone() });
     // Nor after a turn of its own, as long as the source stays as it was.
     let session = place.store.open_session(&first.session).unwrap();
     session.begin_turn("mine").unwrap();
     session.seal().unwrap();
     session.close().unwrap();
-    assert_eq!(place.import(FIXTURE).unwrap().new_events, 0);
+    assert_eq!(place.try_import(FIXTURE).unwrap().new_events, 0);
 }
 
 #[test]
 fn a_source_that_grew_gives_what_one_that_was_whole_gives() {
-    let whole = Place::new();
-    let expected = whole.import(FIXTURE).unwrap();
-    let source = whole.source(&expected.session);
+    let whole = Place::of("pi");
+    let expected = whole.try_import(FIXTURE).unwrap();
+    let source = whole.source_bytes(&expected.session);
     let rows = whole.rows(&expected.session);
     let first_line = FIXTURE.iter().position(|byte| *byte == b'\n').unwrap();
     for cut in (first_line..FIXTURE.len()).step_by(97) {
-        let place = Place::new();
-        place.import(&FIXTURE[..cut]).unwrap();
-        let imported = place.import(FIXTURE).unwrap();
+        let place = Place::of("pi");
+        place.try_import(&FIXTURE[..cut]).unwrap();
+        let imported = place.try_import(FIXTURE).unwrap();
         assert_eq!(counts(&imported), counts(&expected), "cut at {cut}");
         assert_eq!(place.rows(&imported.session), rows, "cut at {cut}");
-        assert_eq!(place.source(&imported.session), source, "cut at {cut}");
-        assert_eq!(place.import(FIXTURE).unwrap().new_events, 0, "cut at {cut}");
+        assert_eq!(place.source_bytes(&imported.session), source, "cut at {cut}");
+        assert_eq!(place.try_import(FIXTURE).unwrap().new_events, 0, "cut at {cut}");
     }
 }
 
@@ -226,10 +172,10 @@ fn a_source_that_grew_gives_what_one_that_was_whole_gives() {
 fn a_source_that_grew_by_whole_turns_gives_the_same_turns() {
     // A turn ends where the next user message begins: cut there, only the tool that was then given up has a head more.
     let cut = find(FIXTURE, b"{\"type\":\"message\",\"timestamp\":\"2025-03-01T10:01:10");
-    let (whole, grown) = (Place::new(), Place::new());
-    let expected = whole.import(FIXTURE).unwrap();
-    grown.import(&FIXTURE[..cut]).unwrap();
-    let imported = grown.import(FIXTURE).unwrap();
+    let (whole, grown) = (Place::of("pi"), Place::of("pi"));
+    let expected = whole.try_import(FIXTURE).unwrap();
+    grown.try_import(&FIXTURE[..cut]).unwrap();
+    let imported = grown.try_import(FIXTURE).unwrap();
     assert_eq!(imported.heads, expected.heads + 1);
     let turns = |place: &Place| -> Vec<_> {
         place.store.view(&expected.session).unwrap().rows.turns.into_iter().map(|entry| entry.row.status).collect()
@@ -239,29 +185,29 @@ fn a_source_that_grew_by_whole_turns_gives_the_same_turns() {
 
 #[test]
 fn two_stores_that_import_the_same_hold_the_same() {
-    let (left, right) = (Place::new(), Place::new());
-    let session = left.import(FIXTURE).unwrap().session;
-    right.import(FIXTURE).unwrap();
+    let (left, right) = (Place::of("pi"), Place::of("pi"));
+    let session = left.try_import(FIXTURE).unwrap().session;
+    right.try_import(FIXTURE).unwrap();
     assert_eq!(left.log(&session), right.log(&session));
 }
 
 #[test]
 fn a_source_that_left_its_history_becomes_a_fork_of_it() {
-    let place = Place::new();
-    let before = place.import(FIXTURE).unwrap();
+    let place = Place::of("pi");
+    let before = place.try_import(FIXTURE).unwrap();
     let log = place.log(&before.session);
     let mut changed = FIXTURE.to_vec();
     let at = find(&changed, b"{\"type\":\"message\",\"timestamp\":\"2025-03-01T10:01:10");
     let word = at + find(&changed[at..], b"count") + 2;
     changed[word] = b'U';
-    let other = place.import(&changed).unwrap();
+    let other = place.try_import(&changed).unwrap();
     assert_ne!(other.session, before.session);
     assert_eq!(other.forked_from, Some(before.session.clone()));
     assert_eq!(place.log(&before.session), log, "the source of the fork gains nothing");
 
     // It shares the turns before the changed record, and says all that a store of its own would say.
-    let alone = Place::new();
-    let expected = alone.import(&changed).unwrap();
+    let alone = Place::of("pi");
+    let expected = alone.try_import(&changed).unwrap();
     let told = |place: &Place, session: &SessionId| -> Vec<(String, String)> {
         let rows = place.store.view(session).unwrap().rows;
         rows.messages.iter().map(|entry| (entry.row.role.to_string(), place.text(Some(entry.row.content)))).collect()
@@ -277,31 +223,31 @@ fn a_source_that_left_its_history_becomes_a_fork_of_it() {
     assert_eq!(head.turn.unwrap().0, 2);
 
     // Its bytes come back, it is found again, and it goes on; so does a third that leaves the second.
-    assert_eq!(place.source(&other.session), changed[..changed.len() - TORN]);
-    assert_eq!(place.import(&changed).unwrap(), Imported { new_events: 0, ..other.clone() });
-    assert_eq!(place.import(FIXTURE).unwrap(), Imported { new_events: 0, ..before.clone() });
+    assert_eq!(place.source_bytes(&other.session), changed[..changed.len() - TORN]);
+    assert_eq!(place.try_import(&changed).unwrap(), Imported { new_events: 0, ..other.clone() });
+    assert_eq!(place.try_import(FIXTURE).unwrap(), Imported { new_events: 0, ..before.clone() });
     changed.truncate(changed.len() - TORN);
     let mut third = changed.clone();
     changed.extend_from_slice(b"{\"type\":\"message\",\"message\":{\"role\":\"user\",\"content\":\"and on\"}}\n");
-    let more = place.import(&changed).unwrap();
+    let more = place.try_import(&changed).unwrap();
     assert_eq!((&more.session, more.turns), (&other.session, other.turns + 1));
     let at = find(&third, b"What is this?");
     third[at] = b'w';
-    let third_ = place.import(&third).unwrap();
+    let third_ = place.try_import(&third).unwrap();
     assert_eq!(third_.forked_from, Some(other.session.clone()));
-    assert_eq!(place.source(&third_.session), third);
-    assert_eq!(place.import(&third).unwrap().new_events, 0);
+    assert_eq!(place.source_bytes(&third_.session), third);
+    assert_eq!(place.try_import(&third).unwrap().new_events, 0);
     assert_eq!(place.store.sessions().unwrap().len(), 3);
     assert_eq!(headwater::care::check(place.store.root(), headwater::care::Mode::Deep).unwrap().issues, []);
 }
 
 #[test]
 fn a_source_that_is_shorter_than_it_was_has_nothing_new() {
-    let place = Place::new();
-    let before = place.import(FIXTURE).unwrap();
+    let place = Place::of("pi");
+    let before = place.try_import(FIXTURE).unwrap();
     let first_line = find(FIXTURE, b"\n");
     for cut in (first_line..FIXTURE.len() - TORN - 1).step_by(211) {
-        let again = place.import(&FIXTURE[..cut]).unwrap();
+        let again = place.try_import(&FIXTURE[..cut]).unwrap();
         assert_eq!((&again.session, again.new_events), (&before.session, 0), "cut at {cut}");
         assert_eq!(kinds(&again).last(), Some(&(0, "shorter")), "cut at {cut}");
     }
@@ -309,16 +255,16 @@ fn a_source_that_is_shorter_than_it_was_has_nothing_new() {
 
 #[test]
 fn a_source_and_a_session_that_both_went_on_part() {
-    let place = Place::new();
+    let place = Place::of("pi");
     let cut = find(FIXTURE, b"{\"type\":\"compaction\"");
-    let imported = place.import(&FIXTURE[..cut]).unwrap();
+    let imported = place.try_import(&FIXTURE[..cut]).unwrap();
     let session = place.store.open_session(&imported.session).unwrap();
     session.begin_turn("mine").unwrap();
     session.close().unwrap();
     let events = place.store.session(&imported.session).unwrap().events;
-    let other = place.import(FIXTURE).unwrap();
+    let other = place.try_import(FIXTURE).unwrap();
     assert_eq!(other.forked_from, Some(imported.session.clone()));
-    assert_eq!(place.source(&other.session), FIXTURE[..FIXTURE.len() - TORN]);
+    assert_eq!(place.source_bytes(&other.session), FIXTURE[..FIXTURE.len() - TORN]);
     assert_eq!(place.store.session(&imported.session).unwrap().events, events);
     let inputs: Vec<String> = place
         .store
@@ -332,25 +278,25 @@ fn a_source_and_a_session_that_both_went_on_part() {
         .collect();
     assert_eq!(inputs.len(), 4);
     assert!(!inputs.contains(&"mine".to_owned()));
-    assert_eq!(place.import(FIXTURE).unwrap(), Imported { new_events: 0, ..other });
+    assert_eq!(place.try_import(FIXTURE).unwrap(), Imported { new_events: 0, ..other });
 }
 
 #[test]
 fn the_same_id_with_another_first_record_is_another_session() {
-    let place = Place::new();
-    let first = place.import(FIXTURE).unwrap();
+    let place = Place::of("pi");
+    let first = place.try_import(FIXTURE).unwrap();
     let other = String::from_utf8_lossy(FIXTURE).replace("/home/ada/project", "/home/bob/project");
-    let second = place.import(other.as_bytes()).unwrap();
+    let second = place.try_import(other.as_bytes()).unwrap();
     assert_ne!(first.session, second.session);
     assert!(second.session.as_str().starts_with("0f3a-fixture-"));
-    assert_eq!(place.import(other.as_bytes()).unwrap(), Imported { new_events: 0, ..second });
-    assert_eq!(place.import(FIXTURE).unwrap().session, first.session);
+    assert_eq!(place.try_import(other.as_bytes()).unwrap(), Imported { new_events: 0, ..second });
+    assert_eq!(place.try_import(FIXTURE).unwrap().session, first.session);
 }
 
 #[test]
 fn what_cannot_be_read_is_refused_and_changes_nothing() {
-    let place = Place::new();
-    let kind = |bytes: &[u8]| place.import(bytes).unwrap_err().kind();
+    let place = Place::of("pi");
+    let kind = |bytes: &[u8]| place.try_import(bytes).unwrap_err().kind();
     assert_eq!(kind(b""), Some("no-records"));
     assert_eq!(kind(b"\n\n"), Some("no-records"));
     assert_eq!(kind(b"not json\n[1]\n\"x\"\n{\"type\":\"session\""), Some("no-records"));
@@ -400,12 +346,12 @@ fn hostile_records_are_kept_and_stop_nothing() {
         text.extend_from_slice(record.as_bytes());
     }
     text.extend_from_slice(b"\n{\"type\":\"x\",\"y\":\"\xff\xfe\"}\n\0\0\0\n");
-    let place = Place::new();
-    let imported = place.import(&text).unwrap();
+    let place = Place::of("pi");
+    let imported = place.try_import(&text).unwrap();
     assert!(imported.session.as_str().starts_with("pi-"), "{}", imported.session);
-    assert_eq!(place.source(&imported.session), text);
+    assert_eq!(place.source_bytes(&imported.session), text);
     assert_eq!(counts(&imported), [9, 3, 3, 3, 0]);
-    assert_eq!(place.import(&text).unwrap(), Imported { new_events: 0, ..imported.clone() });
+    assert_eq!(place.try_import(&text).unwrap(), Imported { new_events: 0, ..imported.clone() });
     assert_eq!(headwater::care::check(place.store.root(), headwater::care::Mode::Deep).unwrap().issues, []);
 }
 
@@ -420,14 +366,14 @@ fn many_turns_are_several_batches() {
             .as_bytes(),
         );
     }
-    let whole = Place::new();
-    let imported = whole.import(&text).unwrap();
+    let whole = Place::of("pi");
+    let imported = whole.try_import(&text).unwrap();
     assert_eq!(counts(&imported), [2_000, 1_000, 1_000, 0, 0]);
     assert_eq!(imported.heads, 1_001);
-    assert_eq!(whole.source(&imported.session), text);
+    assert_eq!(whole.source_bytes(&imported.session), text);
     let batches = whole.log(&imported.session).iter().filter(|event| event.body.kind() == "import/source").count();
     assert_eq!(batches, 8);
-    assert_eq!(whole.import(&text).unwrap().new_events, 0);
+    assert_eq!(whole.try_import(&text).unwrap().new_events, 0);
 }
 
 #[test]
@@ -443,11 +389,11 @@ fn a_turn_that_never_ends_is_cut() {
             .as_bytes(),
         );
     }
-    let place = Place::new();
-    let imported = place.import(&text).unwrap();
+    let place = Place::of("pi");
+    let imported = place.try_import(&text).unwrap();
     assert_eq!(imported.turns, 1);
     assert_eq!(imported.heads, 3);
-    assert_eq!(place.source(&imported.session), text);
+    assert_eq!(place.source_bytes(&imported.session), text);
     let view = place.store.view(&imported.session).unwrap();
     assert_eq!(view.rows.turns[0].row.status.as_str(), "unfinished");
     // A turn that goes on over a cut is one: nothing of it was closed in between.
@@ -459,7 +405,7 @@ fn a_turn_that_never_ends_is_cut() {
     assert!(view.rows.evals.iter().filter(|entry| entry.row.call.is_some()).all(|entry| entry.row.code.is_some()));
     // Nor at the end of the file, whose last three tools may still give their results; but where another turn begins.
     text.extend_from_slice(b"{\"type\":\"message\",\"message\":{\"role\":\"user\",\"content\":\"stop\"}}\n");
-    place.import(&text).unwrap();
+    place.try_import(&text).unwrap();
     assert_eq!(unfinished(&place), 3);
 }
 
@@ -468,18 +414,18 @@ fn a_line_too_long_to_be_held_is_kept_as_it_is() {
     let mut text = b"{\"type\":\"session\",\"id\":\"wide\"}\n{\"type\":\"blob\",\"x\":\"".to_vec();
     text.resize(text.len() + exchange::source::MAX_LINE, b'x');
     text.extend_from_slice(b"\"}\n{\"type\":\"message\",\"message\":{\"role\":\"user\",\"content\":\"hello\"}}\n");
-    let place = Place::new();
-    let imported = place.import(&text).unwrap();
+    let place = Place::of("pi");
+    let imported = place.try_import(&text).unwrap();
     assert_eq!(kinds(&imported), [(2, "line-too-long")]);
     assert_eq!((imported.messages, imported.turns), (1, 1));
-    assert!(place.source(&imported.session) == text, "it is not what it was");
-    assert_eq!(place.import(&text).unwrap(), Imported { new_events: 0, ..imported });
+    assert!(place.source_bytes(&imported.session) == text, "it is not what it was");
+    assert_eq!(place.try_import(&text).unwrap(), Imported { new_events: 0, ..imported });
 }
 
 #[test]
 fn an_export_is_made_whole_or_not_at_all() {
-    let place = Place::new();
-    let imported = place.import(FIXTURE).unwrap();
+    let place = Place::of("pi");
+    let imported = place.try_import(FIXTURE).unwrap();
     let path = place.folder.path().join("out.jsonl");
     fs::write(&path, "before").unwrap();
     assert_eq!(exchange::export_to(&place.store, &imported.session, None, &path).unwrap().format, "pi");
@@ -510,11 +456,11 @@ fn real_pi_sessions_come_in_whole() {
             eprintln!("skipped: {} is not there", path.display());
             continue;
         };
-        let place = Place::new();
+        let place = Place::of("pi");
         let imported = exchange::import(&place.store, &path).unwrap();
         let [messages, turns, calls, evals, _] = counts(&imported);
         assert_eq!([messages, turns, calls, evals, imported.heads], expected, "{name}");
-        assert!(place.source(&imported.session) == source, "{name} is not what it was");
+        assert!(place.source_bytes(&imported.session) == source, "{name} is not what it was");
         let view = place.store.view(&imported.session).unwrap();
         let mut statuses: BTreeMap<&str, u64> = BTreeMap::new();
         for entry in &view.rows.calls {

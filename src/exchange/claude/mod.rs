@@ -8,6 +8,7 @@ mod meaning;
 mod record;
 mod side;
 mod tool;
+mod write;
 
 use std::cell::RefCell;
 use std::io;
@@ -16,11 +17,12 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ImportError;
 use super::batch::{After, Step, Stop};
+use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
 use super::shared::Branch;
 use super::source::Source;
+use super::{ExportError, ImportError};
 use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 use aside::Aside;
@@ -155,6 +157,10 @@ impl Format for Claude {
 
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
         self.end(step)
+    }
+
+    fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+        write::write(task, out)
     }
 
     fn is_open(&self) -> bool {

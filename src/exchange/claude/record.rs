@@ -20,7 +20,7 @@ pub struct Record<'a> {
     #[serde(default, borrow)]
     pub parent_uuid: Raw<'a>,
     #[serde(default, borrow)]
-    session_id: Raw<'a>,
+    pub session_id: Raw<'a>,
     #[serde(default, borrow)]
     agent_id: Raw<'a>,
     #[serde(default, borrow)]

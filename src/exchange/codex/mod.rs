@@ -8,16 +8,18 @@ mod output;
 mod record;
 mod shape;
 mod tool;
+mod write;
 
 use serde::{Deserialize, Serialize};
 
-use super::ImportError;
 use super::batch::{After, Step, Stop};
+use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
 use super::json::text;
 use super::reader::{Item, Reader};
 use super::shared::{self, Branch};
 use super::source::Source;
+use super::{ExportError, ImportError};
 use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 use call::Open;
@@ -173,6 +175,10 @@ impl Format for Codex {
 
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
         self.end(step)
+    }
+
+    fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+        write::write(task, out)
     }
 
     fn is_open(&self) -> bool {

@@ -280,6 +280,20 @@ impl Tokens {
         })
     }
 
+    /// Both together; of what only one knows, that.
+    pub fn and(&self, more: &Tokens) -> Tokens {
+        let sum = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        };
+        Tokens {
+            input: sum(self.input, more.input),
+            output: sum(self.output, more.output),
+            cached: sum(self.cached, more.cached),
+            reasoning: sum(self.reasoning, more.reasoning),
+        }
+    }
+
     /// What a total has more than an earlier one; all of it where it began anew.
     fn beyond(self, before: &Tokens) -> Tokens {
         let began_anew = self.input < before.input || self.output < before.output;

@@ -5,15 +5,13 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::record::{Message, Part, Record, Shape};
-use super::{Pending, Pi, messages_before};
+use super::{Pi, messages_before};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::{range_in, text};
 use crate::exchange::template::{Hole, json_string};
+use crate::exchange::tools::{Asked, TurnState, add_eval};
 use crate::model::{CallType, EvalNumber, MessageNumber, Role, Status, TurnNumber};
 use crate::store::NewMessage;
-
-/// Ids of tools that were given up, remembered in case a result comes late.
-const MAX_GIVEN_UP: usize = 256;
 
 /// A message's content, and what it leaves of its record.
 struct Content<'r> {
@@ -29,13 +27,13 @@ impl Pi {
         let content = content(step.bytes(), if is_bash { message.output } else { message.content() });
         if role == Role::User {
             self.begin_turn(step, &content)?;
-        } else if self.turn.is_some() && role != Role::Summary {
+        } else if role != Role::Summary {
             // The source went on after an import that took it for ended.
-            self.ended = false;
+            self.state.goes_on();
         }
         let mut holes = Vec::new();
         let mut new = NewMessage::new(role.clone(), content.bytes.clone());
-        if let Some(turn) = self.turn {
+        if let Some(turn) = self.state.turn {
             new = new.turn(turn);
         }
         let number = match role {
@@ -70,10 +68,9 @@ impl Pi {
             repeated: self.repeated,
             leaf: self.leaf.take(),
             tree: self.tree.take(),
-            turn: Some(turn),
+            state: TurnState::begun(turn),
             // Asked for before the first turn: all others were closed with theirs.
-            pending: std::mem::take(&mut self.pending),
-            given_up: std::mem::take(&mut self.given_up),
+            tools: std::mem::take(&mut self.tools),
             ..Pi::default()
         };
         Ok(())
@@ -93,7 +90,7 @@ impl Pi {
             (self.stop, self.error) = (message.stop_reason(), message.error_message());
             return Ok(step.batch.add_message(new)?);
         }
-        let (turn, ended) = (self.turn, step.at());
+        let (turn, ended) = (self.state.turn, step.at());
         let started = message.at().or(ended);
         if let Some(at) = started {
             step.batch.at(at);
@@ -130,14 +127,15 @@ impl Pi {
         let number = step.batch.add_message(new.call(call))?;
         for tool in &content.tools {
             let place = step.ask();
-            self.pending.push(Pending {
+            self.tools.ask(Asked {
                 id: tool.id().unwrap_or_default(),
                 name: tool.name(),
                 code: tool.arguments.map(|code| code.get().to_owned()),
-                message: number,
-                call,
+                message: Some(number),
+                call: Some(call),
                 at: ended,
-                number: Some(place),
+                place: Some((place, false)),
+                more: (),
             });
             if let Some(range) = tool.arguments.filter(|_| content.cuts_tools()).and_then(|code| step.range_of(code)) {
                 holes.push((range, Hole::Later(place)));
@@ -157,20 +155,15 @@ impl Pi {
         content: &Content<'_>,
     ) -> Result<(), Stop> {
         let id = message.tool_call_id();
-        let found = self.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
-        let pending = found.map(|at| self.pending.remove(at));
+        let answer = self.tools.answered(id.as_deref());
         if self.is_repeated(step) {
             return Ok(());
         }
-        if pending.is_none() && id.is_some_and(|id| self.given_up.contains(&id)) {
-            let message = "the result of a tool that was recorded as unfinished before: it is a message alone";
-            step.odd("late-result", message);
-            return Ok(());
-        }
+        let Some(asked) = answer.unless_late(step) else { return Ok(()) };
         let value = step.batch.put(&content.bytes);
         let status = if message.is_error() { Status::ERROR } else { Status::OK };
         let name = message.tool_name();
-        self.eval(step, pending, status.clone(), |eval| {
+        add_eval(step, self.state.turn, asked, status.clone(), |eval| {
             eval.name = eval.name.take().or(name);
             if status == Status::ERROR {
                 eval.error = Some(value);
@@ -178,33 +171,6 @@ impl Pi {
                 eval.result = Some(value);
             }
         })
-    }
-
-    pub(super) fn eval(
-        &mut self,
-        step: &mut Step<'_, '_>,
-        pending: Option<Pending>,
-        status: Status,
-        fill: impl FnOnce(&mut crate::model::Eval),
-    ) -> Result<(), Stop> {
-        let code =
-            pending.as_ref().and_then(|pending| pending.code.as_ref()).map(|code| step.batch.put(code.as_bytes()));
-        let place = pending.as_ref().and_then(|pending| pending.number);
-        let (turn, ended) = (self.turn, step.at());
-        let number = step.batch.add_eval(status, |eval| {
-            eval.turn = turn;
-            eval.code = code;
-            eval.ended_at = ended;
-            if let Some(pending) = pending {
-                eval.name = pending.name;
-                eval.message = Some(pending.message);
-                eval.call = Some(pending.call);
-                eval.started_at = pending.at;
-            }
-            fill(eval);
-        })?;
-        step.answer(place, number);
-        Ok(())
     }
 
     /// A command that the user ran: an eval that no call asked for.
@@ -224,7 +190,7 @@ impl Pi {
             (false, Some(_)) => Status::ERROR,
         };
         let number = EvalNumber(step.batch.counters().eval + 1);
-        self.eval(step, None, status, |eval| {
+        add_eval::<()>(step, self.state.turn, None, status, |eval| {
             eval.name = Some("bash".to_owned());
             eval.code = digest;
             eval.result = Some(result);
@@ -238,46 +204,29 @@ impl Pi {
 
     /// Ends the turn, if one is open; says whether.
     pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        let Some(turn) = self.turn.filter(|_| !self.ended) else { return Ok(false) };
-        self.ended = true;
-        let is_told = std::mem::take(&mut self.paused);
-        if is_told && self.pending.is_empty() {
+        let Some((turn, is_told)) = self.state.end() else { return Ok(false) };
+        if is_told && self.tools.is_empty() {
             return Ok(false);
         }
         if let Some(at) = step.at() {
             step.batch.at(at);
         }
-        for pending in std::mem::take(&mut self.pending) {
-            self.given_up.push(pending.id.clone());
-            self.eval(step, Some(pending), Status::UNFINISHED, |_| {})?;
+        for asked in self.tools.give_up() {
+            add_eval(step, Some(turn), Some(asked), Status::UNFINISHED, |_| {})?;
         }
-        let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
-        self.given_up.drain(..excess);
         if !is_told {
             self.tell_end(step, turn)?;
         }
         Ok(true)
     }
 
-    /// The source ended: the turn has its end as far as can be told. Tools may still give their results.
+    /// The source ended: the turn has its end as far as can be told.
     pub(super) fn pause(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        let Some(turn) = self.turn.filter(|_| !self.ended && !self.paused) else { return Ok(()) };
+        let Some(turn) = self.state.pause() else { return Ok(()) };
         if let Some(at) = step.at() {
             step.batch.at(at);
         }
-        self.paused = true;
         self.tell_end(step, turn)
-    }
-
-    /// The source goes on with a turn that it ended in: it runs again.
-    pub(super) fn resume(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        if let Some(turn) = self.turn.filter(|_| std::mem::take(&mut self.paused)) {
-            step.batch.update_turn(turn, |row| {
-                row.status = Status::RUNNING;
-                (row.final_value, row.error, row.ended_at) = (None, None, None);
-            })?;
-        }
-        Ok(())
     }
 
     /// The turn's row, at its end.
@@ -309,7 +258,7 @@ impl Pi {
         record: &Record<'_>,
     ) -> Result<After, Stop> {
         // After a settled answer the turn is over; otherwise Pi compacts in its middle and goes on.
-        let settled = matches!(self.stop.as_deref(), Some("stop" | "length")) && self.pending.is_empty();
+        let settled = matches!(self.stop.as_deref(), Some("stop" | "length")) && self.tools.is_empty();
         if settled && self.end(step)? {
             step.seal(self)?;
         }

@@ -1,9 +1,11 @@
 //! Pi's session logs, versions 1 to 3: JSONL, linear at first, then a tree. docs/IMPORT.md says what becomes of each record.
 
+mod entry;
 mod label;
 mod meaning;
 mod record;
 mod tree;
+mod write;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -11,14 +13,16 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ImportError;
 use super::batch::{After, Step, Stop};
+use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
 use super::json;
 use super::reader::{Item, JSON, Reader, Syntax};
 use super::run::{first_record, short};
 use super::source::Source;
-use crate::model::{CallNumber, Digest, MessageNumber, Role, Timestamp, TurnNumber};
+use super::tools::{Tools, TurnState};
+use super::{ExportError, ImportError};
+use crate::model::{Digest, Role, Timestamp, TurnNumber};
 use record::{Record, Shape};
 use tree::Tree;
 
@@ -36,14 +40,8 @@ pub struct Pi {
     repeated: u64,
     #[serde(skip)]
     tree: Option<Rc<RefCell<Tree>>>,
-    /// The turn that records belong to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    turn: Option<TurnNumber>,
-    /// Whether that turn has ended, so far.
-    ended: bool,
-    /// Whether the source ended within that turn, and nothing came since.
-    #[serde(skip_serializing_if = "json::is_false")]
-    paused: bool,
+    #[serde(flatten)]
+    state: TurnState,
     /// The content of the turn's last answer, and why it stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Digest>,
@@ -51,27 +49,8 @@ pub struct Pi {
     stop: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// Tools asked for that gave no result yet.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pending: Vec<Pending>,
-    /// The ids of those that were given up.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    given_up: Vec<String>,
-}
-
-/// A tool that was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Pending {
-    id: String,
-    name: Option<String>,
-    /// The JSON of its arguments, as it was written.
-    code: Option<String>,
-    message: MessageNumber,
-    call: CallNumber,
-    at: Option<Timestamp>,
-    /// Its number among the tools asked for in this batch.
-    #[serde(skip)]
-    number: Option<u64>,
+    #[serde(skip_serializing_if = "Tools::is_blank")]
+    tools: Tools,
 }
 
 impl Format for Pi {
@@ -121,13 +100,13 @@ impl Format for Pi {
     }
 
     fn record(&mut self, step: &mut Step<'_, '_>, (record, shape): Self::Record<'_>) -> Result<After, Stop> {
-        self.resume(step)?;
+        self.state.resume(step)?;
         if step.is_whole_line() {
             self.entries += 1;
         }
         if shape.is_header() {
             if step.number() > 1 {
-                step.note("pi/session", self.turn)?;
+                step.note("pi/session", self.state.turn)?;
             }
             return Ok(After::Next);
         }
@@ -145,7 +124,7 @@ impl Format for Pi {
                 if kind == "label" {
                     self.label(step, &record)?;
                 }
-                step.note(&format!("pi/{kind}"), self.turn)?;
+                step.note(&format!("pi/{kind}"), self.state.turn)?;
             }
             Shape::Header => {}
         }
@@ -162,27 +141,33 @@ impl Format for Pi {
     }
 
     fn is_open(&self) -> bool {
-        self.turn.is_some() && !self.ended && !self.paused
+        self.state.is_open()
     }
 
     fn turn(&self) -> Option<TurnNumber> {
-        self.turn
+        self.state.turn
     }
 
     fn batch_ended(&mut self) {
-        self.batch_ends();
+        self.tools.batch_ended();
     }
 
     fn repeats(&mut self, bytes: u64) {
         self.repeated = bytes;
     }
 
+    fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+        write::write(task, out)
+    }
+
     fn at_head(&self) -> Option<Pi> {
-        if self.turn.is_some() && !self.ended {
+        if self.state.turn.is_some() && !self.state.ended {
             return Some(self.clone());
         }
         // The turn is over: what its last answer was is in its row.
-        Some(Pi { answer: None, error: None, pending: Vec::new(), ..self.clone() })
+        let mut head = Pi { answer: None, error: None, ..self.clone() };
+        head.tools.forget();
+        Some(head)
     }
 }
 
@@ -195,12 +180,6 @@ impl Pi {
     /// Whether what the record tells of happened in the session that this one was forked from.
     fn is_repeated(&self, step: &Step<'_, '_>) -> bool {
         step.end() <= self.repeated
-    }
-
-    fn batch_ends(&mut self) {
-        for pending in &mut self.pending {
-            pending.number = None;
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::exchange::format::Format;
 use crate::exchange::kept::{self, backwards};
 use crate::exchange::reader::{Item, Reader};
 use crate::exchange::source::Source;
+use crate::exchange::tools::TurnState;
 use crate::model::{Digest, EventNumber, HeadId, Role, SessionId};
 use crate::store::{NewMessage, Store};
 
@@ -210,7 +211,7 @@ impl Pi {
             let head = step.seal(self)?;
             let mut state = self.clone();
             state.tree = None;
-            state.batch_ends();
+            state.tools.batch_ended();
             tree.borrow_mut().heads.insert(id, Point { head, state, between: HashSet::new() });
         }
         let parent = match record.parent() {
@@ -255,11 +256,11 @@ impl Pi {
                 messages.push((record.at(), message));
             }
         })?;
-        self.pending.clear();
+        self.tools.forget();
         let now = step.at();
         for (at, (role, content)) in messages {
             if role == Role::User {
-                (self.turn, self.ended) = (None, false);
+                self.state = TurnState::default();
             }
             if let Some(at) = at {
                 step.batch.at(at);

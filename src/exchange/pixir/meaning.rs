@@ -5,16 +5,14 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use super::Pixir;
 use super::record::{Data, EPHEMERAL, Inner, Record, Usage, is_true};
-use super::{Pending, Pixir};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::{kept, text, whole};
 use crate::exchange::template::{Hole, json_string};
-use crate::model::{CallType, Digest, Eval, MessageNumber, Role, Status, TurnNumber};
+use crate::exchange::tools::{Asked, TurnState, add_eval};
+use crate::model::{CallType, Digest, MessageNumber, Role, Status, TurnNumber};
 use crate::store::NewMessage;
-
-/// Ids of tools that were given up, remembered in case a result comes late.
-const MAX_GIVEN_UP: usize = 256;
 
 type Holes = Vec<(Range<usize>, Hole)>;
 
@@ -25,7 +23,7 @@ impl Pixir {
             step.odd("late-seq", format!("seq {seq} comes after seq {}", self.next_seq - 1));
         }
         self.count(record);
-        self.resume(step)?;
+        self.state.resume(step)?;
         let data = record.fields();
         match kind {
             "user_message" => self.user(step, record, &data)?,
@@ -38,14 +36,14 @@ impl Pixir {
             "history_compaction" => return self.compaction(step, record, &data),
             "subagent_event" => {
                 self.subagent(step, &data)?;
-                step.note("pixir/subagent_event", self.turn)?;
+                step.note("pixir/subagent_event", self.state.turn)?;
             }
             // The log of what was shown live: no fact.
             ephemeral if EPHEMERAL.contains(&ephemeral) => {
                 step.odd("ephemeral", format!("{ephemeral} is ephemeral: kept as bytes, no event"));
             }
             other => {
-                step.note(&format!("pixir/{other}"), self.turn)?;
+                step.note(&format!("pixir/{other}"), self.state.turn)?;
             }
         }
         Ok(After::Next)
@@ -77,10 +75,9 @@ impl Pixir {
             count: self.count,
             next_seq: self.next_seq,
             has_unnumbered: self.has_unnumbered,
-            turn: Some(turn),
+            state: TurnState::begun(turn),
             // Asked for before the first turn: all others were closed with theirs.
-            pending: std::mem::take(&mut self.pending),
-            given_up: std::mem::take(&mut self.given_up),
+            tools: std::mem::take(&mut self.tools),
             subagents: std::mem::take(&mut self.subagents),
             children: std::mem::take(&mut self.children),
             ..Pixir::default()
@@ -97,7 +94,7 @@ impl Pixir {
     fn answer(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, data: &Data<'_>) -> Result<(), Stop> {
         let content = Content::of(data.text, record);
         let mut new = NewMessage::new(Role::Assistant, content.bytes.clone());
-        new.turn = self.turn;
+        new.turn = self.state.turn;
         new.call = self.call;
         let answer = step.batch.put(&content.bytes);
         if let Some(call) = self.call.take() {
@@ -105,7 +102,7 @@ impl Pixir {
         }
         new.extra = content.rest(record, "text");
         let number = step.batch.add_message(new)?;
-        self.goes_on();
+        self.state.goes_on();
         self.answer = (!Inner::of(data.metadata).is_partial()).then_some(answer);
         let mut holes = Holes::new();
         content.cut(step, number, &mut holes);
@@ -113,22 +110,19 @@ impl Pixir {
         Ok(())
     }
 
-    /// The turn has more than it had when it was taken for ended.
-    fn goes_on(&mut self) {
-        self.ended = self.ended && self.turn.is_none();
-    }
-
     fn tool_call(&mut self, step: &mut Step<'_, '_>, data: &Data<'_>) {
         let number = step.ask();
-        self.goes_on();
+        self.state.goes_on();
         self.answer = None;
-        self.pending.push(Pending {
+        self.tools.ask(Asked {
             id: text(data.call_id).unwrap_or_default(),
             name: text(data.name),
             code: data.args.map(|args| args.get().to_owned()),
+            message: None,
             call: self.call,
             at: step.at(),
-            number: Some(number),
+            place: Some((number, false)),
+            more: (),
         });
         let range = data.args.and_then(|args| step.range_of(args));
         step.keep(range.map(|range| (range, Hole::Later(number))).into_iter().collect());
@@ -139,25 +133,22 @@ impl Pixir {
         let is_ok = is_true(data.ok) || (data.ok.is_none() && data.error.is_none());
         let value = if is_ok { data.output } else { data.error.or(data.output) };
         let content = Content::of(value, record);
-        let found = self.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
-        let pending = found.map(|at| self.pending.remove(at));
-        self.goes_on();
-        if pending.is_none() && id.is_some_and(|id| self.given_up.contains(&id)) {
-            step.odd("late-result", "the result of a tool that was recorded as orphaned before: it is a message alone");
-        } else {
+        let answer = self.tools.answered(id.as_deref());
+        self.state.goes_on();
+        if let Some(asked) = answer.unless_late(step) {
             let status = match Inner::of(data.error).kind().as_deref() {
                 _ if is_ok => Status::OK,
                 Some("orphan_tool_call") => Status::ORPHANED,
                 _ => Status::ERROR,
             };
             let value = step.batch.put(&content.bytes);
-            self.eval(step, pending, status, |eval| match is_ok {
+            add_eval(step, self.state.turn, asked, status, |eval| match is_ok {
                 true => eval.result = Some(value),
                 false => eval.error = Some(value),
             })?;
         }
         let mut new = NewMessage::new(Role::Tool, content.bytes.clone());
-        new.turn = self.turn;
+        new.turn = self.state.turn;
         let number = step.batch.add_message(new)?;
         let mut holes = Holes::new();
         content.cut(step, number, &mut holes);
@@ -165,36 +156,10 @@ impl Pixir {
         Ok(())
     }
 
-    fn eval(
-        &mut self,
-        step: &mut Step<'_, '_>,
-        pending: Option<Pending>,
-        status: Status,
-        fill: impl FnOnce(&mut Eval),
-    ) -> Result<(), Stop> {
-        let code = pending.as_ref().and_then(|pending| pending.code.as_ref());
-        let code = code.map(|code| step.batch.put(code.as_bytes()));
-        let place = pending.as_ref().and_then(|pending| pending.number);
-        let (turn, ended) = (self.turn, step.at());
-        let number = step.batch.add_eval(status, |eval| {
-            eval.turn = turn;
-            eval.code = code;
-            eval.ended_at = ended;
-            if let Some(pending) = pending {
-                eval.name = pending.name;
-                eval.call = pending.call;
-                eval.started_at = pending.at;
-            }
-            fill(eval);
-        })?;
-        step.answer(place, number);
-        Ok(())
-    }
-
     /// One call of the model, told of when it is over.
     fn usage(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, data: &Data<'_>) -> Result<(), Stop> {
         let (summary, raw) = (Usage::of(data.usage_summary), Usage::of(data.usage));
-        let turn = self.turn;
+        let turn = self.state.turn;
         let own = record.data.and_then(|data| serde_json::from_str::<Own<'_>>(data.get()).ok()).unwrap_or_default();
         let call = step.batch.begin_call(own.call_type(), |call| {
             call.turn = turn;
@@ -229,9 +194,9 @@ impl Pixir {
             status if ["interrupt", "cancel", "abort"].iter().any(|word| status.contains(word)) => Status::ABORTED,
             _ => Status::ERROR,
         };
-        self.goes_on();
+        self.state.goes_on();
         self.failed = Some((status.as_str().to_owned(), error));
-        step.note("pixir/turn_failed", self.turn)?;
+        step.note("pixir/turn_failed", self.state.turn)?;
         Ok(())
     }
 
@@ -239,7 +204,7 @@ impl Pixir {
     fn branch_summary(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, data: &Data<'_>) -> Result<(), Stop> {
         let content = Content::of(data.summary, record);
         let mut new = NewMessage::new(Role::Summary, content.bytes.clone());
-        new.turn = self.turn;
+        new.turn = self.state.turn;
         new.extra = content.rest(record, "summary");
         let number = step.batch.add_message(new)?;
         let mut holes = Holes::new();
@@ -270,7 +235,7 @@ impl Pixir {
         }
         if let Some(rest) = content.rest(record, "summary") {
             let rest = step.batch.put(&rest);
-            step.batch.add_annotation("pixir/history_compaction", self.turn, Some(rest))?;
+            step.batch.add_annotation("pixir/history_compaction", self.state.turn, Some(rest))?;
         }
         let messages = step.batch.counters().message;
         let keep = keep.min(usize::try_from(messages).unwrap_or(usize::MAX));
@@ -282,51 +247,34 @@ impl Pixir {
 
     /// Whether the turn has its answer, or failed.
     pub(super) fn has_end(&self) -> bool {
-        self.pending.is_empty() && (self.answer.is_some() || self.failed.is_some())
+        self.tools.is_empty() && (self.answer.is_some() || self.failed.is_some())
     }
 
     /// Ends the turn, if one is open; says whether.
     pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        let Some(turn) = self.turn.filter(|_| !self.ended) else { return Ok(false) };
-        self.ended = true;
-        let is_told = std::mem::take(&mut self.paused);
-        if is_told && self.pending.is_empty() {
+        let Some((turn, is_told)) = self.state.end() else { return Ok(false) };
+        if is_told && self.tools.is_empty() {
             return Ok(false);
         }
         if let Some(at) = step.at() {
             step.batch.at(at);
         }
-        for pending in std::mem::take(&mut self.pending) {
-            self.given_up.push(pending.id.clone());
-            self.eval(step, Some(pending), Status::ORPHANED, |_| {})?;
+        for asked in self.tools.give_up() {
+            add_eval(step, Some(turn), Some(asked), Status::ORPHANED, |_| {})?;
         }
-        let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
-        self.given_up.drain(..excess);
         if !is_told {
             self.tell_end(step, turn)?;
         }
         Ok(true)
     }
 
-    /// The source ended: the turn has its end as far as can be told. Tools may still give their results.
+    /// The source ended: the turn has its end as far as can be told.
     pub(super) fn pause(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        let Some(turn) = self.turn.filter(|_| !self.ended && !self.paused) else { return Ok(()) };
+        let Some(turn) = self.state.pause() else { return Ok(()) };
         if let Some(at) = step.at() {
             step.batch.at(at);
         }
-        self.paused = true;
         self.tell_end(step, turn)
-    }
-
-    /// The source goes on with a turn that it ended in: it runs again.
-    pub(super) fn resume(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        if let Some(turn) = self.turn.filter(|_| std::mem::take(&mut self.paused)) {
-            step.batch.update_turn(turn, |row| {
-                row.status = Status::RUNNING;
-                (row.final_value, row.error, row.ended_at) = (None, None, None);
-            })?;
-        }
-        Ok(())
     }
 
     /// The turn's row, at its end.

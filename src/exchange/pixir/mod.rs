@@ -18,6 +18,7 @@ use super::format::{Format, Header, Recognized};
 use super::json::{is_false, text};
 use super::reader::{JSON, Syntax};
 use super::source::Source;
+use super::tools::{Tools, TurnState};
 use crate::model::canonical::canonicalize;
 use crate::model::{CallNumber, Digest, InvocationNumber, Timestamp, TurnNumber};
 use record::{EPHEMERAL, Record};
@@ -32,14 +33,8 @@ pub struct Pixir {
     /// Whether a record had no number: it stands behind all that have one.
     #[serde(skip_serializing_if = "is_false")]
     has_unnumbered: bool,
-    /// The turn that records belong to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    turn: Option<TurnNumber>,
-    /// Whether that turn has ended, so far.
-    ended: bool,
-    /// Whether the source ended within that turn, and nothing came since.
-    #[serde(skip_serializing_if = "is_false")]
-    paused: bool,
+    #[serde(flatten)]
+    state: TurnState,
     /// The content of the turn's last whole answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Digest>,
@@ -49,32 +44,14 @@ pub struct Pixir {
     /// The last call of the turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     call: Option<CallNumber>,
-    /// Tools asked for that gave no result yet.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pending: Vec<Pending>,
-    /// The ids of those that were given up.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    given_up: Vec<String>,
+    #[serde(skip_serializing_if = "Tools::is_blank")]
+    tools: Tools,
     /// Subagents at work.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     subagents: Vec<Subagent>,
     /// Children that were called before, and their ordinals.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     children: Vec<(String, u64)>,
-}
-
-/// A tool that was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Pending {
-    id: String,
-    name: Option<String>,
-    /// The JSON of its arguments, as it was written.
-    code: Option<String>,
-    call: Option<CallNumber>,
-    at: Option<Timestamp>,
-    /// Its number among the tools asked for in this batch.
-    #[serde(skip)]
-    number: Option<u64>,
 }
 
 /// A subagent at work.
@@ -145,11 +122,11 @@ impl Format for Pixir {
     }
 
     fn is_open(&self) -> bool {
-        self.turn.is_some() && !self.ended && !self.paused
+        self.state.is_open()
     }
 
     fn turn(&self) -> Option<TurnNumber> {
-        self.turn
+        self.state.turn
     }
 
     fn is_settled(&self) -> bool {
@@ -157,9 +134,7 @@ impl Format for Pixir {
     }
 
     fn batch_ended(&mut self) {
-        for pending in &mut self.pending {
-            pending.number = None;
-        }
+        self.tools.batch_ended();
     }
 
     fn at_head(&self) -> Option<Pixir> {

@@ -16,14 +16,11 @@ use crate::exchange::format::Format;
 use crate::exchange::kept;
 use crate::exchange::reader::{Item, Reader};
 use crate::exchange::shared::flat;
+use crate::exchange::told::{self, Plan, Start};
 use crate::model::{
-    Annotation, Body, Call, CallType, Digest, Eval, Event, EventNumber, HeadKind, Invocation, Message, Role, SessionId,
-    Span, Status, Turn,
+    Annotation, Body, Call, Digest, Eval, Event, EventNumber, Invocation, Message, Role, SessionId, Span, Status, Turn,
 };
 use crate::store::error::ReadError;
-
-/// How many events are held at a time.
-const PAGE: usize = 1_024;
 
 /// One line of the log.
 #[derive(Debug, Serialize)]
@@ -42,55 +39,24 @@ pub(super) struct Line<'l> {
 pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
     let store = task.store;
     let mut writer = Writer { task, out, seq: 0, told: VecDeque::new(), calls: 0 };
-    let info = store.session(task.session)?;
+    let plan = Plan::of(task, Pixir::NAME)?;
     if let Some(source) = &task.kept {
         let state: Pixir = serde_json::from_str(&source.state)
             .map_err(|error| ExportError::Read(kept::damaged(Some(error.into()))))?;
         task.write_kept(writer.out)?;
         writer.seq = state.next_seq();
-        let (session, from) = (task.session.clone(), source.last_event.next());
-        return writer.span(&Span { session, from, to: EventNumber(info.events) });
+        return plan.spans.iter().try_for_each(|span| writer.span(span));
     }
-    if let Some((source, head)) = &info.source {
+    if let Some((source, head)) = &store.session(task.session)?.source {
         let data = json!({ "parent_session_id": source, "fork_root_session_id": root_of(task, source)?,
             "parent_head": head, "strategy": "replay_v1" });
         let first = store.event(task.session, EventNumber(1))?;
         writer.line("session_fork", &first.at.to_string(), 1, data)?;
     }
-    let mut spans = match info.current_head {
-        Some(head) => store.spans(&head)?,
-        None => Vec::new(),
-    };
-    // What is not sealed yet: all behind the last span, where that is the session's own.
-    let sealed = spans.last().filter(|span| span.session == *task.session).map_or(0, |span| span.to.0);
-    spans.push(Span { session: task.session.clone(), from: EventNumber(sealed + 1), to: EventNumber(info.events) });
-    // A kept source holds what was before it too: a fork's has the records it shares.
-    for at in (0..spans.len()).rev() {
-        let Some((bytes, head)) = kept_until(task, &spans[at])? else { continue };
-        writer.replay(&spans[at].session, bytes)?;
-        spans.drain(..at);
-        spans[0].from = spans[0].from.max(EventNumber(head.0 + 1));
-        break;
+    if let Start::Shared(session, mark) = &plan.start {
+        writer.replay(session, mark.bytes)?;
     }
-    spans.iter().try_for_each(|span| writer.span(span))
-}
-
-/// How much of the source of a span's session was imported when the head at its end, or the last before, was sealed.
-fn kept_until(task: &Task<'_>, span: &Span) -> Result<Option<(u64, EventNumber)>, ReadError> {
-    let info = task.store.session(&span.session)?;
-    let last = kept::last(task.store, &span.session, info.events)?;
-    for kept in kept::backwards(task.store, &span.session, last.map(|(event, _)| event)) {
-        let kept = kept?;
-        if kept.progress.format != Pixir::NAME {
-            break;
-        }
-        let mut marks = kept.progress.marks.clone();
-        marks.push(kept.end());
-        if let Some(mark) = marks.iter().rev().find(|mark| mark.head.0 <= span.to.0 + 1) {
-            return Ok(Some((mark.bytes, mark.head)));
-        }
-    }
-    Ok(None)
+    plan.spans.iter().try_for_each(|span| writer.span(span))
 }
 
 fn root_of(task: &Task<'_>, source: &SessionId) -> Result<SessionId, ReadError> {
@@ -125,17 +91,7 @@ struct Writer<'w> {
 
 impl Writer<'_> {
     fn span(&mut self, span: &Span) -> Result<(), ExportError> {
-        let mut since = EventNumber(span.from.0.saturating_sub(1));
-        while since < span.to {
-            let limit = PAGE.min(usize::try_from(span.to.0 - since.0).unwrap_or(PAGE));
-            let events = self.task.store.events_page(&span.session, since, limit)?;
-            let Some(last) = events.last() else { break };
-            since = last.number;
-            for event in &events {
-                self.event(event)?;
-            }
-        }
-        Ok(())
+        told::events(self.task, span, &mut |event| self.event(&event))
     }
 
     /// Writes the records of a kept source again, in the order of their history, as the session's own.
@@ -233,7 +189,11 @@ impl Writer<'_> {
             Role::Assistant => self.tell(of, "assistant_message", json!({ "text": text })),
             Role::Summary => {
                 // A compaction's frame is the last message of its head.
-                let kind = if self.is_frame(of)? { "history_compaction" } else { "branch_summary" };
+                let kind = if told::compaction_of(self.task, &of.session, of.number)?.is_some() {
+                    "history_compaction"
+                } else {
+                    "branch_summary"
+                };
                 let data = json!({ "strategy": "headwater", "summary": text, "limitations": [],
                     "range": { "from_seq": 0, "to_seq": self.seq.saturating_sub(1) } });
                 self.tell(of, kind, data)
@@ -250,14 +210,6 @@ impl Writer<'_> {
         }
     }
 
-    fn is_frame(&self, of: &Event) -> Result<bool, ExportError> {
-        let next = self.task.store.events_since(&of.session, of.number, 1)?;
-        let Some(head) = next.first().filter(|next| next.kind == "head/created").and_then(|next| next.head_id) else {
-            return Ok(false);
-        };
-        Ok(self.task.store.head(&head)?.kind == HeadKind::Compaction)
-    }
-
     fn turn(&mut self, of: &Event, row: &Turn) -> Result<(), ExportError> {
         if row.status.is_running() || row.status == Status::FINAL {
             return Ok(());
@@ -268,8 +220,7 @@ impl Writer<'_> {
     }
 
     fn call(&mut self, of: &Event, row: &Call) -> Result<(), ExportError> {
-        let is_model = matches!(row.call_type, CallType::Root | CallType::Leaf | CallType::LeafBatchItem);
-        if row.status.is_running() || !is_model {
+        if row.status.is_running() || !told::is_model(&row.call_type) {
             return Ok(());
         }
         self.calls += 1;

@@ -2,7 +2,6 @@
 
 mod examples;
 mod forest;
-mod measure;
 mod naive;
 mod ranges;
 mod world;

@@ -216,23 +216,6 @@ impl World {
         head
     }
 
-    /// As [`World::seal`], without the model's list of what is visible: for long histories.
-    pub(super) fn seal_light(&mut self, s: usize) {
-        let session = &self.sessions[s];
-        let (up, from) = (session.up, session.from);
-        self.sessions[s].up = None;
-        self.sessions[s].from = self.sessions[s].events.len() as u64;
-        self.seal(s, HeadKind::TurnFinal);
-        let head = self.heads.len() - 1;
-        let depth = up.map_or(1, |up| self.depth(up) + 1);
-        (self.heads[head].up, self.heads[head].from) = (up, from);
-        let up_hid = up.map(|up| self.heads[up].hid);
-        let sql = "UPDATE hw_head SET up = ?1, span_from = ?2, depth = ?3 WHERE hid = ?4";
-        self.run(sql, params![up_hid, from as i64, depth, self.heads[head].hid]);
-        (self.sessions[s].up, self.sessions[s].from) = (up, from);
-        self.save(s);
-    }
-
     pub(super) fn depth(&self, head: usize) -> i64 {
         std::iter::successors(Some(head), |head| self.heads[*head].up).count() as i64
     }

@@ -3,59 +3,20 @@
 //! The fixture is a session of which two prompts were tried on one answer, a third branch leaves within a turn, one label,
 //! one compaction. Where a test says what Pi would show, it walks the parents of the raw lines itself.
 
+mod written;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::imports::Place;
 use headwater::exchange::{self, Imported};
 use headwater::model::{EventNumber, HeadKind, SessionId, Status, TurnNumber};
-use headwater::store::{NewSession, Options, Store};
+use headwater::store::{NewSession, Store};
 use proptest::prelude::*;
 use serde_json::Value;
-use tempfile::TempDir;
 
-const TREE: &str = include_str!("../fixtures/pi/tree.jsonl");
-
-struct Place {
-    folder: TempDir,
-    store: Store,
-}
-
-impl Place {
-    fn new() -> Place {
-        let folder = tempfile::tempdir().unwrap();
-        let store =
-            Store::open_with(folder.path().join("store"), Options { create: true, ..Options::default() }).unwrap();
-        Place { folder, store }
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    fn import(&self, text: &str) -> Imported {
-        exchange::import(&self.store, &self.file("session.jsonl", text)).unwrap()
-    }
-
-    fn source(&self, session: &SessionId) -> String {
-        let mut out = Vec::new();
-        exchange::write_source(&self.store, session, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    /// The messages of the current head: role and content.
-    fn said(&self, session: &SessionId) -> Vec<(String, String)> {
-        let rows = self.store.view(session).unwrap().rows;
-        let text = |digest| String::from_utf8(self.store.blobs().get(&digest).unwrap()).unwrap();
-        rows.messages.iter().map(|entry| (entry.row.role.to_string(), text(entry.row.content))).collect()
-    }
-
-    fn is_sound(&self) {
-        assert_eq!(headwater::care::check(self.store.root(), headwater::care::Mode::Deep).unwrap().issues, []);
-    }
-}
+const TREE: &str = include_str!("../../fixtures/pi/tree.jsonl");
 
 /// A file as Pi reads it: its records, and for the last of them those on the way from the root.
 struct Raw {
@@ -167,7 +128,7 @@ fn roles(said: &[(String, String)]) -> Vec<&str> {
 
 #[test]
 fn the_current_head_is_the_last_branch_and_shows_nothing_of_the_others() {
-    let place = Place::new();
+    let place = Place::of("pi");
     let imported = place.import(TREE);
     let raw = Raw::of(TREE);
     assert_eq!(counts(&imported), raw.counts());
@@ -192,7 +153,7 @@ fn the_current_head_is_the_last_branch_and_shows_nothing_of_the_others() {
 
 #[test]
 fn a_prompt_that_was_tried_again_leaves_the_head_of_the_answer_before_it() {
-    let place = Place::new();
+    let place = Place::of("pi");
     let session = place.import(TREE).session;
     let heads = place.store.heads(&session).unwrap();
     let of_turn = |turn| heads.iter().filter(|head| head.turn == Some(TurnNumber(turn))).collect::<Vec<_>>();
@@ -222,12 +183,12 @@ fn a_prompt_that_was_tried_again_leaves_the_head_of_the_answer_before_it() {
 /// What a name means never changes silently: a label does not take one that a session has.
 #[test]
 fn a_label_whose_pin_would_be_a_sessions_name_gets_none() {
-    let place = Place::new();
+    let place = Place::of("pi");
     let session = place.import(TREE).session;
     let taken: SessionId = format!("{session}.beans").parse().unwrap();
     place.store.create_session(NewSession::named(taken.clone())).unwrap().close().unwrap();
     let label = r#"{"type":"label","id":"90","parentId":"000000f3","targetId":"000000a4","label":"beans"}"#;
-    let again = place.import(&format!("{TREE}{label}\n"));
+    let again = place.import(format!("{TREE}{label}\n"));
     assert!(again.diagnostics.iter().any(|one| one.kind == "label-taken"), "{:?}", again.diagnostics);
     assert!(place.store.read_pin(&taken).is_err());
     assert_eq!(place.source(&session), format!("{TREE}{label}\n"));
@@ -235,7 +196,7 @@ fn a_label_whose_pin_would_be_a_sessions_name_gets_none() {
 
 #[test]
 fn a_label_is_a_pin_on_the_head_behind_its_record() {
-    let place = Place::new();
+    let place = Place::of("pi");
     let session = place.import(TREE).session;
     let pins = || -> Vec<(String, headwater::model::Digest)> {
         place.store.pins().unwrap().into_iter().map(|pin| (pin.name.to_string(), pin.target.digest())).collect()
@@ -262,7 +223,7 @@ fn a_label_is_a_pin_on_the_head_behind_its_record() {
 
 #[test]
 fn a_compaction_keeps_what_lies_behind_its_first_record_on_its_own_branch() {
-    let place = Place::new();
+    let place = Place::of("pi");
     let session = place.import(TREE).session;
     let heads = place.store.heads(&session).unwrap();
     let head = heads.iter().find(|head| head.kind == HeadKind::Compaction).unwrap();
@@ -284,7 +245,7 @@ fn a_file_that_ends_with_a_compaction_leaves_no_turn_running() {
     ]
     .map(|line| format!("{line}\n"))
     .concat();
-    let place = Place::new();
+    let place = Place::of("pi");
     let imported = place.import(&text);
     let view = place.store.view(&imported.session).unwrap();
     let running = view.rows.turns.iter().filter(|turn| turn.row.status == Status::RUNNING).count();
@@ -295,13 +256,13 @@ fn a_file_that_ends_with_a_compaction_leaves_no_turn_running() {
 
 #[test]
 fn a_file_that_grows_gives_what_the_whole_file_gives() {
-    let whole = Place::new();
+    let whole = Place::of("pi");
     let expected = whole.import(TREE);
     let said = whole.said(&expected.session);
     let lines: Vec<&str> = TREE.split_inclusive('\n').collect();
     for cut in 1..lines.len() {
-        let place = Place::new();
-        let first = place.import(&lines[..cut].concat());
+        let place = Place::of("pi");
+        let first = place.import(lines[..cut].concat());
         assert_eq!(
             roles(&place.said(&first.session)),
             Raw::of(&lines[..cut].concat()).roles(),
@@ -353,7 +314,7 @@ fn a_fork_shares_the_rows_of_its_parent_wherever_it_leaves() {
         ("at the end, to go back within a turn", fork_of(&all, &question("99", "000000a3")), true),
         ("at the end, to begin anew", fork_of(&all, &question("99", "").replace("\"\"", "null")), true),
     ] {
-        let place = Place::new();
+        let place = Place::of("pi");
         let parent = place.import(TREE);
         let log = place.store.events(&parent.session).unwrap();
         let fork = exchange::import(&place.store, &place.file("fork.jsonl", &text)).unwrap();
@@ -374,7 +335,7 @@ fn a_fork_shares_the_rows_of_its_parent_wherever_it_leaves() {
 
 #[test]
 fn a_folder_gives_parents_before_their_forks() {
-    let place = Place::new();
+    let place = Place::of("pi");
     let folder = place.folder.path().join("sessions");
     fs::create_dir(&folder).unwrap();
     fs::write(
@@ -394,7 +355,7 @@ fn a_folder_gives_parents_before_their_forks() {
 
 #[test]
 fn a_file_that_left_what_was_imported_pays_for_no_call_twice() {
-    let place = Place::new();
+    let place = Place::of("pi");
     let first = place.import(TREE);
     // The last answer, in a turn of three records, is another.
     let changed = TREE.replace("It is in plan.txt now.", "It is in plan.txt now, and dated.");
@@ -432,7 +393,7 @@ fn parents_that_are_no_good_stop_nothing() {
             .to_owned(),
     ]
     .join("\n");
-    let place = Place::new();
+    let place = Place::of("pi");
     let imported = place.import(&text);
     let kinds: Vec<(u64, &str)> = imported.diagnostics.iter().map(|one| (one.line, one.kind.as_str())).collect();
     assert_eq!(kinds, [(2, "missing-parent"), (3, "missing-parent"), (4, "missing-parent")]);
@@ -494,7 +455,7 @@ proptest! {
     fn any_tree_comes_in_whole_at_once_or_in_parts(steps in records(), cut in 0..60_usize) {
         let text = written(&steps);
         let raw = Raw::of(&text);
-        let place = Place::new();
+        let place = Place::of("pi");
         let imported = place.import(&text);
         prop_assert_eq!(&counts(&imported)[..3], &raw.counts()[..3]);
         prop_assert_eq!(usage(&place.store, &imported.session), raw.usage());
@@ -503,9 +464,9 @@ proptest! {
         prop_assert_eq!(place.source(&imported.session), text.clone());
         prop_assert_eq!(place.import(&text).new_events, 0);
 
-        let parts = Place::new();
+        let parts = Place::of("pi");
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
-        parts.import(&lines[..(cut % lines.len()) + 1].concat());
+        parts.import(lines[..(cut % lines.len()) + 1].concat());
         let session = parts.import(&text).session;
         prop_assert_eq!(parts.said(&session), said);
         prop_assert_eq!(usage(&parts.store, &session), raw.usage());
@@ -528,7 +489,7 @@ fn real_pi_sessions_of_newer_versions_come_in_whole() {
             eprintln!("skipped: {} is not there", path.display());
             continue;
         };
-        let place = Place::new();
+        let place = Place::of("pi");
         let imported = exchange::import(&place.store, &path).unwrap();
         let raw = Raw::of(&text);
         assert_eq!(counts(&imported), raw.counts(), "{name}");

@@ -1,0 +1,337 @@
+//! A session as Claude Code's log: what it holds beyond a kept source becomes records of the tree.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::Claude;
+use super::record::Record;
+use crate::exchange::ExportError;
+use crate::exchange::export::{Output, Task};
+use crate::exchange::format::Format;
+use crate::exchange::json::{decimal, range_in, text};
+use crate::exchange::shared::records;
+use crate::exchange::told::{self, Answer, LeftOut, Place, Plan, Start, Told};
+use crate::model::{Call, Digest, Eval, HeadId, Message, Role, SessionId, Status, Turn};
+
+/// What every record has.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'l> {
+    parent_uuid: Option<&'l str>,
+    is_sidechain: bool,
+    user_type: &'static str,
+    cwd: &'static str,
+    session_id: &'l str,
+    version: &'static str,
+    #[serde(rename = "type")]
+    kind: &'l str,
+    #[serde(flatten)]
+    rest: Rest,
+    uuid: &'l str,
+    timestamp: String,
+}
+
+/// What only some records have.
+#[derive(Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Rest {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subtype: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logical_parent_uuid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compact_metadata: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Said>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_meta: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_compact_summary: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_api_error_message: bool,
+    #[serde(rename = "costUSD", skip_serializing_if = "Option::is_none")]
+    cost: Option<Box<RawValue>>,
+}
+
+/// The message of a record.
+#[derive(Serialize)]
+struct Said {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    content: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
+}
+
+/// Writes the kept source, and behind it what the session's own log holds since, each branch where it leaves; of a
+/// session without one, all that is visible at its current head, behind the records that it shares.
+pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+    let plan = Plan::of(task, Claude::NAME)?;
+    let is_child = task.store.session(task.session)?.kind == Status::CHILD;
+    let (leaf, heads, left_out) = (None, HashMap::new(), LeftOut::default());
+    let mut writer = Writer { task, out, is_child, leaf, heads, written: 0, left_out };
+    match &plan.start {
+        Start::Own => {
+            task.write_kept(writer.out)?;
+            writer.leaf = leaf_of(task, task.session, u64::MAX)?;
+        }
+        Start::Shared(session, mark) => {
+            writer.copy(session, mark.bytes)?;
+            writer.leaf = leaf_of(task, session, mark.bytes)?;
+        }
+        Start::Nothing => {}
+    }
+    told::tell(task, &plan.spans, &mut |told| writer.told(told))?;
+    writer.left_out.tell(task, "Claude Code");
+    Ok(())
+}
+
+/// The last record of the conversation in the first `bytes` of a kept source.
+fn leaf_of(task: &Task<'_>, session: &SessionId, bytes: u64) -> Result<Option<String>, ExportError> {
+    let mut leaf = None;
+    records(task.store, session, bytes, Claude::SYNTAX, &mut |record| {
+        let read = Record::read(record).ok();
+        leaf = read.and_then(|record| text(record.uuid)).or(leaf.take());
+        Ok(())
+    })?;
+    Ok(leaf)
+}
+
+struct Writer<'w> {
+    task: &'w Task<'w>,
+    out: &'w mut dyn Output,
+    is_child: bool,
+    leaf: Option<String>,
+    /// The last records at heads that were sealed here.
+    heads: HashMap<HeadId, Option<String>>,
+    written: u64,
+    left_out: LeftOut,
+}
+
+impl Writer<'_> {
+    /// Writes the records of another session as this one's.
+    fn copy(&mut self, session: &SessionId, bytes: u64) -> Result<(), ExportError> {
+        let own = raw(&self.task.session)?;
+        let out = &mut *self.out;
+        records(self.task.store, session, bytes, Claude::SYNTAX, &mut |bytes| {
+            let read = Record::read(bytes).ok();
+            let place: Option<Range<usize>> = read.and_then(|read| range_in(bytes, read.session_id?));
+            let (before, after) =
+                place.map_or((bytes, &bytes[..0]), |place| (&bytes[..place.start], &bytes[place.end..]));
+            out.write(before)?;
+            if !after.is_empty() {
+                out.write(own.get().as_bytes())?;
+                out.write(after)?;
+            }
+            out.write(b"\n")
+        })
+    }
+
+    fn line(&mut self, kind: &str, place: &Place, rest: Rest) -> Result<(), ExportError> {
+        let uuid = self.id(place);
+        let leaf = self.leaf.take().filter(|_| rest.logical_parent_uuid.is_none());
+        let line = Line {
+            parent_uuid: leaf.as_deref(),
+            is_sidechain: self.is_child,
+            user_type: "external",
+            cwd: "/",
+            session_id: self.task.session.as_str(),
+            version: env!("CARGO_PKG_VERSION"),
+            kind,
+            rest,
+            uuid: &uuid,
+            timestamp: place.at.to_string(),
+        };
+        let mut bytes = serde_json::to_vec(&line).map_err(|error| ExportError::Output(error.into()))?;
+        bytes.push(b'\n');
+        self.written += 1;
+        self.leaf = Some(uuid);
+        self.out.write(&bytes)
+    }
+
+    /// The same id at each export.
+    fn id(&self, place: &Place) -> String {
+        let of = format!("{} {} {} {}", self.task.session, place.session, place.event, self.written);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&Digest::of(of.as_bytes()).0[..16]);
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
+
+    fn text(&self, payload: Digest) -> Result<String, ExportError> {
+        Ok(told::text(self.task, payload)?)
+    }
+
+    fn told(&mut self, told: Told) -> Result<(), ExportError> {
+        match told {
+            Told::Said(place, row) => {
+                let is_input = row.role == Role::User;
+                let text = self.text(row.content)?;
+                if is_input || row.role == Role::Summary {
+                    return self.user(&place, &text, Rest { is_meta: !is_input, ..Rest::default() });
+                }
+                let rest = Rest { subtype: Some("informational"), content: Some(text), ..Rest::default() };
+                self.line("system", &place, rest)
+            }
+            Told::Answer(answer) => self.answer(&answer),
+            Told::Result(place, row) => {
+                let text = self.text(row.content)?;
+                self.user(&place, &text, Rest { is_meta: true, ..Rest::default() })
+            }
+            Told::Compacted(place, row, _) => self.compacted(&place, &row),
+            Told::Ended(place, turn) => self.ended(&place, &turn),
+            Told::Sealed(head) => {
+                self.heads.insert(head, self.leaf.clone());
+                Ok(())
+            }
+            Told::Restored(_, head) => self.restored(&head),
+            Told::Noted(_, kind, _) | Told::Other(kind) => {
+                self.left_out.add(kind);
+                Ok(())
+            }
+        }
+    }
+
+    fn user(&mut self, place: &Place, text: &str, rest: Rest) -> Result<(), ExportError> {
+        let said = Said {
+            id: None,
+            kind: None,
+            role: "user",
+            model: None,
+            content: raw(&text)?,
+            stop_reason: None,
+            usage: None,
+        };
+        self.line("user", place, Rest { message: Some(said), ..rest })
+    }
+
+    fn answer(&mut self, answer: &Answer) -> Result<(), ExportError> {
+        let message = answer.message.as_ref().map(|(place, _)| place);
+        let call = answer.call.as_ref().map(|(place, _)| place);
+        let Some(place) = message.or(call).or(answer.tools.first().map(|(place, _)| place)).cloned() else {
+            return Ok(());
+        };
+        let mut content = Vec::new();
+        if let Some((_, message)) = &answer.message {
+            let text = self.text(message.content)?;
+            if !text.is_empty() {
+                content.push(raw(&json!({ "type": "text", "text": text }))?);
+            }
+        }
+        for (_, eval) in &answer.tools {
+            content.push(self.asked(eval)?);
+        }
+        let call = answer.call.as_ref().map(|(_, call)| call);
+        let failed = call.filter(|call| call.status != Status::OK && call.status != Status::FINAL);
+        if let Some(error) = failed.and_then(|call| call.error).filter(|_| content.is_empty()) {
+            content.push(raw(&json!({ "type": "text", "text": self.text(error)? }))?);
+        }
+        let said = Said {
+            id: Some(format!("msg_{}", &Digest::of(self.id(&place).as_bytes()).to_string()[..24])),
+            kind: Some("message"),
+            role: "assistant",
+            // What no call of a model gave.
+            model: Some(call.map_or("<synthetic>".to_owned(), |call| call.model.clone().unwrap_or_default())),
+            content: raw(&content)?,
+            stop_reason: Some(if answer.tools.is_empty() { "end_turn" } else { "tool_use" }),
+            usage: call.map(usage),
+        };
+        let cost = call.and_then(|call| call.cost).map(|cost| RawValue::from_string(decimal(cost, 9))).transpose();
+        let cost = cost.map_err(|error| ExportError::Output(error.into()))?;
+        let rest = Rest { message: Some(said), is_api_error_message: failed.is_some(), cost, ..Rest::default() };
+        self.line("assistant", &place, rest)?;
+        for (place, eval) in &answer.tools {
+            self.result(place, eval)?;
+        }
+        Ok(())
+    }
+
+    /// A tool that an answer asks for.
+    fn asked(&self, eval: &Eval) -> Result<Box<RawValue>, ExportError> {
+        #[derive(Serialize)]
+        struct Asked<'a> {
+            #[serde(rename = "type")]
+            kind: &'a str,
+            id: String,
+            name: &'a str,
+            input: Box<RawValue>,
+        }
+        let code = eval.code.map(|code| self.text(code)).transpose()?.unwrap_or_default();
+        let name = eval.name.as_deref().unwrap_or("eval");
+        raw(&Asked { kind: "tool_use", id: tool_id(eval), name, input: told::arguments(&code)? })
+    }
+
+    fn result(&mut self, place: &Place, eval: &Eval) -> Result<(), ExportError> {
+        let Some(value) = eval.observation.or(eval.result).or(eval.error) else { return Ok(()) };
+        let is_error = eval.status != Status::OK && eval.status != Status::FINAL;
+        let result = json!([{ "tool_use_id": tool_id(eval), "type": "tool_result", "content": self.text(value)?,
+            "is_error": is_error }]);
+        let said = Said {
+            id: None,
+            kind: None,
+            role: "user",
+            model: None,
+            content: raw(&result)?,
+            stop_reason: None,
+            usage: None,
+        };
+        self.line("user", place, Rest { message: Some(said), ..Rest::default() })
+    }
+
+    fn compacted(&mut self, place: &Place, row: &Message) -> Result<(), ExportError> {
+        let rest = Rest {
+            subtype: Some("compact_boundary"),
+            content: Some("Conversation compacted".to_owned()),
+            logical_parent_uuid: self.leaf.clone(),
+            compact_metadata: Some(json!({ "trigger": "manual", "preTokens": 0 })),
+            ..Rest::default()
+        };
+        self.line("system", place, rest)?;
+        let text = self.text(row.content)?;
+        self.user(place, &text, Rest { is_compact_summary: true, ..Rest::default() })
+    }
+
+    /// A turn that the user stopped.
+    fn ended(&mut self, place: &Place, turn: &Turn) -> Result<(), ExportError> {
+        if turn.status == Status::ABORTED {
+            return self.user(place, "[Request interrupted by user]", Rest::default());
+        }
+        Ok(())
+    }
+
+    /// The history goes on from another head.
+    fn restored(&mut self, head: &HeadId) -> Result<(), ExportError> {
+        if let Some(leaf) = self.heads.get(head) {
+            self.leaf.clone_from(leaf);
+        } else if let Some((session, mark)) = told::mark_at(self.task, Claude::NAME, head)? {
+            self.leaf = leaf_of(self.task, &session, mark.bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn usage(call: &Call) -> Value {
+    json!({ "input_tokens": call.tokens_input, "output_tokens": call.tokens_output,
+        "cache_read_input_tokens": call.tokens_cached })
+}
+
+fn raw(value: &impl Serialize) -> Result<Box<RawValue>, ExportError> {
+    serde_json::value::to_raw_value(value).map_err(|error| ExportError::Output(error.into()))
+}
+
+/// What a tool and its result are named by.
+fn tool_id(eval: &Eval) -> String {
+    format!("toolu_headwater_{}", eval.eval)
+}
