@@ -1,5 +1,6 @@
 //! What there is to import: the sources below a folder, each with its format, those that others need before them.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -53,7 +54,7 @@ pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
     Ok(ordered(found))
 }
 
-/// The same with those first that others need, whatever folders they were found in; of those that began at one moment and
+/// The same with those first that others need, whatever folders they were found in, of several the last begun; of those that began at one moment and
 /// name no parent, of which one may be a copy of the other, the smaller first; otherwise in the order given.
 pub fn ordered(found: Vec<Found>) -> Vec<Found> {
     if found.len() < 2 {
@@ -76,13 +77,19 @@ pub fn ordered(found: Vec<Found>) -> Vec<Found> {
                 }
             }
             let named = |id| -> Name { (known.name, id) };
+            needed.extend(header.before.into_iter().map(|id| (named(id), Reverse(header.at), at)));
             needs.extend(header.parents.into_iter().chain(header.after).map(|id| (at, named(id))));
-            needed.extend(header.before.into_iter().map(|id| (named(id), at)));
         }
     }
     let mut wanted = vec![Vec::new(); found.len()];
     needs.iter().for_each(|(at, name)| wanted[*at].extend(places.get(name)));
-    needed.iter().for_each(|(name, at)| places.get(name).into_iter().for_each(|place| wanted[*place].push(*at)));
+    // Of those that one waits for, a later one may have been called by an earlier one.
+    needed.sort();
+    for (number, (name, _, at)) in needed.iter().enumerate() {
+        let later = number.checked_sub(1).map(|number| &needed[number]).filter(|(of, ..)| of == name);
+        wanted[*at].extend(later.map(|(.., later)| *later).filter(|later| later != at));
+        places.get(name).into_iter().for_each(|place| wanted[*place].push(*at));
+    }
     for mut same in begun.into_values().filter(|same| same.len() > 1) {
         same.sort_by_key(|at| (std::fs::metadata(&found[*at].path).map_or(0, |meta| meta.len()), *at));
         same.windows(2).for_each(|pair| wanted[pair[1]].push(pair[0]));

@@ -225,10 +225,22 @@ fn a_caller_comes_behind_its_subagents() {
     agent.user("Look.");
     agent.say("s1", "Nothing.");
     place.file("p/0-main.jsonl", log.text.as_bytes());
+    // It asked another one in turn, whose name comes after its own.
+    agent.ask("s2", "t2", "Task", json!({ "prompt": "Look there." }));
+    let mut last = Log { agent: Some("a2"), count: 3, ..Log::new("0-main") };
+    last.user("Look there.");
+    last.say("u1", "Nothing there.");
+    agent.count = 9;
+    agent.result("t2", json!("Nothing there."), false, json!({ "agentId": "a2" }));
     place.file("p/agent-a1.jsonl", agent.text.as_bytes());
+    place.file("p/agent-a2.jsonl", last.text.as_bytes());
     let imported = place.import_all();
     let names: Vec<&str> = imported.iter().map(|one| one.session.as_str()).collect();
-    assert_eq!(names, ["0-main.agent-a1", "0-main"]);
+    assert_eq!(names, ["0-main.agent-a2", "0-main.agent-a1", "0-main"]);
+    let rows = place.store.view(&id("0-main.agent-a1")).unwrap().rows;
+    let heads = place.store.heads(&id("0-main.agent-a2")).unwrap();
+    let edge = &rows.invocations[0].row;
+    assert_eq!((edge.callee_before, edge.callee_after), (Some(heads[0].head), Some(heads[1].head)));
     let rows = place.store.view(&id("0-main")).unwrap().rows;
     let heads = place.store.heads(&id("0-main.agent-a1")).unwrap();
     let edge = &rows.invocations[0].row;
