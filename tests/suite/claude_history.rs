@@ -213,6 +213,69 @@ fn an_input_behind_a_record_of_the_program_is_another_try_too() {
     }
 }
 
+/// The call of an agent in the background comes back at once; what became of it is told later, in the queue or as a message.
+#[test]
+fn an_agent_in_the_background_comes_back_with_its_notice() {
+    let place = Place::new();
+    let notice = |agent: &str, status: &str| {
+        format!(
+            "<task-notification>\n<task-id>{agent}</task-id>\n<status>{status}</status>\n<summary>Agent {status}</summary>\n\
+            <result>It was {status}.</result>\n</task-notification>"
+        )
+    };
+    let mut log = Log::new("away");
+    let first = log.user("send three");
+    for agent in ["a1", "a2", "a3", "a4"] {
+        log.ask(
+            &format!("m-{agent}"),
+            &format!("t-{agent}"),
+            "Agent",
+            json!({ "prompt": agent, "run_in_background": true }),
+        );
+        let beside = json!({ "isAsync": true, "status": "async_launched", "agentId": agent });
+        log.result(&format!("t-{agent}"), json!("Async agent launched successfully."), false, beside);
+    }
+    let cut = log.text.len();
+    log.user(&notice("a1", "completed"));
+    let queued = json!({ "type": "queue-operation", "operation": "enqueue", "sessionId": "away", "content": notice("a2", "failed") });
+    log.text += &format!("{queued}\n");
+    log.user(&notice("a2", "completed"));
+    log.user(&notice("nobody", "completed"));
+    log.user(&notice("a3", "killed"));
+    for at in [None, Some(cut)] {
+        let place = Place::new();
+        at.map(|at| place.import(&log.text[..at]));
+        let imported = place.import(&log.text);
+        assert_eq!((imported.turns, imported.invocations), (1, 4));
+        let rows = place.store.view(&imported.session).unwrap().rows;
+        let ends: Vec<_> = rows
+            .invocations
+            .iter()
+            .map(|entry| (entry.row.status.to_string(), place.text(entry.row.final_value.or(entry.row.error))))
+            .collect();
+        let end = |status: &str, said: &str| (status.to_owned(), said.to_owned());
+        assert_eq!(
+            ends,
+            [
+                end("ok", "It was completed."),
+                end("error", "It was failed."),
+                end("aborted", "It was killed."),
+                end("ok", "Async agent launched successfully.")
+            ]
+        );
+        assert_eq!(place.export(&imported.session), log.text);
+    }
+    // One that was launched on a branch that was left has no edge here to be told of.
+    log.last = Some(first);
+    log.user("another try");
+    log.last = None;
+    log.user("from the beginning");
+    log.user(&notice("a4", "completed"));
+    let imported = place.import(&log.text);
+    assert_eq!(place.store.view(&imported.session).unwrap().rows.invocations.len(), 0);
+    assert_eq!(place.export(&imported.session), log.text);
+}
+
 /// Files of subagents beside their callers are imported first, whatever their names are.
 #[test]
 fn a_caller_comes_behind_its_subagents() {

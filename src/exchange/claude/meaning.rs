@@ -46,7 +46,12 @@ impl Claude {
         self.aside.borrow_mut().add(record, parent, shape == Shape::Input, self.inputs);
         match shape {
             Shape::Input => {}
-            Shape::Meta => self.said(step, message)?,
+            Shape::Meta => {
+                if let Some((_, text)) = message.content.and_then(one_text) {
+                    self.notified(step, &text)?;
+                }
+                self.said(step, message)?;
+            }
             Shape::Stopped => {
                 self.goes_on();
                 self.was_stopped = true;
@@ -115,6 +120,7 @@ impl Claude {
             given_up: std::mem::take(&mut self.given_up),
             is_side: self.is_side,
             aside: std::rc::Rc::clone(&self.aside),
+            away: std::mem::take(&mut self.away),
             returned: std::mem::take(&mut self.returned),
             ..Claude::default()
         };
@@ -140,6 +146,9 @@ impl Claude {
         match head {
             Some(head) => {
                 step.seal(self)?;
+                // What was called on the branch that is left is not in sight from here.
+                let (_, root) = step.batch.before_turns(head, 0)?;
+                self.forget_away(root.counters.invocation);
                 Ok(step.batch.go_on_from(head)?)
             }
             None => {
@@ -305,6 +314,9 @@ impl Claude {
                 step.batch.add_annotation("claude-code/file-history-snapshot", self.turn, None)?;
             }
             _ => {
+                if let Some(text) = record.queued() {
+                    self.notified(step, &text)?;
+                }
                 if let Some(title) = record.title() {
                     step.batch.set_title(&title)?;
                 }

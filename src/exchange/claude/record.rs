@@ -59,6 +59,8 @@ pub struct Record<'a> {
     attachment: Raw<'a>,
     #[serde(default, borrow)]
     custom_title: Raw<'a>,
+    #[serde(default, borrow)]
+    content: Raw<'a>,
 }
 
 /// The `message` of a record.
@@ -125,6 +127,8 @@ pub struct Agent<'a> {
     description: Raw<'a>,
     #[serde(default, borrow)]
     prompt: Raw<'a>,
+    #[serde(default, borrow)]
+    status: Raw<'a>,
 }
 
 /// What a record becomes.
@@ -237,6 +241,11 @@ impl<'a> Record<'a> {
         text(self.timestamp)?.parse().ok()
     }
 
+    /// What waits in the queue for its turn.
+    pub fn queued(&self) -> Option<String> {
+        self.kind().filter(|kind| kind == "queue-operation").and_then(|_| text(self.content))
+    }
+
     /// The title that the user gave the session.
     pub fn title(&self) -> Option<String> {
         self.kind().filter(|kind| kind == "custom-title").and_then(|_| text(self.custom_title))
@@ -335,6 +344,11 @@ impl<'a> Agent<'a> {
 
     pub fn id(&self) -> Option<String> {
         text(self.agent_id)
+    }
+
+    /// Whether it works in the background.
+    pub fn is_launched(&self) -> bool {
+        matches!(text(self.status).as_deref(), Some("async_launched" | "remote_launched"))
     }
 
     pub fn description(&self) -> Option<String> {
