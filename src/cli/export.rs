@@ -20,7 +20,7 @@ use super::{Context, Failure};
 pub struct Args {
     /// The session: id, unique prefix or alias
     session: String,
-    /// The format: pi, pixir, fractal, claude-code or codex; without it the one the session came in
+    /// The format: pi, pixir, fractal, claude-code, codex or gemini; without it the one the session came in
     #[arg(long, value_name = "F")]
     format: Option<String>,
     /// The file or folder to write, whole or not at all, instead of stdout

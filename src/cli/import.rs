@@ -14,9 +14,9 @@ use super::{Context, Failure, content, progress, text};
 
 /// Read in session logs of other programs
 ///
-/// The format of a log is told by its first record: pi (versions 1 to 3), pixir, fractal (of fractal-engine), claude-code and
-/// codex, as `export --format` names them. Importing a log again adds what is new in it, and nothing else. Every record is
-/// kept, so that `export` can write the source again.
+/// The format of a log is told by its first record: pi (versions 1 to 3), pixir, fractal (of fractal-engine), claude-code, codex
+/// and gemini (of Gemini CLI), as `export --format` names them. Importing a log again adds what is new in it, and nothing else. Every
+/// record is kept, so that `export` can write the source again.
 #[derive(clap::Args)]
 #[command(after_help = "Exits with 0 when every file was read, whatever was odd in it, else with 1.
 
@@ -33,6 +33,17 @@ pub struct Args {
 struct Report {
     imported: Vec<Imported>,
     failed: Vec<Failed>,
+    /// What lies in the folders and holds no session.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left: Vec<Failed>,
+}
+
+impl Report {
+    fn tell(&mut self, one: &exchange::Found, error: ImportError) {
+        let may_be_left = one.may_be_left(&error);
+        let list = if may_be_left { &mut self.left } else { &mut self.failed };
+        list.push(failed(&one.path, error));
+    }
 }
 
 #[derive(Serialize)]
@@ -46,7 +57,7 @@ struct Failed {
 
 /// Imports every file; 0 when all were read.
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
-    let mut report = Report { imported: Vec::new(), failed: Vec::new() };
+    let mut report = Report { imported: Vec::new(), failed: Vec::new(), left: Vec::new() };
     let mut files = Vec::new();
     for path in &args.paths {
         let there = std::fs::symlink_metadata(path);
@@ -69,7 +80,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let known = files.iter().position(|one| match one.recognize() {
         Ok(()) => true,
         Err(error) => {
-            report.failed.push(failed(&one.path, error));
+            report.tell(one, error);
             false
         }
     });
@@ -90,7 +101,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
             for result in one.import(&store, &mut seen) {
                 match result {
                     Ok(imported) => report.imported.push(imported),
-                    Err(error) => report.failed.push(failed(&one.path, error)),
+                    Err(error) => report.tell(&one, error),
                 }
             }
         }
@@ -121,6 +132,9 @@ fn failed(path: &Path, error: ImportError) -> Failed {
             let formats: Vec<_> = exchange::FORMATS.iter().map(|format| format.about).collect();
             Some(format!("what can be read: {}", formats.join(", ")))
         }
+        ImportError::NoSession { .. } => {
+            Some("give the folder it lies in: what can be imported there is found".to_owned())
+        }
         ImportError::NotAFile { .. } => Some("give the file itself, or a folder of session logs".to_owned()),
         _ => None,
     };
@@ -147,6 +161,9 @@ fn print(report: &Report, context: &Context) -> Result<(), Failure> {
         if one.diagnostics.len() > SHOWN {
             writeln!(out, "  and {} more: --json shows all", one.diagnostics.len() - SHOWN)?;
         }
+    }
+    for one in &report.left {
+        writeln!(out, "left: {}", content::one_line(&one.message, 400))?;
     }
     for one in &report.failed {
         writeln!(out, "{}: {}", Role::Bad.paint("not imported"), content::one_line(&one.message, 400))?;

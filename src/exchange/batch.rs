@@ -267,6 +267,7 @@ impl<'a, F: Format> Importer<'a, F> {
             _ => Err(String::new()),
         };
         self.core.batch.bytes += held.bytes.len();
+        self.core.batch.closing = 0;
         if let Some(at) = record.as_ref().ok().and_then(F::at).or(self.core.at) {
             self.core.at = Some(at);
             batch.at(at);

@@ -47,6 +47,14 @@ pub enum ImportError {
         /// The format and version.
         version: String,
     },
+    /// The file is one of a program whose logs are read, but holds no session. Nothing was changed.
+    #[error("{path} holds no session: it is {what}")]
+    NoSession {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// The session could not be made or opened for writing. Nothing was changed.
     #[error(transparent)]
     Open(#[from] SessionOpenError),
@@ -68,6 +76,7 @@ impl ImportError {
             ImportError::NoRecords { .. } => "no-records",
             ImportError::UnknownFormat { .. } => "unknown-format",
             ImportError::UnsupportedVersion { .. } => "unsupported-version",
+            ImportError::NoSession { .. } => "no-session",
             ImportError::Open(_) | ImportError::Commit(_) | ImportError::Read(_) => return None,
         })
     }

@@ -43,6 +43,22 @@ impl<W: Write> Output for Stream<W> {
     }
 }
 
+/// An output as a [`Write`].
+pub(super) struct Writer<'o>(pub &'o mut dyn Output);
+
+impl Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map(|()| bytes.len()).map_err(|error| match error {
+            ExportError::Output(error) => error,
+            other => io::Error::other(other),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What an export came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported {
@@ -163,7 +179,7 @@ impl Task<'_> {
     ///
     /// As for [`export`].
     pub fn write_kept(&self, out: &mut dyn Output) -> Result<(), ExportError> {
-        written::copy(self.store, self.session, 0, u64::MAX, out)
+        written::restore(self.store, self.session, out)
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Found {
     pub path: PathBuf,
     /// Of a folder: the format that takes it for one source.
     folder: Option<&'static Known>,
+    /// Whether it was found in a folder, rather than named.
+    is_within: bool,
 }
 
 /// The sources that `path` names: itself, or of a folder all below it. They are sorted, and those that others need, such
@@ -30,12 +32,12 @@ pub struct Found {
 pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
     // What does not exist is found out when it is opened.
     if !std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
-        return Ok(vec![Found { path: path.to_owned(), folder: None }]);
+        return Ok(vec![Found { path: path.to_owned(), folder: None, is_within: false }]);
     }
     let (mut found, mut folders) = (Vec::new(), vec![path.to_owned()]);
     while let Some(folder) = folders.pop() {
         if let Some(known) = FORMATS.iter().find(|known| (known.is_folder)(&folder)) {
-            found.push(Found { path: folder, folder: Some(known) });
+            found.push(Found { path: folder, folder: Some(known), is_within: true });
             continue;
         }
         let io = |source| ImportError::Io { path: folder.clone(), source };
@@ -46,7 +48,7 @@ pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
             if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file() && FORMATS.iter().any(|known| (known.wants)(&path)) {
-                found.push(Found { path, folder: None });
+                found.push(Found { path, folder: None, is_within: true });
             }
         }
     }
@@ -140,6 +142,12 @@ impl Found {
         Ok((known, (known.sources)(&self.path).map_err(io)?))
     }
 
+    /// Whether it may be passed over where it cannot be imported for that reason: it was found in a folder, not named, and holds no
+    /// session.
+    pub fn may_be_left(&self, why: &ImportError) -> bool {
+        self.is_within && matches!(why, ImportError::NoSession { .. })
+    }
+
     /// Whether a format knows it; reads its first records and changes nothing.
     ///
     /// # Errors
@@ -164,17 +172,31 @@ fn recognized(path: &Path) -> Result<&'static Known, ImportError> {
         let folder = FORMATS.iter().find(|known| (known.is_folder)(path));
         return folder.ok_or_else(|| ImportError::NotAFile { path: path.to_owned(), what: "a folder" });
     }
+    let refused = |known: Recognized| match known {
+        Recognized::Yes | Recognized::No => None,
+        Recognized::OtherVersion(version) => Some(ImportError::UnsupportedVersion { path: path.to_owned(), version }),
+        Recognized::NoSession(what) => Some(ImportError::NoSession { path: path.to_owned(), what }),
+    };
     let source = Source::file(path);
+    super::source::open(path)?;
+    for known in &FORMATS {
+        let recognized = (known.recognize_file)(path).map_err(|error| source.io(error))?;
+        if recognized == Recognized::Yes {
+            return Ok(known);
+        }
+        refused(recognized).map_or(Ok(()), Err)?;
+    }
     let mut unread = None;
     for known in &FORMATS {
         match first_record(&source, known.syntax) {
-            Ok(first) => match (known.recognize)(&first) {
-                Recognized::Yes => return Ok(known),
-                Recognized::OtherVersion(version) => {
-                    return Err(ImportError::UnsupportedVersion { path: path.to_owned(), version });
+            Ok(first) => {
+                let recognized = (known.recognize)(&first);
+                if recognized == Recognized::Yes {
+                    return Ok(known);
                 }
-                Recognized::No => unread = Some(ImportError::UnknownFormat { path: path.to_owned() }),
-            },
+                refused(recognized).map_or(Ok(()), Err)?;
+                unread = Some(ImportError::UnknownFormat { path: path.to_owned() });
+            }
             Err(error @ ImportError::NoRecords { .. }) => {
                 unread.get_or_insert(error);
             }
@@ -191,7 +213,7 @@ fn recognized(path: &Path) -> Result<&'static Known, ImportError> {
 ///
 /// See [`ImportError`]: each variant says what it leaves.
 pub fn import(store: &Store, path: &Path) -> Result<Imported, ImportError> {
-    let found = Found { path: path.to_owned(), folder: None };
+    let found = Found { path: path.to_owned(), folder: None, is_within: false };
     let (known, sources) = found.sources()?;
     let mut main = None;
     for source in &sources {

@@ -1,5 +1,6 @@
 //! What a format is: how its sources are told, and what its records mean. All else is the same for every format.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -8,11 +9,11 @@ use serde::de::DeserializeOwned;
 
 use super::batch::{After, Step, Stop};
 use super::beside::Beside;
-use super::export::{Output, Task};
-use super::reader::{JSON, Syntax};
+use super::export::{Output, Task, Writer};
+use super::reader::{JSON, Reader, Syntax};
 use super::shared::{self, Branch};
 use super::source::Source;
-use super::{ExportError, ImportError, Imported, Seen, run};
+use super::{ExportError, ImportError, Imported, Seen, kept, run};
 use crate::model::{Digest, HeadId, InvocationNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 
@@ -31,6 +32,9 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     const SYNTAX: Syntax = JSON;
     /// Whether a fork's file may leave out records of its parent that lie between those it has: a tree's branch.
     const IS_TREE: bool = false;
+    /// Whether a program writes a source anew as a whole, so that what was imported need not be its beginning: then
+    /// [`Format::rewritten`] is asked.
+    const IS_REWRITTEN: bool = false;
     /// Whether a child that goes on from another session's head was attached to it, rather than forked.
     const CHILDREN_ATTACH: bool = false;
     /// A record that was read.
@@ -38,6 +42,15 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
 
     /// Whether a source whose first record this is has the format.
     fn recognize(first: &[u8]) -> Recognized;
+
+    /// Whether a file has the format, or is one that holds no session, where its first line does not tell.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read.
+    fn recognize_file(_path: &Path) -> io::Result<Recognized> {
+        Ok(Recognized::No)
+    }
 
     /// Whether a file found in a folder may be a source.
     fn wants(path: &Path) -> bool {
@@ -166,6 +179,26 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
         None
     }
 
+    /// Whether a source that was written anew goes on from what was imported of it. The readers stand where the first line begins that is
+    /// another: of what was imported, and of what the source is now. If it goes on, the state is then what the next record, the first
+    /// of the latter, meets.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read.
+    fn rewritten(&mut self, _old: &mut Reader<'_>, _new: &mut Reader<'_>) -> io::Result<Rewritten> {
+        Ok(Rewritten::Leaves)
+    }
+
+    /// Writes the source that was read as `stream`, where a part is read [through](super::source::Part::through) something.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError`].
+    fn restore(&self, mut stream: File, out: &mut dyn Output) -> Result<(), ExportError> {
+        io::copy(&mut stream, &mut Writer(out)).map(drop).map_err(ExportError::Output)
+    }
+
     /// The records that end within the first `bytes` of the source of a fork are those of its parent too, also where no
     /// head lies between them: what is made of them again happened there.
     fn repeats(&mut self, _bytes: u64) {}
@@ -216,6 +249,19 @@ pub enum Recognized {
     No,
     /// It has a version of the format that is not read: which.
     OtherVersion(String),
+    /// It is another file of the same program, which holds no session: what it is.
+    NoSession(&'static str),
+}
+
+/// What a source that was written anew is to what was imported of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rewritten {
+    /// It goes on from there, in place of so many records of what was imported.
+    GoesOn(u64),
+    /// It is a part of it: its program is about to write the rest.
+    IsPart,
+    /// It is another history.
+    Leaves,
 }
 
 /// Who a source is.
@@ -255,6 +301,13 @@ impl Header {
     }
 }
 
+type Restore = fn(&str, File, &mut dyn Output) -> Result<(), ExportError>;
+
+fn restore<F: Format>(state: &str, stream: File, out: &mut dyn Output) -> Result<(), ExportError> {
+    let state: F = serde_json::from_str(state).map_err(|error| kept::damaged(Some(error.into())))?;
+    state.restore(stream, out)
+}
+
 type Import = fn(&Store, &Source, &mut dyn FnMut(Seen)) -> Result<Imported, ImportError>;
 
 /// A known format.
@@ -265,6 +318,7 @@ pub struct Known {
     pub about: &'static str,
     pub(super) syntax: Syntax,
     pub(super) recognize: fn(&[u8]) -> Recognized,
+    pub(super) recognize_file: fn(&Path) -> io::Result<Recognized>,
     pub(super) wants: fn(&Path) -> bool,
     pub(super) is_folder: fn(&Path) -> bool,
     pub(super) sources: fn(&Path) -> io::Result<Vec<Source>>,
@@ -272,6 +326,8 @@ pub struct Known {
     pub(super) import: Import,
     pub(super) write: fn(&Task<'_>, &mut dyn Output) -> Result<(), ExportError>,
     pub(super) make: fn(&str, &[u8]) -> Option<Vec<u8>>,
+    /// Writes a source of that state from the stream it was read as; none where that is the source.
+    pub(super) restore: Option<Restore>,
 }
 
 impl Known {
@@ -281,6 +337,7 @@ impl Known {
             about: F::ABOUT,
             syntax: F::SYNTAX,
             recognize: F::recognize,
+            recognize_file: F::recognize_file,
             wants: F::wants,
             is_folder: F::is_folder,
             sources: F::sources,
@@ -288,6 +345,7 @@ impl Known {
             import: run::import::<F>,
             write: F::write,
             make: F::make,
+            restore: if F::IS_REWRITTEN { Some(restore::<F>) } else { None },
         }
     }
 }

@@ -11,6 +11,81 @@ pub fn range_in(text: &[u8], value: &RawValue) -> Option<Range<usize>> {
     (text.get(range.clone())? == value.get().as_bytes()).then_some(range)
 }
 
+/// JSON text without the white space between its values; what is no JSON comes out as something.
+pub fn compact(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => {
+                let end = string_end(text, at);
+                out.extend_from_slice(&text[at..end]);
+                at = end;
+                continue;
+            }
+            b' ' | b'\t' | b'\n' | b'\r' => {}
+            byte => out.push(*byte),
+        }
+        at += 1;
+    }
+    out
+}
+
+/// Behind the string that begins at `at`.
+fn string_end(text: &[u8], at: usize) -> usize {
+    let mut end = at + 1;
+    while let Some(byte) = text.get(end) {
+        end += match byte {
+            b'"' => return end + 1,
+            b'\\' => 2,
+            _ => 1,
+        };
+    }
+    text.len()
+}
+
+/// Compact JSON as most writers indent it, by two spaces from `level` on, but with each line ended by a carriage return.
+pub fn indented(text: &[u8], level: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() * 2);
+    let (mut level, mut at) = (level as usize, 0);
+    let line = |out: &mut Vec<u8>, level: usize| {
+        out.push(b'\r');
+        out.resize(out.len() + 2 * level, b' ');
+    };
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => {
+                let end = string_end(text, at);
+                out.extend_from_slice(&text[at..end]);
+                at = end;
+                continue;
+            }
+            b'{' | b'[' if matches!(text.get(at + 1), Some(b'}' | b']')) => {
+                out.extend_from_slice(&text[at..at + 2]);
+                at += 1;
+            }
+            b'{' | b'[' => {
+                out.push(*byte);
+                level += 1;
+                line(&mut out, level);
+            }
+            b'}' | b']' => {
+                level = level.saturating_sub(1);
+                line(&mut out, level);
+                out.push(*byte);
+            }
+            b',' => {
+                out.push(b',');
+                line(&mut out, level);
+            }
+            b':' => out.extend_from_slice(b": "),
+            byte => out.push(*byte),
+        }
+        at += 1;
+    }
+    out
+}
+
 /// What a JSON string says; none for other values and lone surrogates.
 pub fn text(value: Option<&RawValue>) -> Option<String> {
     serde_json::from_str(value?.get()).ok()
@@ -106,6 +181,19 @@ mod tests {
             ("\"1\"", None),
         ] {
             assert_eq!(scaled(text, 9), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn indented_json_is_compact_json_again() {
+        let compact_text = br#"{"a":[1,{"b":"x: [,] \" y"},[],{}],"c":null}"#;
+        let expected = "{\r      \"a\": [\r        1,\r        {\r          \"b\": \"x: [,] \\\" y\"\r        },\r        [],\r        \
+                        {}\r      ],\r      \"c\": null\r    }";
+        let out = indented(compact_text, 2);
+        assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+        assert_eq!(compact(&out), compact_text);
+        for odd in [&b"\"open"[..], b"]]]", b"\"\\", b"{", b""] {
+            assert_eq!(compact(&indented(odd, 0)), odd, "{odd:?}");
         }
     }
 

@@ -27,6 +27,12 @@ pub struct Progress<S> {
     pub records: u64,
     /// How many bytes of the source.
     pub bytes: u64,
+    /// Of a source that was written anew: how many bytes of what was kept before stay. This batch goes on behind them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    /// How many batches up to here have a `from`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rewrites: u64,
     /// Line ends in those bytes.
     pub lines: u64,
     /// BLAKE3 of those bytes; none where they were appended one by one.
@@ -46,6 +52,9 @@ pub struct Progress<S> {
     /// How many of those follow the move to the head, before which the head's own event is.
     #[serde(default)]
     pub after: u64,
+    /// The bytes of a last record that is no part of the history, such as what closes a list: the head at the end lies before it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub closing: u64,
     /// How many kept sources lie behind this one, each shared by the next.
     #[serde(default)]
     pub depth: u32,
@@ -70,6 +79,8 @@ impl<F: Format> Progress<F> {
             version: 1,
             records: 0,
             bytes: 0,
+            from: None,
+            rewrites: 0,
             lines: 0,
             hash: None,
             at: None,
@@ -77,6 +88,7 @@ impl<F: Format> Progress<F> {
             files: None,
             tail: 0,
             after: 0,
+            closing: 0,
             depth: 0,
             marks: Vec::new(),
             diagnostics: Vec::new(),
@@ -110,13 +122,15 @@ pub(super) struct Last<F> {
     pub(super) event: Option<EventNumber>,
     pub(super) payload: Option<Digest>,
     pub(super) progress: Progress<F>,
+    /// Whether the source was written anew, so that the next batch takes the place of what was kept behind `progress`.
+    pub(super) is_rewritten: bool,
 }
 
 impl<F: serde::de::DeserializeOwned> Last<F> {
     pub(super) fn of(store: &Store, session: &SessionId, events: u64) -> Result<Option<Last<F>>, ReadError> {
         let Some((event, digest)) = last(store, session, events)? else { return Ok(None) };
         let progress = progress(&store.blobs().get(&digest)?)?;
-        Ok(Some(Last { event: Some(event), payload: Some(digest), progress }))
+        Ok(Some(Last { event: Some(event), payload: Some(digest), progress, is_rewritten: false }))
     }
 
     /// The number of the session's last event if nothing was added since.
@@ -170,6 +184,10 @@ pub(super) fn damaged(source: Option<crate::store::error::Cause>) -> ReadError {
     ReadError::Damaged { what: "the kept source of an import".to_owned(), source }
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A batch of a kept source, the state not looked at.
 pub(super) struct Kept {
     pub(super) event: EventNumber,
@@ -184,14 +202,23 @@ impl Kept {
         Ok(Kept { event, progress })
     }
 
+    /// The heads of the batch that lie within the bytes which stay, in order. `stays` is how many bytes later batches leave.
+    pub(super) fn marks(&self, stays: &mut u64) -> Vec<Mark> {
+        let marks = self.progress.marks.iter().cloned().chain(std::iter::once(self.end()));
+        let marks = marks.filter(|mark| mark.bytes <= *stays).collect();
+        *stays = self.progress.from.unwrap_or(u64::MAX).min(*stays);
+        marks
+    }
+
     /// The batch as a mark: its last head.
     pub(super) fn end(&self) -> Mark {
         let progress = &self.progress;
+        let closing = u64::from(progress.closing > 0).min(progress.records).min(progress.lines);
         Mark {
             head: EventNumber((self.event.0 + progress.tail).saturating_sub(progress.after + 1)),
-            records: progress.records,
-            bytes: progress.bytes,
-            lines: progress.lines,
+            records: progress.records - closing,
+            bytes: progress.bytes.saturating_sub(progress.closing),
+            lines: progress.lines - closing,
             at: progress.at,
             state: progress.state.clone(),
         }

@@ -18,6 +18,7 @@ pub mod files;
 pub mod find;
 pub mod format;
 pub mod fractal;
+pub mod gemini;
 pub mod json;
 pub mod kept;
 mod order;
@@ -46,12 +47,13 @@ pub use format::{Known, Recognized};
 pub use written::write_source;
 
 /// The formats, in the order they are tried.
-pub static FORMATS: [Known; 5] = [
+pub static FORMATS: [Known; 6] = [
     Known::of::<pi::Pi>(),
     Known::of::<pixir::Pixir>(),
     Known::of::<fractal::Fractal>(),
     Known::of::<claude::Claude>(),
     Known::of::<codex::Codex>(),
+    Known::of::<gemini::Gemini>(),
 ];
 
 /// What an import came to.

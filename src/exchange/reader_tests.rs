@@ -105,7 +105,7 @@ fn several_files_are_one_stream_with_their_names_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let part = |name: &str, whole: bool, text: &[u8]| {
         std::fs::write(folder.path().join(name), text).unwrap();
-        Part { name: name.to_owned(), path: folder.path().join(name), whole, select: None }
+        Part { name: name.to_owned(), path: folder.path().join(name), whole, select: None, through: None }
     };
     let parts = [
         part("a", false, b"{\"a\":1}\n{\"b\":2}"),

@@ -1,10 +1,12 @@
 //! One source into the store: found again or made, gone on with, or made a fork of what it has in common with.
 
+use std::io::BufReader;
+
 use super::batch::Importer;
-use super::format::{Format, Header};
+use super::format::{Format, Header, Rewritten};
 use super::kept::{self, Last};
 use super::reader::{Item, Reader};
-use super::shared::{Agreement, Shared, agreement, branch_at};
+use super::shared::{Agreement, Shared, agreement, branch_at, flat, unreadable};
 use super::source::Source;
 use super::{Diagnostic, ImportError, Imported, Seen};
 use crate::model::{DerivationKind, Digest, HeadId, SessionId, Status};
@@ -174,7 +176,7 @@ fn place<F: Format>(
     let mut next = vec![info];
     while let Some(info) = next.pop() {
         let Some(candidate) = Candidate::of(store, source, info)? else { continue };
-        next.extend(left_at(store, &candidate.info.session, &identity.origin, candidate.same())?);
+        next.extend(left_at::<F>(store, &candidate.info.session, &identity.origin, candidate.same())?);
         let (value, is_full) = (candidate.same(), matches!(candidate.fit, Fit::Begins { .. }));
         // Of two that have as much in common, the one that the source only goes on from.
         if best.as_ref().is_none_or(|(most, full, _)| (value, is_full) > (*most, *full)) {
@@ -198,6 +200,16 @@ fn place<F: Format>(
         shared: None,
         done,
     };
+    if let Fit::Leaves { lines, .. } = fit
+        && F::IS_REWRITTEN
+        && last.end() == Some(info.events)
+    {
+        match rewritten(store, source, &id, &last, lines)? {
+            (Rewritten::GoesOn(_), next) => return Ok(here(Some(next), None)),
+            (Rewritten::IsPart, _) => return Ok(here(Some(last), Some(SHORTER))),
+            (Rewritten::Leaves, _) => {}
+        }
+    }
     let same = match fit {
         Fit::IsPart => return Ok(here(Some(last), Some(SHORTER))),
         Fit::Begins { .. } if last.end() == Some(info.events) => {
@@ -205,7 +217,7 @@ fn place<F: Format>(
         }
         // The session went on by itself.
         Fit::Begins { bytes } => bytes,
-        Fit::Leaves { same } => same,
+        Fit::Leaves { same, .. } => same,
     };
     let Some(item) = next_item_at(source, last.progress.bytes.min(same), same, F::SYNTAX)? else {
         return Ok(here(Some(last), Some("")));
@@ -224,6 +236,28 @@ fn place<F: Format>(
         shared: Some(branch.shared),
         done: None,
     })
+}
+
+/// What a source that was written anew is to what was imported; and that, as far as both have the same lines.
+fn rewritten<F: Format>(
+    store: &Store,
+    source: &Source,
+    session: &SessionId,
+    last: &Last<F>,
+    lines: u64,
+) -> Result<(Rewritten, Last<F>), ImportError> {
+    let old = flat(store, session, lines, u64::MAX).map_err(|error| unreadable(source, error))?;
+    let mut old = Reader::over(BufReader::with_capacity(256 * 1024, old)).with_syntax(F::SYNTAX);
+    let mut new = Reader::of(&source.parts, F::SYNTAX);
+    new.skip(lines).map_err(|error| source.io(error))?;
+    let position = new.position();
+    let mut progress = last.progress.clone();
+    let found = progress.state.rewritten(&mut old, &mut new).map_err(|error| source.io(error))?;
+    if let Rewritten::GoesOn(records) = found {
+        progress.records = progress.records.saturating_sub(records);
+    }
+    (progress.bytes, progress.lines, progress.hash) = (position.bytes, position.lines, Some(position.hash));
+    Ok((found, Last { event: last.event, payload: last.payload, progress, is_rewritten: true }))
 }
 
 fn new_place<F: Format>(
@@ -254,8 +288,14 @@ fn new_place<F: Format>(
 
 /// The sessions of sources that left `session` after `same` bytes: those that left it elsewhere have no more in common
 /// with a source that leaves it there than the session has itself.
-fn left_at(store: &Store, session: &SessionId, origin: &str, same: u64) -> Result<Vec<SessionInfo>, ImportError> {
-    let prefix = format!("{origin}~{same}-");
+fn left_at<F: Format>(
+    store: &Store,
+    session: &SessionId,
+    origin: &str,
+    same: u64,
+) -> Result<Vec<SessionInfo>, ImportError> {
+    // One that is written anew may have left it elsewhere by now.
+    let prefix = if F::IS_REWRITTEN { format!("{origin}~") } else { format!("{origin}~{same}-") };
     let mut found = Vec::new();
     for derivation in store.derivations(session)? {
         if derivation.kind != DerivationKind::Fork || derivation.source_session != *session {
@@ -275,8 +315,8 @@ enum Fit {
     Begins { bytes: u64 },
     /// The source is the beginning of what is kept.
     IsPart,
-    /// Both begin with the same bytes.
-    Leaves { same: u64 },
+    /// Both begin with the same bytes, so many of them whole lines.
+    Leaves { same: u64, lines: u64 },
 }
 
 struct Candidate<F> {
@@ -297,7 +337,7 @@ impl<F: Format> Candidate<F> {
             match agreement(store, &info.session, source)? {
                 Agreement { same, .. } if same == bytes => Fit::Begins { bytes },
                 Agreement { is_all: true, .. } => Fit::IsPart,
-                Agreement { same, .. } => Fit::Leaves { same },
+                Agreement { same, lines, .. } => Fit::Leaves { same, lines },
             }
         };
         Ok(Some(Candidate { info, last, fit }))
@@ -308,7 +348,7 @@ impl<F: Format> Candidate<F> {
         match self.fit {
             Fit::Begins { bytes } => bytes,
             Fit::IsPart => u64::MAX,
-            Fit::Leaves { same } => same,
+            Fit::Leaves { same, .. } => same,
         }
     }
 }

@@ -83,13 +83,15 @@ fn push(runs: &mut Vec<Run>, next: Run) {
 pub(super) struct Agreement {
     /// The bytes both begin with.
     pub(super) same: u64,
+    /// Those of them that are whole lines.
+    pub(super) lines: u64,
     /// Whether these are the whole source.
     pub(super) is_all: bool,
 }
 
 pub(super) fn agreement(store: &Store, session: &SessionId, source: &Source) -> Result<Agreement, ImportError> {
     let input = BufReader::with_capacity(256 * 1024, source.bytes());
-    let mut compare = Compare { input, same: 0, ended: None, buffer: Vec::new() };
+    let mut compare = Compare { input, same: 0, lines: 0, ended: None, buffer: Vec::new() };
     match written::copy(store, session, 0, u64::MAX, &mut compare) {
         Ok(()) => {}
         Err(ExportError::Output(error)) if compare.ended.is_none() => return Err(source.io(error)),
@@ -97,12 +99,13 @@ pub(super) fn agreement(store: &Store, session: &SessionId, source: &Source) -> 
         Err(ExportError::Read(error)) => return Err(error.into()),
         Err(other) => return Err(source.io(io::Error::other(other))),
     }
-    Ok(Agreement { same: compare.same, is_all: compare.ended == Some(true) })
+    Ok(Agreement { same: compare.same, lines: compare.lines, is_all: compare.ended == Some(true) })
 }
 
 struct Compare<'s> {
     input: BufReader<SourceBytes<'s>>,
     same: u64,
+    lines: u64,
     /// Whether the source ended first, once they differ.
     ended: Option<bool>,
     buffer: Vec<u8>,
@@ -114,6 +117,9 @@ impl Output for Compare<'_> {
         let wanted = bytes.len() as u64;
         (&mut self.input).take(wanted).read_to_end(&mut self.buffer).map_err(ExportError::Output)?;
         let same = self.buffer.iter().zip(bytes).take_while(|(one, other)| one == other).count();
+        if let Some(end) = bytes[..same].iter().rposition(|byte| *byte == b'\n') {
+            self.lines = self.same + end as u64 + 1;
+        }
         self.same += same as u64;
         if same == bytes.len() {
             return Ok(());
@@ -134,12 +140,13 @@ pub(super) fn branch_at<F: Format>(
     event: Option<EventNumber>,
     same: u64,
 ) -> Result<(u64, Branch<F>), ImportError> {
+    let mut stays = u64::MAX;
     for kept in backwards(store, session, event) {
         let kept = kept?;
         let depth = kept.progress.depth + 1;
-        let marks = kept.progress.marks.iter().chain(std::iter::once(&kept.end())).cloned().collect::<Vec<_>>();
-        if let Some(mark) = marks.into_iter().rev().find(|mark| mark.bytes <= same) {
-            let run = Run { from: 0, to: mark.bytes, parent: (depth <= MAX_DEPTH).then_some(0) };
+        if let Some(mark) = kept.marks(&mut stays).into_iter().rev().find(|mark| mark.bytes <= same) {
+            let parent = (depth <= MAX_DEPTH && !F::IS_REWRITTEN).then_some(0);
+            let run = Run { from: 0, to: mark.bytes, parent };
             let bytes = mark.bytes;
             let runs = if bytes > 0 { vec![run] } else { Vec::new() };
             return Ok((bytes, branch(store, session, mark, runs, depth)?.with_common(same)));
@@ -158,10 +165,9 @@ pub(super) fn branch_where<F: Format>(
     made: Option<HeadId>,
 ) -> Result<Option<Branch<F>>, ImportError> {
     let event = kept::last(store, session, events)?.map(|(event, _)| event);
+    let mut stays = u64::MAX;
     for kept in backwards(store, session, event) {
-        let kept = kept?;
-        let end = kept.end();
-        for mark in std::iter::once(end).chain(kept.progress.marks.into_iter().rev()) {
+        for mark in kept?.marks(&mut stays).into_iter().rev() {
             let state = serde_json::from_str::<F>(mark.state.get());
             if !state.is_ok_and(|state| wanted(&state)) {
                 continue;
@@ -194,7 +200,7 @@ fn branch<F: Format>(
     let depth = if depth > MAX_DEPTH { 0 } else { depth };
     let progress = Progress { at: mark.at, depth, state, ..Progress::new() };
     let shared = Shared { session: session.clone(), depth, common: 0, runs, at: 0 };
-    Ok(Branch { head, shared, last: Last { event: None, payload: None, progress } })
+    Ok(Branch { head, shared, last: Last { event: None, payload: None, progress, is_rewritten: false } })
 }
 
 /// Where the history of `source` leaves that of the sources its header names as parents, the first that is in the store
@@ -253,16 +259,14 @@ fn against<F: Format>(
     let Some((event, _)) = kept::last(store, session, events)? else { return Ok((None, 0)) };
     let batches: Vec<Kept> = backwards(store, session, Some(event)).collect::<Result<_, ReadError>>()?;
     let depth = batches.first().map_or(0, |kept| kept.progress.depth) + 1;
-    let mut marks = Vec::new();
-    for kept in batches.into_iter().rev() {
-        marks.extend(kept.progress.marks.iter().cloned());
-        marks.push(kept.end());
-    }
+    let mut stays = u64::MAX;
+    let marks: Vec<Vec<Mark>> = batches.iter().map(|kept| kept.marks(&mut stays)).collect();
+    let mut marks: Vec<Mark> = marks.into_iter().rev().flatten().collect();
     if let Some(made) = made {
         let event = store.head(&made)?;
         marks.retain(|mark| event.session == *session && mark.head == event.event);
     }
-    let file = flat(store, session, u64::MAX).map_err(|error| unreadable(source, error))?;
+    let file = flat(store, session, 0, u64::MAX).map_err(|error| unreadable(source, error))?;
     let io = |error| source.io(error);
     let mut parent = Reader::over(BufReader::with_capacity(256 * 1024, file)).with_syntax(F::SYNTAX);
     let mut child = Reader::of(&source.parts, F::SYNTAX);
@@ -317,7 +321,8 @@ fn against<F: Format>(
         }
         let from = child.offset();
         let to = from + child.bytes().len() as u64;
-        let same = child.bytes() == parent.bytes() && depth <= MAX_DEPTH;
+        // What another source keeps is only referred to where it stays.
+        let same = child.bytes() == parent.bytes() && depth <= MAX_DEPTH && !F::IS_REWRITTEN;
         push(&mut runs, Run { from, to, parent: same.then(|| parent.offset()) });
         (common, until) = (Some(to), to);
         note(records, &runs, common);
@@ -335,11 +340,11 @@ fn key<F: Format>(item: &Item, reader: &Reader<'_>) -> Option<Digest> {
     }
 }
 
-/// The first bytes of the kept source of a session as a file.
-pub(super) fn flat(store: &Store, session: &SessionId, bytes: u64) -> Result<std::fs::File, ExportError> {
+/// The bytes that the kept source of a session has from `from` to `to`, as a file.
+pub(super) fn flat(store: &Store, session: &SessionId, from: u64, to: u64) -> Result<std::fs::File, ExportError> {
     let mut file = tempfile::tempfile().map_err(ExportError::Output)?;
     let mut out = Flat(io::BufWriter::new(&mut file));
-    written::copy(store, session, 0, bytes, &mut out)?;
+    written::copy(store, session, from, to, &mut out)?;
     io::Write::flush(&mut out.0).map_err(ExportError::Output)?;
     drop(out);
     file.rewind().map_err(ExportError::Output)?;
@@ -354,7 +359,7 @@ pub(super) fn records(
     syntax: Syntax,
     each: &mut dyn FnMut(&[u8]) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
-    let mut file = flat(store, session, bytes)?;
+    let mut file = flat(store, session, 0, bytes)?;
     let mut reader = Reader::over(io::BufReader::new(&mut file)).with_syntax(syntax);
     while let Some(item) = reader.advance().map_err(ExportError::Output)? {
         if item == Item::Record {
@@ -376,7 +381,7 @@ impl<W: io::Write> Output for Flat<W> {
     }
 }
 
-fn unreadable(source: &Source, error: ExportError) -> ImportError {
+pub(super) fn unreadable(source: &Source, error: ExportError) -> ImportError {
     match error {
         ExportError::Read(error) => error.into(),
         ExportError::Output(error) => source.io(error),

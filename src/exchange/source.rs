@@ -18,6 +18,9 @@ pub const MAX_LINE: usize = 64 * 1024 * 1024;
 /// Whether a line belongs to a source.
 pub type Select = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
+/// How a file is read whose bytes are no lines of records: as a stream that is.
+pub type Through = Arc<dyn Fn(File) -> io::Result<Box<dyn BufRead>> + Send + Sync>;
+
 /// What becomes one session.
 #[derive(Clone)]
 pub struct Source {
@@ -40,12 +43,14 @@ pub struct Part {
     pub whole: bool,
     /// The lines that belong to the source; all where there is none.
     pub select: Option<Select>,
+    /// What it is read through; nothing for most files. [`Format::restore`](super::format::Format::restore) turns back.
+    pub through: Option<Through>,
 }
 
 impl Source {
     /// A file with a record on each line.
     pub fn file(path: &Path) -> Source {
-        let part = Part { name: String::new(), path: path.to_owned(), whole: false, select: None };
+        let part = Part { name: String::new(), path: path.to_owned(), whole: false, select: None, through: None };
         Source { path: path.to_owned(), below: String::new(), parts: vec![part] }
     }
 
@@ -66,6 +71,9 @@ impl Part {
             ImportError::Io { source, .. } => source,
             other => io::Error::new(io::ErrorKind::InvalidInput, other.to_string()),
         })?;
+        if let Some(through) = &self.through {
+            return through(file);
+        }
         let file = BufReader::with_capacity(256 * 1024, file);
         Ok(match &self.select {
             None => Box::new(file),

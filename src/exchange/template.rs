@@ -19,6 +19,12 @@ pub enum Hole {
     CodeText(EvalNumber),
     /// An eval's code as it is.
     Code(EvalNumber),
+    /// An eval's code, which is JSON, indented from that level on: see [`indented`](super::json::indented).
+    Indented(EvalNumber, u32),
+    /// A message's content, which is JSON, indented so.
+    IndentedContent(MessageNumber, u32),
+    /// An eval's result, or else its error, as a JSON string.
+    ResultText(EvalNumber),
     /// An annotation's payload as it is.
     Note(EventNumber),
     /// Any payload, as a JSON string.
@@ -39,6 +45,8 @@ const CLOSE: u8 = 2;
 const ITSELF: u8 = b'=';
 /// The mark of a file's name.
 const NAME: u8 = b'F';
+/// How deep JSON is indented at most before its first value.
+pub const MAX_LEVEL: u32 = 64;
 
 /// The source of a batch, with holes.
 #[derive(Debug, Default)]
@@ -146,6 +154,9 @@ fn mark(hole: &Hole) -> Vec<u8> {
         Hole::Content(message) => number(b'M', message.0),
         Hole::CodeText(eval) => number(b'c', eval.0),
         Hole::Code(eval) => number(b'C', eval.0),
+        Hole::Indented(eval, level) => marked(b'i', &format!("{level} {}", eval.0)),
+        Hole::IndentedContent(message, level) => marked(b'I', &format!("{level} {}", message.0)),
+        Hole::ResultText(eval) => number(b'r', eval.0),
         Hole::Note(event) => number(b'N', event.0),
         Hole::PayloadText(digest) => marked(b'p', &digest.to_string()),
         Hole::Payload(digest) => marked(b'P', &digest.to_string()),
@@ -195,6 +206,15 @@ fn piece(whole: &[u8]) -> Option<Piece<'_>> {
         b'M' => Hole::Content(MessageNumber(number()?)),
         b'c' => Hole::CodeText(EvalNumber(number()?)),
         b'C' => Hole::Code(EvalNumber(number()?)),
+        b'i' | b'I' => {
+            let (level, number) = text.split_once(' ')?;
+            let (level, number) = (level.parse().ok().filter(|level| *level <= MAX_LEVEL)?, number.parse().ok()?);
+            match letter {
+                b'i' => Hole::Indented(EvalNumber(number), level),
+                _ => Hole::IndentedContent(MessageNumber(number), level),
+            }
+        }
+        b'r' => Hole::ResultText(EvalNumber(number()?)),
         b'N' => Hole::Note(EventNumber(number()?)),
         b'p' => Hole::PayloadText(text.parse().ok()?),
         b'P' => Hole::Payload(text.parse().ok()?),
@@ -246,6 +266,9 @@ mod tests {
             Hole::Content(MessageNumber(20)),
             Hole::CodeText(EvalNumber(3)),
             Hole::Code(EvalNumber(u64::MAX)),
+            Hole::Indented(EvalNumber(5), 4),
+            Hole::IndentedContent(MessageNumber(5), 0),
+            Hole::ResultText(EvalNumber(6)),
             Hole::Note(EventNumber(0)),
             Hole::PayloadText(Digest::of(b"x")),
             Hole::Payload(Digest::of(b"y")),

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use super::ExportError;
 use super::export::{Output, Stream};
+use super::json::indented;
 use super::kept::{self, damaged};
 use super::template::{Hole, Piece, ascii_json_string, json_string, pieces};
+use super::{ExportError, FORMATS, shared};
 use crate::model::{Body, Digest, EvalNumber, Event, EventNumber, MessageNumber, SessionId};
 use crate::store::Store;
 
@@ -21,10 +22,24 @@ const PAGE: usize = 1_024;
 ///
 /// [`ExportError::NeedsFolder`] where the source was several files; [`ExportError::Output`]; [`ExportError::Read`].
 pub fn write_source(store: &Store, session: &SessionId, out: &mut impl Write) -> Result<(), ExportError> {
-    copy(store, session, 0, u64::MAX, &mut Stream(out))
+    restore(store, session, &mut Stream(out))
 }
 
-/// Writes the bytes that the kept source of `session` has from `from` to `to`.
+/// Writes what was imported into `session` as it was in the source.
+pub(super) fn restore(store: &Store, session: &SessionId, out: &mut dyn Output) -> Result<(), ExportError> {
+    let last = kept::last(store, session, store.session(session)?.events)?;
+    let kept = last.map(|(event, _)| kept::Kept::read(store, session, event)).transpose()?;
+    let restore = kept.and_then(|kept| {
+        let known = FORMATS.iter().find(|known| known.name == kept.progress.format)?;
+        Some((known.restore?, kept.progress.state))
+    });
+    match restore {
+        Some((restore, state)) => restore(state.get(), shared::flat(store, session, 0, u64::MAX)?, out),
+        None => copy(store, session, 0, u64::MAX, out),
+    }
+}
+
+/// Writes the bytes that the kept source of `session` has from `from` to `to`: those of the stream it was read as.
 pub(super) fn copy(
     store: &Store,
     session: &SessionId,
@@ -40,6 +55,13 @@ pub(super) fn copy_payload(store: &Store, payload: &Digest, out: &mut dyn Output
     Clip { at: 0, range: (0, u64::MAX), out, failed: None }.payload(store, payload)
 }
 
+/// Where a batch lies in the stream, and how far it stays there.
+struct Place {
+    from: u64,
+    stays: u64,
+    to: u64,
+}
+
 struct Copy<'c> {
     store: &'c Store,
     session: &'c SessionId,
@@ -53,9 +75,10 @@ impl Copy<'_> {
             return Err(damaged(None).into());
         }
         let (mut since, mut at, mut rows) = (EventNumber(0), 0, Payloads::default());
+        let staying = self.staying()?;
         // A batch, and its last event: a compaction's summary follows what keeps the source.
-        let mut open: Option<(Vec<u8>, u64, u64)> = None;
-        while at < self.range.1 {
+        let mut open: Option<(Vec<u8>, u64, Place)> = None;
+        while at < self.range.1 || !staying.is_empty() {
             let events = self.store.events_page(self.session, since, PAGE)?;
             let Some(last) = events.last() else { break };
             since = last.number;
@@ -63,43 +86,79 @@ impl Copy<'_> {
                 if let Some(digest) = rows.take(event) {
                     let payload = self.store.blobs().get(&digest)?;
                     let progress = kept::progress::<serde::de::IgnoredAny>(&payload)?;
-                    open = Some((payload, event.number.0 + progress.tail, progress.bytes));
+                    let stays = staying.get(&event.number).copied().unwrap_or(u64::MAX);
+                    let place = Place { from: progress.from.unwrap_or(at), stays, to: progress.bytes };
+                    open = Some((payload, event.number.0 + progress.tail, place));
                 }
-                let Some((payload, _, end)) = open.take_if(|(_, last, _)| *last <= event.number.0) else { continue };
-                if end > self.range.0 && at < self.range.1 {
-                    self.batch(&payload, at, &rows, out)?;
+                let Some((payload, _, place)) = open.take_if(|(_, last, _)| *last <= event.number.0) else { continue };
+                let range = (self.range.0, self.range.1.min(place.stays));
+                if place.to > range.0 && place.from < range.1 {
+                    self.batch(&payload, place.from, range, &rows, out)?;
                 }
-                at = end;
+                at = place.to;
                 rows = Payloads::default();
             }
         }
         Ok(())
     }
 
-    fn batch(&self, payload: &[u8], start: u64, rows: &Payloads, out: &mut dyn Output) -> Result<(), ExportError> {
+    /// Of a source that was written anew since it was imported first: how far each batch stays, but for those that stay whole.
+    fn staying(&self) -> Result<HashMap<EventNumber, u64>, ExportError> {
+        let mut staying = HashMap::new();
+        let Some((event, _)) = kept::last(self.store, self.session, self.store.session(self.session)?.events)? else {
+            return Ok(staying);
+        };
+        if kept::Kept::read(self.store, self.session, event)?.progress.rewrites == 0 {
+            return Ok(staying);
+        }
+        let mut stays = u64::MAX;
+        for kept in kept::backwards(self.store, self.session, Some(event)) {
+            let kept = kept?;
+            if stays < u64::MAX {
+                staying.insert(kept.event, stays);
+            }
+            stays = kept.progress.from.unwrap_or(u64::MAX).min(stays);
+        }
+        Ok(staying)
+    }
+
+    fn batch(
+        &self,
+        payload: &[u8],
+        start: u64,
+        range: (u64, u64),
+        rows: &Payloads,
+        out: &mut dyn Output,
+    ) -> Result<(), ExportError> {
         let (_, template) = kept::split(payload)?;
-        let mut clip = Clip { at: start, range: self.range, out, failed: None };
+        let mut clip = Clip { at: start, range, out, failed: None };
         for piece in pieces(template) {
-            if clip.at >= self.range.1 {
+            if clip.at >= range.1 {
                 break;
             }
             match piece.map_err(|()| damaged(None))? {
                 Piece::Bytes(bytes) => clip.bytes(bytes)?,
                 Piece::Part(name, mark) => clip.part(name, mark)?,
                 Piece::Hole(Hole::Shared(session, from, to)) => {
-                    let skipped = self.range.0.saturating_sub(clip.at).min(to.saturating_sub(from));
-                    let wanted = self.range.1.saturating_sub(clip.at).min(to.saturating_sub(from));
-                    let range = (from + skipped, from.saturating_add(wanted));
+                    let skipped = range.0.saturating_sub(clip.at).min(to.saturating_sub(from));
+                    let wanted = range.1.saturating_sub(clip.at).min(to.saturating_sub(from));
+                    let shared = (from + skipped, from.saturating_add(wanted));
                     clip.at += to.saturating_sub(from);
-                    if range.0 < range.1 {
-                        Copy { store: self.store, session: &session, range, depth: self.depth + 1 }.run(clip.out)?;
+                    if shared.0 < shared.1 {
+                        let copy = Copy { store: self.store, session: &session, range: shared, depth: self.depth + 1 };
+                        copy.run(clip.out)?;
                     }
                 }
                 Piece::Hole(hole) => {
                     let digest = rows.of(&hole).ok_or_else(|| damaged(None))?;
                     let write = match hole {
-                        Hole::Text(_) | Hole::CodeText(_) | Hole::PayloadText(_) => json_string,
+                        Hole::Text(_) | Hole::CodeText(_) | Hole::ResultText(_) | Hole::PayloadText(_) => json_string,
                         Hole::AsciiText(_) => ascii_json_string,
+                        Hole::Indented(_, level) | Hole::IndentedContent(_, level) => {
+                            let bytes = self.store.blobs().get(&digest)?;
+                            clip.bytes(&indented(&bytes, level))?;
+                            continue;
+                        }
                         _ => {
                             clip.payload(self.store, &digest)?;
                             continue;
@@ -175,6 +234,7 @@ impl Write for Clip<'_> {
 struct Payloads {
     messages: HashMap<MessageNumber, Digest>,
     evals: HashMap<EvalNumber, Digest>,
+    results: HashMap<EvalNumber, Digest>,
     notes: HashMap<EventNumber, Digest>,
 }
 
@@ -187,6 +247,7 @@ impl Payloads {
             }
             Body::EvalAdded(row) => {
                 self.evals.extend(row.code.map(|code| (row.eval, code)));
+                self.results.extend(row.result.or(row.error).map(|result| (row.eval, result)));
             }
             Body::Annotation(row) if row.kind == kept::KIND => return row.payload,
             Body::Annotation(row) => {
@@ -199,10 +260,12 @@ impl Payloads {
 
     fn of(&self, hole: &Hole) -> Option<Digest> {
         match hole {
-            Hole::Text(message) | Hole::AsciiText(message) | Hole::Content(message) => {
-                self.messages.get(message).copied()
-            }
-            Hole::CodeText(eval) | Hole::Code(eval) => self.evals.get(eval).copied(),
+            Hole::Text(message)
+            | Hole::AsciiText(message)
+            | Hole::Content(message)
+            | Hole::IndentedContent(message, _) => self.messages.get(message).copied(),
+            Hole::CodeText(eval) | Hole::Code(eval) | Hole::Indented(eval, _) => self.evals.get(eval).copied(),
+            Hole::ResultText(eval) => self.results.get(eval).copied(),
             Hole::Note(event) => self.notes.get(event).copied(),
             Hole::PayloadText(digest) | Hole::Payload(digest) => Some(*digest),
             Hole::Shared(..) | Hole::Later(_) => None,

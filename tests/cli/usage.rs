@@ -111,6 +111,28 @@ fn an_import_of_nothing_makes_no_store() {
 }
 
 #[test]
+fn what_holds_no_session_is_left_in_a_folder_and_refused_by_name() {
+    let home = Home::new();
+    let project = home.path().join("tmp/0123");
+    std::fs::create_dir_all(project.join("chats")).unwrap();
+    std::fs::copy("tests/fixtures/gemini/harbor.json", project.join("chats/session-harbor.json")).unwrap();
+    let prompts = r#"[{"sessionId":"harbor-0001","messageId":0,"type":"user","message":"hi"}]"#;
+    std::fs::write(project.join("logs.json"), prompts).unwrap();
+    let report = home.json(&["import", "tmp"]);
+    assert_eq!(report["imported"][0]["session"], "harbor-0001");
+    assert_eq!(
+        (&report["failed"], &report["left"][0]["kind"]),
+        (&serde_json::json!([]), &serde_json::json!("no-session"))
+    );
+    assert!(home.ok(&["import", "tmp"]).contains("left: tmp/0123/logs.json holds no session"));
+
+    let ran = home.run(&["import", "tmp/0123/logs.json"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("list of prompts"), "{}", ran.out);
+    assert!(ran.out.contains("hint: give the folder"), "{}", ran.out);
+}
+
+#[test]
 fn names_of_files_that_are_no_text_break_nothing() {
     use std::os::unix::ffi::OsStrExt;
     let home = Home::new();

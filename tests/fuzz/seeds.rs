@@ -80,6 +80,8 @@ fn made(target: &str) -> Vec<Vec<u8>> {
             include_bytes!("../fixtures/pi-v1.jsonl").to_vec(),
             include_bytes!("../fixtures/codex/ferry.jsonl").to_vec(),
             include_bytes!("../fixtures/codex/bare.jsonl").to_vec(),
+            include_bytes!("../fixtures/gemini/harbor.json").to_vec(),
+            include_bytes!("../fixtures/gemini/pier.jsonl").to_vec(),
             b"{\"id\":\"1\",\"seq\":1,\"type\":\"user_message\",\"session_id\":\"s\",\"ts\":\"2026-05-01T10:00:00.000000Z\",\"data\":{\"text\":\"hello\"}}\n".to_vec(),
             include_bytes!("../fixtures/fractal/harbor/events.ednl").to_vec(),
             b"{\"type\":\"session\",\"id\":\"s\",\"timestamp\":\"2025-03-01T10:00:00.000Z\",\"cwd\":\"x\"}\n".to_vec(),

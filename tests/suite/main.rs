@@ -16,6 +16,7 @@ mod facts;
 mod files;
 mod format;
 mod fractal;
+mod gemini;
 mod hostile;
 mod hostile_logs;
 mod imports;

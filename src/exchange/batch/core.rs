@@ -29,6 +29,9 @@ pub(in crate::exchange) struct Core<'a> {
     pub(super) at: Option<Timestamp>,
     pub(super) records: u64,
     pub(super) previous: Option<EventNumber>,
+    /// Where the next batch goes on, of a source that was written anew; and how many batches did so.
+    from: Option<u64>,
+    rewrites: u64,
     /// The annotation that lists the files beside the source.
     pub(super) files: Option<EventNumber>,
     diagnostics_before: u64,
@@ -48,6 +51,8 @@ pub(in crate::exchange) struct InBatch {
     pub(super) records: u64,
     pub(super) bytes: usize,
     pub(super) asked: u64,
+    /// The bytes of the last record if it is no part of the history.
+    pub(super) closing: u64,
     /// What the parts kept for later became in this batch.
     pub(super) answers: HashMap<u64, Hole>,
 }
@@ -122,6 +127,8 @@ impl<'a> Core<'a> {
             at: progress.and_then(|progress| progress.at),
             records: progress.map_or(0, |progress| progress.records),
             previous: last.and_then(|last| last.event),
+            from: last.filter(|last| last.is_rewritten).map(|last| last.progress.bytes),
+            rewrites: progress.map_or(0, |progress| progress.rewrites),
             files: progress.and_then(|progress| progress.files),
             diagnostics_before: progress
                 .map_or(0, |progress| progress.diagnostics_before + progress.diagnostics.len() as u64),
@@ -274,11 +281,15 @@ impl<'a> Core<'a> {
     ) -> (InBatch, Progress<&'s F>) {
         let mut done = std::mem::take(&mut self.batch);
         let found = done.diagnostics.len() as u64;
+        let from = self.from.take();
+        self.rewrites += u64::from(from.is_some());
         let progress = Progress {
             format: format.to_owned(),
             version: 1,
             records: self.records,
             bytes: position.bytes,
+            from,
+            rewrites: self.rewrites,
             lines: position.lines,
             hash: Some(position.hash),
             at: self.at,
@@ -286,6 +297,7 @@ impl<'a> Core<'a> {
             files: self.files,
             tail,
             after,
+            closing: done.closing,
             depth: self.depth,
             marks: std::mem::take(&mut done.marks),
             diagnostics: std::mem::take(&mut done.diagnostics),

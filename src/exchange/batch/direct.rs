@@ -102,6 +102,8 @@ impl<'a> Direct<'a> {
             at: direct.at,
             tail: 2,
             after: 0,
+            from: None,
+            closing: 0,
             marks: done.marks,
             diagnostics: done.diagnostics,
             ..progress
@@ -169,7 +171,7 @@ impl Inside for Direct<'_> {
 
     fn before(&self, look: &mut dyn FnMut(&[u8])) -> Result<(), ImportError> {
         if let Some(session) = &self.session {
-            let file = flat(self.store, session, u64::MAX).map_err(|error| match error {
+            let file = flat(self.store, session, 0, u64::MAX).map_err(|error| match error {
                 ExportError::Read(error) => ImportError::Read(error),
                 error => self.source.io(std::io::Error::other(error)),
             })?;

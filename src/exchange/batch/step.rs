@@ -173,6 +173,21 @@ impl<'i, 'b> Step<'i, 'b> {
         self.piece.add(&self.held.bytes, &holes);
     }
 
+    /// As [`Step::keep`], with those strings cut out too that [`Step::keep_known`] would.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] where the store cannot be read.
+    pub fn keep_more(&mut self, mut holes: Vec<(Range<usize>, Hole)>) -> Result<(), Stop> {
+        let known = known(self.store(), &self.held.bytes, self.held.range.clone())?;
+        let apart =
+            |range: &Range<usize>| holes.iter().all(|(hole, _)| range.end <= hole.start || hole.end <= range.start);
+        let known: Vec<_> = known.into_iter().filter(|(range, _)| apart(range)).collect();
+        holes.extend(known);
+        self.keep(holes);
+        Ok(())
+    }
+
     /// Keeps the record with those strings cut out that the store has as payloads already, of whatever session.
     ///
     /// # Errors
@@ -223,6 +238,12 @@ impl<'i, 'b> Step<'i, 'b> {
         if let Some(number) = number {
             self.core.batch().answers.insert(number, hole);
         }
+    }
+
+    /// Says that the record is no part of the history, and goes when the source is written anew: if it is the last one, the head at
+    /// the end lies before it.
+    pub fn closes(&mut self) {
+        self.core.batch().closing = self.held.bytes.len() as u64;
     }
 
     /// Whether the source of a fork begins with this record too, whose head lies before it: its rows are made again, but

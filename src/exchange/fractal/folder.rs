@@ -62,7 +62,7 @@ pub fn sources(path: &Path) -> io::Result<Vec<Source>> {
                 next.push((child, format!("{path}{CHILDREN}/{name}"), depth + 1));
             }
         }
-        let part = Part { name: String::new(), path: folder.join(JOURNAL), whole: false, select: None };
+        let part = Part { name: String::new(), path: folder.join(JOURNAL), whole: false, select: None, through: None };
         found.push(Source { path: root.clone(), below, parts: vec![part] });
     }
     // Found from the top down.
@@ -102,7 +102,13 @@ pub fn beside(source: &Source) -> Option<Beside> {
     let names = children(&folder).unwrap_or_default();
     let children = names.into_iter().map(|name| {
         let name = format!("{CHILDREN}/{name}");
-        let part = Part { name: String::new(), path: folder.join(&name).join(JOURNAL), whole: false, select: None };
+        let part = Part {
+            name: String::new(),
+            path: folder.join(&name).join(JOURNAL),
+            whole: false,
+            select: None,
+            through: None,
+        };
         (name.clone(), Source { path: source.path.clone(), below: format!("{below}{name}"), parts: vec![part] })
     });
     let children = children.collect();
@@ -137,7 +143,7 @@ pub fn header(first: &[u8], source: &Source) -> Header {
 }
 
 fn root_id(folder: &Path) -> Option<String> {
-    let part = Part { name: String::new(), path: folder.join(JOURNAL), whole: false, select: None };
+    let part = Part { name: String::new(), path: folder.join(JOURNAL), whole: false, select: None, through: None };
     let source = Source { path: folder.to_owned(), below: String::new(), parts: vec![part] };
     let first = first_record(&source, Fractal::SYNTAX).ok()?;
     session_id(&Record::read(&first).ok()?)
@@ -148,7 +154,7 @@ pub fn child_session(store: &Store, source: &Source, dir: &str) -> Result<Option
     let Some(folder) = folder_of(source) else { return Ok(None) };
     let Some(path) = inside(&folder, dir).filter(|path| is_run(path)) else { return Ok(None) };
     let (root, below) = root_of(&path);
-    let part = Part { name: String::new(), path: path.join(JOURNAL), whole: false, select: None };
+    let part = Part { name: String::new(), path: path.join(JOURNAL), whole: false, select: None, through: None };
     known_session::<Fractal>(store, &Source { path: root, below, parts: vec![part] })
 }
 

@@ -96,7 +96,7 @@ impl Writer<'_> {
 
     /// Writes the records of a kept source again, in the order of their history, as the session's own.
     fn replay(&mut self, session: &SessionId, bytes: u64) -> Result<(), ExportError> {
-        let mut file = flat(self.task.store, session, bytes)?;
+        let mut file = flat(self.task.store, session, 0, bytes)?;
         let mut reader = Reader::over(BufReader::new(&mut file)).with_syntax(Pixir::SYNTAX);
         let mut records = Vec::new();
         while let Some(item) = reader.advance().map_err(ExportError::Output)? {
