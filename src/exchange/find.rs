@@ -1,5 +1,6 @@
 //! What there is to import: the sources below a folder, each with its format, those that others need before them.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +56,7 @@ pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
     Ok(ordered(found))
 }
 
-/// The same with those first that others need, whatever folders they were found in; of those that began at one moment and
+/// The same with those first that others need, whatever folders they were found in, of several the last begun; of those that began at one moment and
 /// name no parent, of which one may be a copy of the other, the smaller first; otherwise in the order given.
 pub fn ordered(found: Vec<Found>) -> Vec<Found> {
     if found.len() < 2 {
@@ -64,7 +65,7 @@ pub fn ordered(found: Vec<Found>) -> Vec<Found> {
     let mut places: HashMap<Name, usize> = HashMap::new();
     let mut begun: HashMap<(&str, Timestamp), Vec<usize>> = HashMap::new();
     // Who waits for whom, as names.
-    let (mut needs, mut needed): (Vec<(usize, Name)>, Vec<(Name, usize)>) = Default::default();
+    let (mut needs, mut needed) = (Vec::new(), Vec::new());
     for (at, one) in found.iter().enumerate() {
         // What cannot be read now is told of when it is imported.
         let Ok((known, sources)) = one.sources() else { continue };
@@ -77,14 +78,20 @@ pub fn ordered(found: Vec<Found>) -> Vec<Found> {
                     begun.entry((known.name, start)).or_default().push(at);
                 }
             }
-            let named = |id| (known.name, id);
+            let named = |id| -> Name { (known.name, id) };
+            needed.extend(header.before.into_iter().map(|id| (named(id), Reverse(header.at), at)));
             needs.extend(header.parents.into_iter().chain(header.after).map(|id| (at, named(id))));
-            needed.extend(header.before.into_iter().map(|id| (named(id), at)));
         }
     }
     let mut wanted = vec![Vec::new(); found.len()];
     needs.iter().for_each(|(at, name)| wanted[*at].extend(places.get(name)));
-    needed.iter().for_each(|(name, at)| places.get(name).into_iter().for_each(|place| wanted[*place].push(*at)));
+    // Of those that one waits for, a later one may have been called by an earlier one.
+    needed.sort();
+    for (number, (name, _, at)) in needed.iter().enumerate() {
+        let later = number.checked_sub(1).map(|number| &needed[number]).filter(|(of, ..)| of == name);
+        wanted[*at].extend(later.map(|(.., later)| *later).filter(|later| later != at));
+        places.get(name).into_iter().for_each(|place| wanted[*place].push(*at));
+    }
     for mut same in begun.into_values().filter(|same| same.len() > 1) {
         same.sort_by_key(|at| (std::fs::metadata(&found[*at].path).map_or(0, |meta| meta.len()), *at));
         same.windows(2).for_each(|pair| wanted[pair[1]].push(pair[0]));

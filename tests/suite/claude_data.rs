@@ -39,7 +39,7 @@ fn is_told_by_the_program(row: &Value) -> bool {
         .filter(|parts| parts.len() == 1 && parts[0]["type"] == "text")
         .map(|parts| &parts[0]["text"]);
     let Some(text) = one.unwrap_or(content).as_str() else { return false };
-    let begins = ["<local-command-std", "<bash-std", "<task-notification>"];
+    let begins = ["<local-command-", "<bash-std", "<task-notification>"];
     text.starts_with("[Request interrupted by user") || begins.iter().any(|begin| text.trim_start().starts_with(begin))
 }
 

@@ -175,6 +175,107 @@ fn an_answer_behind_an_interruption_goes_on_with_the_turn() {
     assert_eq!(place.export(&grown.session), log.text);
 }
 
+#[test]
+fn the_title_that_the_user_gave_is_the_sessions() {
+    let place = Place::new();
+    let mut log = Log::new("title");
+    log.user("go");
+    for title in ["Boats", "Boats and bridges"] {
+        log.text += &format!("{}\n", json!({ "type": "custom-title", "customTitle": title, "sessionId": "title" }));
+    }
+    let imported = place.import(&log.text);
+    assert_eq!(place.store.session(&imported.session).unwrap().title.as_deref(), Some("Boats and bridges"));
+    assert_eq!(place.export(&imported.session), log.text);
+}
+
+/// After going back, what the program writes first has the place that was gone back to as its parent, and the input has that.
+#[test]
+fn an_input_behind_a_record_of_the_program_is_another_try_too() {
+    let mut log = Log::new("rewound");
+    log.user("one");
+    let one = log.say("m1", "done one");
+    log.user("two");
+    log.say("m2", "done two");
+    log.last = Some(one);
+    log.add("attachment", json!({ "attachment": { "type": "hook_success" } }));
+    log.add("system", json!({ "subtype": "local_command", "content": "/rewind" }));
+    let cut = log.text.len();
+    log.user("two, again");
+    log.say("m3", "done two, again");
+    for at in [None, Some(cut)] {
+        let place = Place::new();
+        at.map(|at| place.import(&log.text[..at]));
+        let imported = place.import(&log.text);
+        let said: Vec<String> = place.said(&imported.session).into_iter().map(|(_, said)| said).collect();
+        assert_eq!(said, ["one", "done one", "two, again", "done two, again"]);
+        assert_eq!((imported.turns, imported.calls), (3, 3));
+        assert_eq!(place.export(&imported.session), log.text);
+    }
+}
+
+/// The call of an agent in the background comes back at once; what became of it is told later, in the queue or as a message.
+#[test]
+fn an_agent_in_the_background_comes_back_with_its_notice() {
+    let place = Place::new();
+    let notice = |agent: &str, status: &str| {
+        format!(
+            "<task-notification>\n<task-id>{agent}</task-id>\n<status>{status}</status>\n<summary>Agent {status}</summary>\n\
+            <result>It was {status}.</result>\n</task-notification>"
+        )
+    };
+    let mut log = Log::new("away");
+    let first = log.user("send three");
+    for agent in ["a1", "a2", "a3", "a4"] {
+        log.ask(
+            &format!("m-{agent}"),
+            &format!("t-{agent}"),
+            "Agent",
+            json!({ "prompt": agent, "run_in_background": true }),
+        );
+        let beside = json!({ "isAsync": true, "status": "async_launched", "agentId": agent });
+        log.result(&format!("t-{agent}"), json!("Async agent launched successfully."), false, beside);
+    }
+    let cut = log.text.len();
+    log.user(&notice("a1", "completed"));
+    let queued = json!({ "type": "queue-operation", "operation": "enqueue", "sessionId": "away", "content": notice("a2", "failed") });
+    log.text += &format!("{queued}\n");
+    log.user(&notice("a2", "completed"));
+    log.user(&notice("nobody", "completed"));
+    log.user(&notice("a3", "killed"));
+    for at in [None, Some(cut)] {
+        let place = Place::new();
+        at.map(|at| place.import(&log.text[..at]));
+        let imported = place.import(&log.text);
+        assert_eq!((imported.turns, imported.invocations), (1, 4));
+        let rows = place.store.view(&imported.session).unwrap().rows;
+        let ends: Vec<_> = rows
+            .invocations
+            .iter()
+            .map(|entry| (entry.row.status.to_string(), place.text(entry.row.final_value.or(entry.row.error))))
+            .collect();
+        let end = |status: &str, said: &str| (status.to_owned(), said.to_owned());
+        assert_eq!(
+            ends,
+            [
+                end("ok", "It was completed."),
+                end("error", "It was failed."),
+                end("aborted", "It was killed."),
+                end("ok", "Async agent launched successfully.")
+            ]
+        );
+        assert_eq!(place.export(&imported.session), log.text);
+    }
+    // One that was launched on a branch that was left has no edge here to be told of.
+    log.last = Some(first);
+    log.user("another try");
+    log.last = None;
+    log.user("from the beginning");
+    log.user(&notice("a4", "completed"));
+    let imported = place.import(&log.text);
+    assert_eq!(place.store.view(&imported.session).unwrap().rows.invocations.len(), 0);
+    assert_eq!(place.export(&imported.session), log.text);
+}
+
 /// Files of subagents beside their callers are imported first, whatever their names are.
 #[test]
 fn a_caller_comes_behind_its_subagents() {
@@ -187,10 +288,22 @@ fn a_caller_comes_behind_its_subagents() {
     agent.user("Look.");
     agent.say("s1", "Nothing.");
     place.file("p/0-main.jsonl", log.text.as_bytes());
+    // It asked another one in turn, whose name comes after its own.
+    agent.ask("s2", "t2", "Task", json!({ "prompt": "Look there." }));
+    let mut last = Log { agent: Some("a2"), count: 3, ..Log::new("0-main") };
+    last.user("Look there.");
+    last.say("u1", "Nothing there.");
+    agent.count = 9;
+    agent.result("t2", json!("Nothing there."), false, json!({ "agentId": "a2" }));
     place.file("p/agent-a1.jsonl", agent.text.as_bytes());
+    place.file("p/agent-a2.jsonl", last.text.as_bytes());
     let imported = place.import_all();
     let names: Vec<&str> = imported.iter().map(|one| one.session.as_str()).collect();
-    assert_eq!(names, ["0-main.agent-a1", "0-main"]);
+    assert_eq!(names, ["0-main.agent-a2", "0-main.agent-a1", "0-main"]);
+    let rows = place.store.view(&id("0-main.agent-a1")).unwrap().rows;
+    let heads = place.store.heads(&id("0-main.agent-a2")).unwrap();
+    let edge = &rows.invocations[0].row;
+    assert_eq!((edge.callee_before, edge.callee_after), (Some(heads[0].head), Some(heads[1].head)));
     let rows = place.store.view(&id("0-main")).unwrap().rows;
     let heads = place.store.heads(&id("0-main.agent-a1")).unwrap();
     let edge = &rows.invocations[0].row;

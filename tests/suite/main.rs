@@ -18,6 +18,7 @@ mod format;
 mod fractal;
 mod gemini;
 mod hostile;
+mod hostile_logs;
 mod imports;
 mod leases;
 mod life;

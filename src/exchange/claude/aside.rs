@@ -65,12 +65,15 @@ impl Aside {
         }
     }
 
-    /// Notes a record that follows so many inputs.
-    pub fn add(&mut self, record: &Record<'_>, inputs: u64) {
-        if let Some(uuid) = text(record.uuid) {
-            self.after.entry(short(&uuid)).or_insert(inputs);
-        }
+    /// Notes a record: an input, which is the last of so many, or one that stands behind its parent, whatever came meanwhile.
+    pub fn add(&mut self, record: &Record<'_>, parent: Parent, is_input: bool, inputs: u64) {
         self.inputs = inputs;
+        let Some(uuid) = text(record.uuid) else { return };
+        let after = match parent {
+            Parent::After(input) if !is_input => input,
+            _ => inputs,
+        };
+        self.after.entry(short(&uuid)).or_insert(after);
     }
 
     /// Notes an answer; says whether it was there.
@@ -83,9 +86,9 @@ impl Aside {
         if self.has(record) || (record.is_sidechain() != is_side) {
             return false;
         }
-        self.parent(record);
+        let parent = self.parent(record);
         let is_input = shape == Shape::Input;
-        self.add(record, self.inputs + u64::from(is_input));
+        self.add(record, parent, is_input, self.inputs + u64::from(is_input));
         if shape == Shape::Answer
             && let Some(id) = message.id()
         {

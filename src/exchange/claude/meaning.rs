@@ -27,7 +27,8 @@ impl Claude {
         let is_side = *self.is_side.get_or_insert(!step.source().below.is_empty());
         self.find_again(step, is_side)?;
         if record.is_sidechain() != is_side {
-            // It belongs to another session of the same file; here it is kept as bytes.
+            // It belongs to another session of the same file, which was imported before and has its texts as payloads.
+            step.keep_known()?;
             return Ok(After::Next);
         }
         if self.aside.borrow().has(record) {
@@ -42,10 +43,15 @@ impl Claude {
         if shape == Shape::Input {
             self.begin(step, message, parent)?;
         }
-        self.aside.borrow_mut().add(record, self.inputs);
+        self.aside.borrow_mut().add(record, parent, shape == Shape::Input, self.inputs);
         match shape {
             Shape::Input => {}
-            Shape::Meta => self.said(step, message)?,
+            Shape::Meta => {
+                if let Some((_, text)) = message.content.and_then(one_text) {
+                    self.notified(step, &text)?;
+                }
+                self.said(step, message)?;
+            }
             Shape::Stopped => {
                 self.goes_on();
                 self.was_stopped = true;
@@ -114,6 +120,7 @@ impl Claude {
             given_up: std::mem::take(&mut self.given_up),
             is_side: self.is_side,
             aside: std::rc::Rc::clone(&self.aside),
+            away: std::mem::take(&mut self.away),
             returned: std::mem::take(&mut self.returned),
             ..Claude::default()
         };
@@ -139,6 +146,9 @@ impl Claude {
         match head {
             Some(head) => {
                 step.seal(self)?;
+                // What was called on the branch that is left is not in sight from here.
+                let (_, root) = step.batch.before_turns(head, 0)?;
+                self.forget_away(root.counters.invocation);
                 Ok(step.batch.go_on_from(head)?)
             }
             None => {
@@ -304,6 +314,12 @@ impl Claude {
                 step.batch.add_annotation("claude-code/file-history-snapshot", self.turn, None)?;
             }
             _ => {
+                if let Some(text) = record.queued() {
+                    self.notified(step, &text)?;
+                }
+                if let Some(title) = record.title() {
+                    step.batch.set_title(&title)?;
+                }
                 step.note(&record.note(), self.turn)?;
             }
         }

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod aside;
+mod away;
 mod copy;
 mod meaning;
 mod record;
@@ -26,6 +27,7 @@ use super::{ExportError, ImportError};
 use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 use aside::Aside;
+use away::Away;
 use record::{Message, Record, Shape};
 
 /// What must be known between two records.
@@ -61,6 +63,9 @@ pub struct Claude {
     /// The ids of those that were given up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     given_up: Vec<String>,
+    /// Subagents in the background.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    away: Vec<Away>,
     /// Invocations that came back since the last head.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     returned: Vec<InvocationNumber>,

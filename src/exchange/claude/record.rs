@@ -57,6 +57,10 @@ pub struct Record<'a> {
     operation: Raw<'a>,
     #[serde(default, borrow)]
     attachment: Raw<'a>,
+    #[serde(default, borrow)]
+    custom_title: Raw<'a>,
+    #[serde(default, borrow)]
+    content: Raw<'a>,
 }
 
 /// The `message` of a record.
@@ -123,6 +127,8 @@ pub struct Agent<'a> {
     description: Raw<'a>,
     #[serde(default, borrow)]
     prompt: Raw<'a>,
+    #[serde(default, borrow)]
+    status: Raw<'a>,
 }
 
 /// What a record becomes.
@@ -155,8 +161,14 @@ pub struct Used {
 const STOPPED: &str = "[Request interrupted by user";
 
 /// How the records begin with which the program tells what came of a command that the user ran, or of a task in the background.
-const OUTPUTS: [&str; 5] =
-    ["<local-command-stdout>", "<local-command-stderr>", "<bash-stdout>", "<bash-stderr>", "<task-notification>"];
+const OUTPUTS: [&str; 6] = [
+    "<local-command-caveat>",
+    "<local-command-stdout>",
+    "<local-command-stderr>",
+    "<bash-stdout>",
+    "<bash-stderr>",
+    "<task-notification>",
+];
 
 pub fn is_true(value: Raw<'_>) -> bool {
     value.is_some_and(|value| value.get() == "true")
@@ -227,6 +239,16 @@ impl<'a> Record<'a> {
 
     pub fn at(&self) -> Option<Timestamp> {
         text(self.timestamp)?.parse().ok()
+    }
+
+    /// What waits in the queue for its turn.
+    pub fn queued(&self) -> Option<String> {
+        self.kind().filter(|kind| kind == "queue-operation").and_then(|_| text(self.content))
+    }
+
+    /// The title that the user gave the session.
+    pub fn title(&self) -> Option<String> {
+        self.kind().filter(|kind| kind == "custom-title").and_then(|_| text(self.custom_title))
     }
 
     /// Its time, as it is written.
@@ -322,6 +344,11 @@ impl<'a> Agent<'a> {
 
     pub fn id(&self) -> Option<String> {
         text(self.agent_id)
+    }
+
+    /// Whether it works in the background.
+    pub fn is_launched(&self) -> bool {
+        matches!(text(self.status).as_deref(), Some("async_launched" | "remote_launched"))
     }
 
     pub fn description(&self) -> Option<String> {

@@ -138,6 +138,7 @@ impl Claude {
             if let Some(agent) = Agent::of(record.tool_use_result).id() {
                 pending.callee = Some(self.aside.borrow_mut().agent(step.source(), &agent));
             }
+            self.launched(&Agent::of(record.tool_use_result), pending.invocation);
             self.came_back(step, pending, &status, value)?;
         }
         self.eval(step, pending, status.clone(), |eval| match status == Status::ERROR {

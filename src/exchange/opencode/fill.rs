@@ -237,16 +237,18 @@ impl<'a> Import<'a> {
                     work.extend(self.children.pop_front().map(Work::Child));
                 }
             }
-            if self.survey.reverted_to == Some(at) && at > 0 {
+            let grows = found.grows && at == found.count;
+            if self.survey.reverted_to == Some(at) && at > 0 && !grows {
                 work.push(Work::Seal);
             }
-            work.push(Work::Unit(at, found.grows && at == found.count));
+            work.push(Work::Unit(at, grows));
         }
         let is_last = !self.work.iter().any(|work| matches!(work, Work::Reach(_)));
         if is_last || !work.is_empty() {
             work.extend(self.children.drain(..).map(Work::Child));
         }
-        if !work.is_empty() {
+        // A head within a turn is one at which it runs.
+        if is_last || !work.is_empty() {
             work.push(Work::EndTurn);
         }
         for work in work.into_iter().rev() {

@@ -208,10 +208,12 @@ pub(super) fn best(past: &Past, survey: &Survey, wanted: usize) -> Found {
         if settled > wanted || survey.chains.get(settled) != Some(&state.chain.unwrap_or(NONE)) {
             continue;
         }
+        let has_more = settled + 1 < survey.units.len();
+        let waited = |open: &Open| open.message.is_none();
         let found = match &state.open {
             None => Found { place, count: settled, grows: false },
             Some(open) => match survey.units.get(settled).filter(|_| settled < wanted) {
-                Some(unit) if unit.id == open.id && unit.meaning == open.meaning => {
+                Some(unit) if unit.id == open.id && unit.meaning == open.meaning && !(waited(open) && has_more) => {
                     Found { place, count: settled + 1, grows: false }
                 }
                 // Behind an older one it was made into rows as it was then: they are made anew.

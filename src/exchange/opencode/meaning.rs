@@ -113,7 +113,7 @@ impl Import<'_> {
         }
         let is_new = grows && !content.bytes.is_empty();
         let mut holes_of = None;
-        if !is_summary && (!grows || is_new || this.open.message.is_none()) && !this.waits() {
+        if !is_summary && (!grows || is_new || this.open.message.is_none()) && !this.waits(self.survey.units.len()) {
             let role = if this.message.is_user() { Role::User } else { Role::Assistant };
             let mut new = NewMessage::new(role, content.bytes.clone());
             new.turn = self.state.turn;
@@ -134,6 +134,10 @@ impl Import<'_> {
         let turn = self.state.turn.filter(|_| this.message.is_user());
         let calls = this.open.calls.iter().map(|(call, _)| *call).collect();
         self.state.made.push((this.open.id.clone(), turn, calls));
+        if this.open.message.is_none() {
+            // All of it is to be said yet.
+            this.open.said.clear();
+        }
         let completed = this.message.completed();
         let (open, keep) = (this.open, self.kept_messages(at));
         self.state.open = Some(open);
@@ -411,8 +415,8 @@ impl This<'_> {
         !self.message.is_user() && (has_part || is_done)
     }
 
-    /// Whether the message may become a summary, and is none yet.
-    fn waits(&self) -> bool {
-        self.message.is_summary() && !self.message.is_over()
+    /// Whether the message may become a summary, and is none yet: it is none where another follows.
+    fn waits(&self, count: usize) -> bool {
+        self.message.is_summary() && !self.message.is_over() && self.at + 1 == count
     }
 }
