@@ -30,6 +30,9 @@ pub(crate) fn library_is_sound() -> Result<(), String> {
     Ok(())
 }
 
+pub(crate) fn page() -> i64 {
+    std::env::var("HW_PAGE").ok().and_then(|v| v.parse().ok()).unwrap_or(4096)
+}
 /// The writer's connection; makes the file if it is not there.
 pub(crate) fn writer(path: &Path, journal: Journal) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(
@@ -46,7 +49,7 @@ pub(crate) fn writer(path: &Path, journal: Journal) -> rusqlite::Result<Connecti
     }
     common(&conn)?;
     // Before the first table: it cannot change later.
-    conn.pragma_update(None, "page_size", 4096)?;
+    conn.pragma_update(None, "page_size", page())?;
     match journal {
         Journal::Wal => {
             conn.pragma_update(None, "journal_mode", "wal")?;
@@ -128,10 +131,8 @@ pub(crate) fn checkpoint(conn: &Connection, truncate: bool) -> rusqlite::Result<
 /// Bytes of the WAL in use, and of those the bytes not yet in the main file. The WAL's file says neither: it begins
 /// anew in place, and does not become shorter.
 pub(crate) fn wal_bytes(conn: &Connection) -> rusqlite::Result<(u64, u64)> {
-    /// A page and its header.
-    const FRAME: u64 = 4096 + 24;
     let (all, moved): (i64, i64) =
         conn.query_row(super::stmt::meta::CHECKPOINT_NOOP, [], |row| Ok((row.get(1)?, row.get(2)?)))?;
-    let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * FRAME;
+    let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * (page() as u64 + 24);
     Ok((bytes(all), bytes(all.saturating_sub(moved))))
 }
