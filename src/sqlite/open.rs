@@ -31,7 +31,7 @@ pub(crate) fn library_is_sound() -> Result<(), String> {
 }
 
 pub(crate) fn page() -> i64 {
-    std::env::var("HW_PAGE").ok().and_then(|v| v.parse().ok()).unwrap_or(4096)
+    std::env::var("HW_PAGE").ok().and_then(|v| v.parse().ok()).unwrap_or(2048)
 }
 /// The writer's connection; makes the file if it is not there.
 pub(crate) fn writer(path: &Path, journal: Journal) -> rusqlite::Result<Connection> {
@@ -120,6 +120,12 @@ fn common(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.pragma_update(None, "temp_store", "memory")
+}
+
+/// Lets SQLite remove the WAL and its shared memory when `conn`, the last connection, is closed: for one whose WAL is empty,
+/// so that there is nothing left to checkpoint. Where anybody else has the database open, both stay.
+pub(crate) fn leave_nothing(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(|_| ())
 }
 
 /// Moves the WAL's frames into the main file; with `truncate`, waits for readers and empties the WAL.
