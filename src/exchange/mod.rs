@@ -26,6 +26,7 @@ pub mod reader;
 mod run;
 pub mod shared;
 pub mod source;
+mod sum;
 pub mod template;
 mod written;
 

@@ -18,8 +18,8 @@ use crate::blob::codec::{self, Class, Codec, CodecError};
 use crate::model::line::{self, BadLine, Item};
 use crate::model::{Digest, Event, EventNumber, Record, SessionId, Timestamp, Tx};
 
-/// The version of this form.
-pub const VERSION: u16 = 1;
+/// The version of this form: from 2 on lines may be in columns, and payloads in packs.
+pub const VERSION: u16 = 2;
 /// The greatest size of a batch's lines, uncompressed.
 pub const LINE_LIMIT: usize = 256 << 20;
 const HEAD: usize = 56;

@@ -12,6 +12,9 @@ const OLDEST: i32 = 3_051_003;
 /// or a foreign shell can make it wait.
 pub(crate) const BUSY: Duration = Duration::from_secs(10);
 
+/// Bytes of a page: small, since a commit writes whole ones, and most of the b-trees of a small store have one.
+pub(crate) const PAGE: u32 = 1024;
+
 /// The journal that SQLite keeps for itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Journal {
@@ -30,9 +33,6 @@ pub(crate) fn library_is_sound() -> Result<(), String> {
     Ok(())
 }
 
-pub(crate) fn page() -> i64 {
-    std::env::var("HW_PAGE").ok().and_then(|v| v.parse().ok()).unwrap_or(2048)
-}
 /// The writer's connection; makes the file if it is not there.
 pub(crate) fn writer(path: &Path, journal: Journal) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(
@@ -49,7 +49,7 @@ pub(crate) fn writer(path: &Path, journal: Journal) -> rusqlite::Result<Connecti
     }
     common(&conn)?;
     // Before the first table: it cannot change later.
-    conn.pragma_update(None, "page_size", page())?;
+    conn.pragma_update(None, "page_size", PAGE)?;
     match journal {
         Journal::Wal => {
             conn.pragma_update(None, "journal_mode", "wal")?;
@@ -139,6 +139,6 @@ pub(crate) fn checkpoint(conn: &Connection, truncate: bool) -> rusqlite::Result<
 pub(crate) fn wal_bytes(conn: &Connection) -> rusqlite::Result<(u64, u64)> {
     let (all, moved): (i64, i64) =
         conn.query_row(super::stmt::meta::CHECKPOINT_NOOP, [], |row| Ok((row.get(1)?, row.get(2)?)))?;
-    let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * (page() as u64 + 24);
+    let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * u64::from(PAGE + 24);
     Ok((bytes(all), bytes(all.saturating_sub(moved))))
 }

@@ -89,7 +89,7 @@ pub(crate) fn make_rows(
         .map_err(sql(root))?;
         // Nobody sees this file before it is whole and synced: no journal, no sync on the way.
         for (name, value) in [
-            ("page_size", crate::sqlite::open::page().to_string().as_str()),
+            ("page_size", sqlite::PAGE.to_string().as_str()),
             ("journal_mode", "off"),
             ("synchronous", "off"),
             ("temp_store", "memory"),

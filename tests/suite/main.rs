@@ -20,6 +20,7 @@ mod model;
 mod names;
 mod observed;
 mod opening;
+mod packs;
 mod payloads;
 mod pi;
 mod pins;
