@@ -354,6 +354,9 @@ mod tests {
             let lines = lines(keyed);
             let head = TxHeader { tx: Tx(7), at: Timestamp::default(), previous: Digest::of(b"6") };
             let commit = Commit::decode(&lines.body(&head)).unwrap();
+            let mut older = lines.body(&head);
+            older[..2].copy_from_slice(&1_u16.to_le_bytes());
+            assert_eq!(Commit::decode(&older).unwrap().digest(), commit.digest());
             assert_eq!((&commit.head, &commit.key), (&head, &lines.key));
             assert_eq!(commit.digest(), lines.digest(&head));
             assert_eq!(commit.payload_frames(), 1);

@@ -18,6 +18,8 @@ mod leases;
 mod life;
 mod model;
 mod names;
+#[path = "../support/note.rs"]
+mod note;
 mod observed;
 mod opening;
 mod packs;
