@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_come_to_the_same() {
-        let bytes: Vec<u8> = (0..3 * BLOCK + 17).map(|n| (n * n >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..3 * BLOCK + 17).map(|n| ((n * n) >> 7) as u8).collect();
         for size in [1, 1000, BLOCK - 1, BLOCK, BLOCK + 1, bytes.len()] {
             let mut sum = Sum::default();
             for piece in bytes.chunks(size) {

@@ -51,6 +51,9 @@ struct Shape {
     keys: Vec<usize>,
 }
 
+/// A shape and its columns.
+type Written = (Shape, Vec<Vec<u8>>);
+
 /// Keys by the bytes of a shape from the last comma or brace to a value.
 #[derive(Default)]
 struct Keys(HashMap<Vec<u8>, usize>);
@@ -81,7 +84,7 @@ pub(super) fn encode(text: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let (mut keys, mut before) = (Keys::default(), Before::default());
-    let (mut known, mut shapes): (HashMap<Vec<u8>, usize>, Vec<(Shape, Vec<Vec<u8>>)>) = Default::default();
+    let (mut known, mut shapes): (HashMap<Vec<u8>, usize>, Vec<Written>) = Default::default();
     let (mut seen, mut hashes): (HashMap<[u8; 32], usize>, Vec<u8>) = Default::default();
     let (mut ids, mut count) = (Vec::new(), 0);
     let (mut bytes, mut values) = (Vec::new(), Vec::new());
@@ -406,7 +409,7 @@ mod tests {
         for at in 0..body.len() {
             let mut flipped = body.clone();
             flipped[at] ^= 0x10;
-            assert!(decode(&flipped, text.len()).is_ok_and(|out| out.len() > text.len()) == false);
+            assert!(!decode(&flipped, text.len()).is_ok_and(|out| out.len() > text.len()));
         }
     }
 
@@ -449,7 +452,7 @@ mod tests {
             put(&mut body, plain.len() as u64);
             put(&mut body, 0);
             body.extend(plain);
-            prop_assert!(decode(&body, 1000).is_ok_and(|out| out.len() > 1000) == false);
+            prop_assert!(!decode(&body, 1000).is_ok_and(|out| out.len() > 1000));
         }
     }
 }
