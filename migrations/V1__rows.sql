@@ -48,8 +48,9 @@ CREATE TABLE hw_blob (
   size    INTEGER NOT NULL,           -- uncompressed
   segment INTEGER,                    -- where its frame begins; null for a payload kept in parts, or erased
   offset  INTEGER,
-  stored  INTEGER NOT NULL,           -- bytes of the frame's body
+  stored  INTEGER NOT NULL,           -- bytes of the frame's body, also where it holds several
   codec   INTEGER NOT NULL,
+  skip    INTEGER,                    -- where it begins in the bytes of a frame that holds several; null where the frame is its own
   media   TEXT,
   state   INTEGER NOT NULL DEFAULT 0 CHECK (state IN (0, 1, 2)), -- present, in parts, erased
   parts   TEXT                        -- of one in parts: their bids, in order, a JSON array

@@ -618,6 +618,7 @@ CREATE VIEW blob AS SELECT
   b.media AS media,
   CASE b.state WHEN 0 THEN 'present' WHEN 1 THEN 'in-parts' WHEN 2 THEN 'erased' END AS state,
   CASE b.codec WHEN 0 THEN 'raw' WHEN 1 THEN 'zstd' WHEN 2 THEN 'zstd-prose' WHEN 3 THEN 'zstd-lines' WHEN 4 THEN 'zstd-roots'
+    WHEN 6 THEN 'pack'
     ELSE b.codec END AS codec,
   b.stored AS stored,
   b.segment AS segment,

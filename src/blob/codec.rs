@@ -28,6 +28,10 @@ impl Codec {
     pub const LINES: Self = Self(3);
     /// zstd with the first dictionary for roots.
     pub const ROOTS: Self = Self(4);
+    /// The lines of a commit in columns: see the journal. Never a payload's, so [`decode`] does not know it.
+    pub const COLUMNS: Self = Self(5);
+    /// Several payloads in one frame: see [`pack`](super::pack). [`decode`] does not know it: one of them is asked for.
+    pub const PACK: Self = Self(6);
     /// No bytes: a repair found the payload nowhere, and left this frame in its place. Only ever read as an error.
     pub const LOST: Self = Self(255);
 
@@ -48,8 +52,14 @@ impl Codec {
 pub enum Class {
     /// What callers give us: messages, results, code, anything.
     Payload,
+    /// The same in an import, which reads more than it writes and may take longer.
+    Dense,
+    /// Small payloads of an import, one after the other.
+    Pack,
     /// The body of a commit frame.
     Lines,
+    /// The same, in columns.
+    Columns,
     /// The root of a head.
     Root,
 }
@@ -84,6 +94,9 @@ const SMALL: usize = 4 << 10;
 /// Payloads above this are worth zstd's level 3; commit bodies above it do without their dictionary.
 const LARGE: usize = 16 << 10;
 
+/// The level of what is imported.
+pub(super) const DENSE: i32 = 6;
+
 /// Compresses `bytes`, or hands them back where that does not make them smaller.
 ///
 /// Never fails: raw is always there.
@@ -93,9 +106,13 @@ pub fn encode(bytes: &[u8], class: Class) -> (Codec, Cow<'_, [u8]>) {
         Class::Payload if bytes.len() < SMALL => (Codec::PROSE, 0),
         Class::Payload if bytes.len() <= LARGE => (Codec::ZSTD, 1),
         Class::Payload => (Codec::ZSTD, 3),
+        Class::Dense if bytes.len() < SMALL => (Codec::PROSE, 0),
+        Class::Dense => (Codec::ZSTD, DENSE),
+        Class::Pack => (Codec::PROSE, DENSE),
         Class::Lines if bytes.len() <= LARGE => (Codec::LINES, 0),
         // Long bodies repeat themselves; level 3 takes twice the time for them and makes them larger.
         Class::Lines => (Codec::ZSTD, 1),
+        Class::Columns => (Codec::LINES, 0),
         Class::Root => (Codec::ROOTS, 0),
     };
     match compress(bytes, codec, level) {
@@ -176,10 +193,11 @@ fn with_context<C, R>(
     }
 }
 
-/// One zstd frame, or `None` if zstd has no memory. `level` counts where there is no dictionary: one of those has
-/// its level inside.
+/// One zstd frame, or `None` if zstd has no memory. A dictionary has its level inside: with one, `level` says no more
+/// than whether it is [`DENSE`].
 fn compress(bytes: &[u8], codec: Codec, level: i32) -> Option<Vec<u8>> {
     let dictionary = match codec.dictionary()? {
+        Some(dictionary) if level == DENSE => Some(dictionary.dense.as_ref()?),
         Some(dictionary) => Some(dictionary.compress.as_ref()?),
         None => None,
     };
@@ -203,7 +221,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const CLASSES: [Class; 3] = [Class::Payload, Class::Lines, Class::Root];
+    const CLASSES: [Class; 6] = [Class::Payload, Class::Dense, Class::Pack, Class::Lines, Class::Columns, Class::Root];
     const MAX: usize = 8 << 20;
 
     fn prose(len: usize) -> Vec<u8> {

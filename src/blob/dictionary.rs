@@ -18,6 +18,8 @@ pub(super) struct Dictionary {
     bytes: &'static [u8],
     /// `None` only where there is no memory for it.
     pub(super) compress: LazyLock<Option<CDict<'static>>>,
+    /// The same for the level of what is imported.
+    pub(super) dense: LazyLock<Option<CDict<'static>>>,
     pub(super) decompress: LazyLock<Option<DDict<'static>>>,
 }
 
@@ -25,6 +27,7 @@ pub(super) struct Dictionary {
 pub(super) static PROSE: Dictionary = Dictionary {
     bytes: include_bytes!("dictionary/prose.zdict"),
     compress: LazyLock::new(|| CDict::try_create(PROSE.bytes, LEVEL)),
+    dense: LazyLock::new(|| CDict::try_create(PROSE.bytes, super::codec::DENSE)),
     decompress: LazyLock::new(|| DDict::try_create(PROSE.bytes)),
 };
 
@@ -32,6 +35,7 @@ pub(super) static PROSE: Dictionary = Dictionary {
 pub(super) static LINES: Dictionary = Dictionary {
     bytes: include_bytes!("dictionary/lines.zdict"),
     compress: LazyLock::new(|| CDict::try_create(LINES.bytes, LEVEL)),
+    dense: LazyLock::new(|| CDict::try_create(LINES.bytes, super::codec::DENSE)),
     decompress: LazyLock::new(|| DDict::try_create(LINES.bytes)),
 };
 
@@ -39,6 +43,7 @@ pub(super) static LINES: Dictionary = Dictionary {
 pub(super) static ROOTS: Dictionary = Dictionary {
     bytes: include_bytes!("dictionary/roots.zdict"),
     compress: LazyLock::new(|| CDict::try_create(ROOTS.bytes, LEVEL)),
+    dense: LazyLock::new(|| CDict::try_create(ROOTS.bytes, super::codec::DENSE)),
     decompress: LazyLock::new(|| DDict::try_create(ROOTS.bytes)),
 };
 

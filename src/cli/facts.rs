@@ -123,7 +123,7 @@ pub fn is_error(event: &Compact) -> bool {
     let failed = || matches!(event.status.as_deref(), Some("error" | "timeout"));
     match event.kind.as_str() {
         "session/error" | "invocation/failed" => true,
-        "call/put" | "eval/added" | "turn/put" => failed(),
+        "call/started" | "call/put" | "eval/added" | "turn/put" => failed(),
         _ => false,
     }
 }
@@ -263,7 +263,8 @@ impl Rows {
             CallType::Tool => "tool".into(),
             CallType::Other(other) => super::content::one_line(other, 40).into(),
         };
-        if event.kind == "call/started" {
+        let failed = matches!(event.status.as_deref(), Some("error" | "timeout" | "orphaned" | "aborted"));
+        if event.kind == "call/started" && !failed {
             return (format!("{who} called").into(), detail);
         }
         let title = match event.status.as_deref().unwrap_or_default() {

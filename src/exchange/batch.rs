@@ -174,6 +174,7 @@ impl<'a, F: Format> Importer<'a, F> {
     fn write(&mut self, session: &Session, key: &str) -> Result<(), ImportError> {
         let mut stopped = None;
         let result = session.write(|batch| {
+            batch.import();
             batch.key(key);
             self.fill(batch).map_err(|stop| match stop {
                 Stop::Commit(error) => error,

@@ -29,6 +29,7 @@ pub mod reader;
 mod run;
 pub mod shared;
 pub mod source;
+mod sum;
 pub mod template;
 pub mod told;
 pub mod tools;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::source::{MAX_LINE, Part};
+use super::sum::Sum;
 use crate::model::Digest;
 
 /// How records are written.
@@ -74,7 +75,7 @@ pub struct Reader<'a> {
     mark: Vec<u8>,
     /// Whether the file is one record.
     whole: bool,
-    hasher: blake3::Hasher,
+    sum: Sum,
     /// Before the current item.
     bytes: u64,
     lines: u64,
@@ -105,7 +106,7 @@ impl<'a> Reader<'a> {
             syntax: JSON,
             mark: Vec::new(),
             whole: false,
-            hasher: blake3::Hasher::new(),
+            sum: Sum::default(),
             bytes: 0,
             lines: 0,
             line: Vec::new(),
@@ -128,7 +129,7 @@ impl<'a> Reader<'a> {
         while left > 0 {
             if !self.mark.is_empty() {
                 let mark = std::mem::take(&mut self.mark);
-                self.hasher.update(&mark);
+                self.sum.update(&mark);
                 self.bytes += mark.len() as u64;
                 left = left.saturating_sub(mark.len() as u64);
                 continue;
@@ -142,7 +143,7 @@ impl<'a> Reader<'a> {
             }
             let take = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let chunk = &chunk[..take];
-            self.hasher.update(chunk);
+            self.sum.update(chunk);
             self.lines += count_lines(chunk);
             self.bytes += take as u64;
             left -= take as u64;
@@ -203,14 +204,16 @@ impl<'a> Reader<'a> {
 
     /// The place before the current item.
     pub fn position(&self) -> Position {
-        Position { bytes: self.bytes, lines: self.lines, hash: finish(&self.hasher) }
+        Position { bytes: self.bytes, lines: self.lines, hash: self.sum.with(b"") }
     }
 
     /// The place after the current item, which must not be a long line.
     pub fn position_after(&self) -> Position {
-        let mut hasher = self.hasher.clone();
-        hasher.update(self.bytes());
-        Position { bytes: self.bytes + self.item.len() as u64, lines: self.lines_after(), hash: finish(&hasher) }
+        Position {
+            bytes: self.bytes + self.item.len() as u64,
+            lines: self.lines_after(),
+            hash: self.sum.with(self.bytes()),
+        }
     }
 
     /// Goes to the next item; `None` at the end.
@@ -259,7 +262,7 @@ impl<'a> Reader<'a> {
         if bytes.is_empty() {
             return;
         }
-        self.hasher.update(bytes);
+        self.sum.update(bytes);
         self.bytes += bytes.len() as u64;
         self.lines += count_lines(bytes);
         self.before = if self.is_part { 0 } else { self.before + 1 };
@@ -350,7 +353,7 @@ impl Read for LongLine<'_, '_> {
         }
         let read = (&reader.line[self.at..]).read(out)?;
         let bytes = &reader.line[self.at..self.at + read];
-        reader.hasher.update(bytes);
+        reader.sum.update(bytes);
         reader.bytes += read as u64;
         reader.lines += count_lines(bytes);
         reader.before = u64::from(bytes.last() != Some(&b'\n'));
@@ -361,10 +364,6 @@ impl Read for LongLine<'_, '_> {
 
 fn count_lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
-}
-
-fn finish(hasher: &blake3::Hasher) -> Digest {
-    Digest(*hasher.finalize().as_bytes())
 }
 
 #[cfg(test)]

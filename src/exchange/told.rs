@@ -1,7 +1,7 @@
 //! What a session holds beyond a kept source, told as the log of an agent tells it: inputs, answers with the tools that
 //! they asked for, results, summaries. A format's writer puts each into its own records.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use serde_json::value::RawValue;
 
@@ -14,6 +14,7 @@ use crate::model::{
     Span, Timestamp, Turn,
 };
 use crate::store::error::ReadError;
+use crate::store::{Range, Scope};
 
 /// How many events are held at a time.
 const PAGE: usize = 1_024;
@@ -283,7 +284,7 @@ pub fn tell(
     spans: &[Span],
     each: &mut dyn FnMut(Told) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
-    let mut teller = Teller { task, each, open: None, results: VecDeque::new() };
+    let mut teller = Teller { task, each, open: None, results: VecDeque::new(), calls: HashSet::new() };
     for span in spans {
         events(task, span, &mut |event| teller.event(event))?;
     }
@@ -296,11 +297,20 @@ struct Teller<'t> {
     /// The answer that tools may still be added to.
     open: Option<Answer>,
     results: VecDeque<Digest>,
+    /// The calls that were told of: of one that was said more of later, all is told at once.
+    calls: HashSet<(SessionId, CallNumber)>,
 }
 
 impl Teller<'_> {
     fn flush(&mut self) -> Result<(), ExportError> {
         self.open.take().map_or(Ok(()), |answer| (self.each)(Told::Answer(Box::new(answer))))
+    }
+
+    /// The last that its session says of a call.
+    fn last_of(&self, session: &SessionId, row: Call) -> Result<Call, ExportError> {
+        let range = Range::of(row.call.0, row.call.0);
+        let last = self.task.store.records::<Call>(session, Scope::Current, range)?.next().transpose()?;
+        Ok(last.map_or(row, |entry| entry.row))
     }
 
     /// Tells of what ends an answer.
@@ -321,8 +331,13 @@ impl Teller<'_> {
         let place = Place { session: event.session.clone(), event: event.number, at: event.at };
         match event.body {
             Body::MessageAdded(row) => self.message(place, row),
-            Body::CallPut(row) if !row.status.is_running() && is_model(&row.call_type) => {
+            // A call that was over when it was recorded has no second event.
+            Body::CallStarted(row) | Body::CallPut(row) if !row.status.is_running() && is_model(&row.call_type) => {
+                if !self.calls.insert((place.session.clone(), row.call)) {
+                    return Ok(());
+                }
                 self.flush()?;
+                let row = self.last_of(&place.session, row)?;
                 self.open = Some(Answer { call: Some((place, row)), ..Answer::default() });
                 Ok(())
             }
@@ -345,6 +360,7 @@ impl Teller<'_> {
             Body::TurnStarted(_)
             | Body::TurnPut(_)
             | Body::CallStarted(_)
+            | Body::CallPut(_)
             | Body::SessionStarted(_)
             | Body::SessionStatus(_)
             | Body::RefUpdated(_)

@@ -13,15 +13,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::columns;
 use crate::blob::codec::{self, Class, Codec, CodecError};
 use crate::model::line::{self, BadLine, Item};
 use crate::model::{Digest, Event, EventNumber, Record, SessionId, Timestamp, Tx};
 
-/// The version of this form.
-pub const VERSION: u16 = 1;
+/// The version of this form: from 2 on lines may be in columns, and payloads in packs.
+pub const VERSION: u16 = 2;
 /// The greatest size of a batch's lines, uncompressed.
 pub const LINE_LIMIT: usize = 256 << 20;
 const HEAD: usize = 56;
+/// Lines of fewer bytes have too little in common to be taken apart.
+const IN_COLUMNS: usize = 4 << 10;
 
 /// A commit that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -148,9 +151,14 @@ impl Lines {
             first.append(&mut self.text);
             self.text = first;
         }
-        let (codec, packed) = codec::encode(&self.text, Class::Lines);
-        self.codec = codec.0;
-        self.packed = packed.into_owned();
+        let columns = if self.text.len() > IN_COLUMNS { columns::encode(&self.text) } else { None };
+        (self.codec, self.packed) = match columns {
+            Some(packed) => (Codec::COLUMNS.0, packed),
+            None => {
+                let (codec, packed) = codec::encode(&self.text, Class::Lines);
+                (codec.0, packed.into_owned())
+            }
+        };
     }
 
     /// The length of the frame's body.
@@ -296,7 +304,11 @@ fn open(body: &[u8]) -> Result<Opened, BadCommit> {
         at: Timestamp::from_micros(i64::from_le_bytes(eight(16))).ok_or(BadCommit::Time)?,
         previous: Digest::from_slice(&head[24..]).ok_or(BadCommit::Short)?,
     };
-    let mut text = codec::decode(codec, &body[HEAD..], raw).map_err(BadCommit::Codec)?;
+    let mut text = match codec {
+        Codec::COLUMNS => columns::decode(&body[HEAD..], raw),
+        codec => codec::decode(codec, &body[HEAD..], raw),
+    }
+    .map_err(BadCommit::Codec)?;
     if text.len() != raw {
         return Err(BadCommit::Head);
     }
@@ -342,6 +354,9 @@ mod tests {
             let lines = lines(keyed);
             let head = TxHeader { tx: Tx(7), at: Timestamp::default(), previous: Digest::of(b"6") };
             let commit = Commit::decode(&lines.body(&head)).unwrap();
+            let mut older = lines.body(&head);
+            older[..2].copy_from_slice(&1_u16.to_le_bytes());
+            assert_eq!(Commit::decode(&older).unwrap().digest(), commit.digest());
             assert_eq!((&commit.head, &commit.key), (&head, &lines.key));
             assert_eq!(commit.digest(), lines.digest(&head));
             assert_eq!(commit.payload_frames(), 1);

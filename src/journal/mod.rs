@@ -4,8 +4,9 @@
 //! in the order of their tx, each linked by digest to the one before. What the lines mean for rows is left to the
 //! floor above.
 
+mod columns;
 mod commit;
 mod replay;
 
 pub use commit::{BadCommit, BatchKey, Commit, LINE_LIMIT, Line, Lines, TxHeader, VERSION, takes_frame};
-pub use replay::{Ended, Placed, ReplayError, Replayed, replay, settle};
+pub use replay::{Ended, Placed, ReplayError, Replayed, Stored, replay, settle};

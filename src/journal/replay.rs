@@ -4,6 +4,11 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use super::commit::{BadCommit, Commit};
+use crate::blob::{
+    self,
+    codec::{Codec, CodecError},
+    pack,
+};
 use crate::segment::{self, End, Frame, FrameHeader, Kind, Position, SegmentError, SegmentReader};
 
 /// Why the log could not be read further.
@@ -24,6 +29,12 @@ pub enum ReplayError {
     },
     #[error("segment {number} has no end")]
     NoEnd { number: u64 },
+    #[error("the pack of payloads at {at} cannot be read")]
+    BadPack {
+        at: Position,
+        #[source]
+        source: CodecError,
+    },
     #[error("the commit at {at} names more payloads than its group has frames")]
     Payloads { at: Position },
 }
@@ -37,6 +48,22 @@ pub struct Placed {
     pub header: FrameHeader,
 }
 
+/// Where a payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its frame.
+    pub frame: Placed,
+    /// Where it begins in a pack; none where the frame is its own.
+    pub skip: Option<u32>,
+}
+
+impl Stored {
+    /// The same for one who reads the payload, of `size` bytes.
+    pub fn place(&self, size: u64) -> blob::Place {
+        blob::Place { at: self.frame.at, stored: self.frame.header.body_len, skip: self.skip, size }
+    }
+}
+
 /// One commit of the log.
 #[derive(Debug)]
 pub struct Replayed {
@@ -44,8 +71,8 @@ pub struct Replayed {
     pub commit: Commit,
     /// Its own frame.
     pub frame: Placed,
-    /// The frames of its payloads, in the order of the records that name them.
-    pub payloads: Vec<Placed>,
+    /// Where its payloads are, in the order of the records that name them.
+    pub payloads: Vec<Stored>,
     /// Where the log goes on after it.
     pub end: Position,
 }
@@ -69,7 +96,7 @@ pub fn replay<E: From<ReplayError>>(
 ) -> Result<Ended, E> {
     let number = reader.number();
     let mut frames = reader.frames(from.max(Position::first_of(number).offset), until);
-    let mut pending: VecDeque<Placed> = VecDeque::new();
+    let mut pending: VecDeque<Stored> = VecDeque::new();
     let mut group = 0;
     for frame in frames.by_ref() {
         let (offset, Frame { header, body }) = frame.map_err(ReplayError::Read)?;
@@ -80,7 +107,12 @@ pub fn replay<E: From<ReplayError>>(
             group = header.group;
         }
         match header.kind {
-            Kind::Payload => pending.push_back(placed),
+            Kind::Payload if header.codec == Codec::PACK.0 => {
+                let at = placed.at;
+                let directory = pack::directory(&body).map_err(|source| ReplayError::BadPack { at, source })?;
+                pending.extend(directory.into_iter().map(|(skip, _)| Stored { frame: placed, skip: Some(skip) }));
+            }
+            Kind::Payload => pending.push_back(Stored { frame: placed, skip: None }),
             Kind::Commit => {
                 let at = placed.at;
                 let commit = Commit::decode(&body).map_err(|source| ReplayError::BadCommit { at, source })?;

@@ -13,7 +13,7 @@ pub struct Timestamp(i64);
 
 impl Timestamp {
     /// The first instant of the year 0 and the last of 9999: what RFC 3339 can write.
-    const RANGE: std::ops::RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
+    pub(crate) const RANGE: std::ops::RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
 
     /// The instant `micros` after 1970, or `None` outside the years 0 to 9999.
     pub fn from_micros(micros: i64) -> Option<Timestamp> {
@@ -24,10 +24,9 @@ impl Timestamp {
     pub fn micros(self) -> i64 {
         self.0
     }
-}
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The text of every time: `2026-08-01T10:00:00.000000Z`.
+    pub(crate) fn text(self) -> [u8; 27] {
         let (days, rest) = (self.0.div_euclid(86_400_000_000), self.0.rem_euclid(86_400_000_000));
         // Days to a date, proleptic Gregorian: Howard Hinnant's civil_from_days, counted from 0000-03-01.
         let z = days + 719_468;
@@ -55,7 +54,32 @@ impl fmt::Display for Timestamp {
                 value /= 10;
             }
         }
-        f.write_str(std::str::from_utf8(&out).unwrap_or_default())
+        out
+    }
+
+    /// The time that has this text, none where no time has.
+    pub(crate) fn of_text(text: &[u8; 27]) -> Option<Timestamp> {
+        let number = |at: usize, width: usize| {
+            let digits = &text[at..at + width];
+            let sum = digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit.wrapping_sub(b'0')));
+            digits.iter().all(u8::is_ascii_digit).then_some(sum)
+        };
+        let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+        // A date to days, as in `text`: years begin with March.
+        let (year, month_index) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let day_of_year = (153 * month_index + 2) / 5 + day - 1;
+        let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+        let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+        let seconds = (number(11, 2)? * 60 + number(14, 2)?) * 60 + number(17, 2)?;
+        let time = Timestamp::from_micros((days * 86_400 + seconds) * 1_000_000 + number(20, 6)?)?;
+        // The thirtieth of February is some other day, which has another text.
+        (time.text() == *text).then_some(time)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -68,6 +92,9 @@ impl fmt::Debug for Timestamp {
 impl FromStr for Timestamp {
     type Err = BadId;
     fn from_str(text: &str) -> Result<Timestamp, BadId> {
+        if let Some(at) = text.as_bytes().try_into().ok().and_then(Timestamp::of_text) {
+            return Ok(at);
+        }
         text.parse::<jiff::Timestamp>()
             .ok()
             .and_then(|at| Timestamp::from_micros(at.as_microsecond()))
@@ -95,10 +122,19 @@ mod tests {
 
     proptest! {
         #[test]
+        fn only_a_time_is_read_without_jiff(text in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9][.][0-9]{6}Z") {
+            let theirs = text.parse::<jiff::Timestamp>().ok().map(|at| at.as_microsecond());
+            if let Some(at) = Timestamp::of_text(text.as_bytes().try_into().unwrap()) {
+                prop_assert_eq!(Some(at.micros()), theirs);
+            }
+        }
+
+        #[test]
         fn prints_as_jiff_does_and_parses_back(micros in Timestamp::RANGE) {
             let at = Timestamp::from_micros(micros).unwrap();
             let theirs = jiff::Timestamp::from_microsecond(micros).unwrap();
             prop_assert_eq!(at.to_string(), format!("{theirs:.6}"));
+            prop_assert_eq!(Timestamp::of_text(&at.text()), Some(at));
             prop_assert_eq!(at.to_string().parse::<Timestamp>(), Ok(at));
         }
     }

@@ -1,5 +1,6 @@
 //! Reading frames anywhere in the log, by many threads.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,12 +18,17 @@ pub struct Readers {
     dir: PathBuf,
     /// Least recently used first.
     open: Mutex<Vec<Arc<SegmentReader>>>,
+    /// What was made of frames, the oldest first.
+    made: Mutex<VecDeque<(Position, Arc<Vec<u8>>)>>,
 }
+
+/// What was made of frames and is held: neighbours are mostly asked for together.
+const HELD_AT_MOST: usize = 8;
 
 impl Readers {
     /// Readers of the log in `dir`; nothing is opened yet.
     pub fn new(dir: &Path) -> Readers {
-        Readers { dir: dir.to_owned(), open: Mutex::new(Vec::new()) }
+        Readers { dir: dir.to_owned(), open: Mutex::default(), made: Mutex::default() }
     }
 
     /// The log's folder.
@@ -50,6 +56,30 @@ impl Readers {
         reader.read_frame_hinted(position.offset, body_len_hint)
     }
 
+    /// What `make` makes of the frame at `position`, or made of it before: a few are held.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Readers::get), and those of `make`.
+    pub fn made_of<E: From<ReadError>>(
+        &self,
+        position: Position,
+        body_len_hint: u32,
+        make: impl FnOnce(Frame) -> Result<Vec<u8>, E>,
+    ) -> Result<Arc<Vec<u8>>, E> {
+        let held = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, made)) = held().iter().find(|(of, _)| *of == position) {
+            return Ok(Arc::clone(made));
+        }
+        let made = Arc::new(make(self.read_at(position, body_len_hint)?)?);
+        let mut held = held();
+        if held.len() >= HELD_AT_MOST {
+            held.pop_front();
+        }
+        held.push_back((position, Arc::clone(&made)));
+        Ok(made)
+    }
+
     /// The reader of one segment.
     ///
     /// # Errors
@@ -75,6 +105,7 @@ impl Readers {
     /// Closes all files, for one who replaces or removes segments.
     pub fn clear(&self) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

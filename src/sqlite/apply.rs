@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::session_row::SessionRow;
 use super::{spans, stmt};
-use crate::blob::codec::Codec;
+use crate::blob::{Place, codec::Codec};
 use crate::journal::{BatchKey, Line, TxHeader};
 use crate::model::line::Item;
 use crate::model::{Body, Digest, Event, HeadId, Record, SessionId, session::SessionStarted};
@@ -42,6 +42,8 @@ pub(crate) struct FramePlace {
     pub(crate) at: Position,
     pub(crate) stored: u64,
     pub(crate) codec: u8,
+    /// Where it begins in a pack.
+    pub(crate) skip: Option<u32>,
 }
 
 /// A payload's row.
@@ -52,10 +54,17 @@ pub(crate) struct BlobPlace {
     pub(crate) at: Option<Position>,
     pub(crate) stored: u64,
     pub(crate) codec: u8,
+    pub(crate) skip: Option<u32>,
     pub(crate) state: i64,
 }
 
 impl BlobPlace {
+    /// Where its bytes are, if it is in one frame.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let stored = u32::try_from(self.stored).unwrap_or(0);
+        self.at.map(|at| Place { at, stored, skip: self.skip, size: self.size })
+    }
+
     /// Whether the bytes can be read: neither erased nor lost.
     pub(crate) fn holds_bytes(&self) -> bool {
         self.state != ERASED && self.codec != Codec::LOST.0
@@ -183,6 +192,7 @@ pub(crate) fn find_blob(conn: &Connection, digest: &Digest) -> rusqlite::Result<
                 stored: row.get(4)?,
                 state: row.get(5)?,
                 codec: row.get(6)?,
+                skip: row.get(7)?,
             })
         })
         .optional()

@@ -14,6 +14,9 @@ const OLDEST: i32 = 3_051_003;
 /// or a foreign shell can make it wait.
 pub(crate) const BUSY: Duration = Duration::from_secs(10);
 
+/// Bytes of a page: small, since a commit writes whole ones, and most of the b-trees of a small store have one.
+pub(crate) const PAGE: u32 = 1024;
+
 /// The journal that SQLite keeps for itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Journal {
@@ -49,7 +52,7 @@ pub(crate) fn writer(path: &Path, journal: Journal) -> rusqlite::Result<Connecti
     common(&conn)?;
     map_memory(&conn)?;
     // Before the first table: it cannot change later.
-    conn.pragma_update(None, "page_size", 4096)?;
+    conn.pragma_update(None, "page_size", PAGE)?;
     match journal {
         Journal::Wal => {
             conn.pragma_update(None, "journal_mode", "wal")?;
@@ -159,6 +162,12 @@ fn common(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "temp_store", "memory")
 }
 
+/// Lets SQLite remove the WAL and its shared memory when `conn`, the last connection, is closed: for one whose WAL is empty,
+/// so that there is nothing left to checkpoint. Where anybody else has the database open, both stay.
+pub(crate) fn leave_nothing(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(|_| ())
+}
+
 /// Moves the WAL's frames into the main file; with `truncate`, waits for readers and empties the WAL.
 pub(crate) fn checkpoint(conn: &Connection, truncate: bool) -> rusqlite::Result<()> {
     let sql = if truncate { super::stmt::meta::CHECKPOINT_TRUNCATE } else { super::stmt::meta::CHECKPOINT_PASSIVE };
@@ -168,10 +177,8 @@ pub(crate) fn checkpoint(conn: &Connection, truncate: bool) -> rusqlite::Result<
 /// Bytes of the WAL in use, and of those the bytes not yet in the main file. The WAL's file says neither: it begins
 /// anew in place, and does not become shorter.
 pub(crate) fn wal_bytes(conn: &Connection) -> rusqlite::Result<(u64, u64)> {
-    /// A page and its header.
-    const FRAME: u64 = 4096 + 24;
     let (all, moved): (i64, i64) =
         conn.query_row(super::stmt::meta::CHECKPOINT_NOOP, [], |row| Ok((row.get(1)?, row.get(2)?)))?;
-    let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * FRAME;
+    let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * u64::from(PAGE + 24);
     Ok((bytes(all), bytes(all.saturating_sub(moved))))
 }

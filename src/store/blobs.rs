@@ -5,9 +5,8 @@ use std::io::{Read, Write};
 use super::commit::Work;
 use super::error::{CommitError, ReadError};
 use super::payload_io::{BlobReader, BlobWriter};
-use super::places::Place;
 use super::{Inner, Store};
-use crate::blob;
+use crate::blob::{self, Place};
 use crate::journal::Lines;
 use crate::model::canonical::canonicalize;
 use crate::model::{Digest, Record};
@@ -239,14 +238,14 @@ impl Inner {
             return Err(damaged(digest, None));
         };
         let stored = u32::try_from(row.stored).unwrap_or(0);
-        let place = Place { at: Position::new(segment, offset), stored, size: row.size };
+        let place = Place { at: Position::new(segment, offset), stored, skip: row.skip, size: row.size };
         let bytes = self.at(digest, place).map_err(|error| damaged(digest, Some(Box::new(error))))?;
         self.places.keep(*digest, place);
         Ok(bytes)
     }
 
     fn at(&self, digest: &Digest, place: Place) -> Result<Vec<u8>, blob::BlobError> {
-        blob::read(&self.log, place.at, place.stored, place.size, digest)
+        blob::read(&self.log, &place, digest)
     }
 
     /// A payload's bytes, verified.

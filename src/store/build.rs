@@ -94,9 +94,12 @@ pub(crate) fn make_rows(
         )
         .map_err(sql(root))?;
         // Nobody sees this file before it is whole and synced: no journal, no sync on the way.
-        for (name, value) in
-            [("page_size", "4096"), ("journal_mode", "off"), ("synchronous", "off"), ("temp_store", "memory")]
-        {
+        for (name, value) in [
+            ("page_size", sqlite::PAGE.to_string().as_str()),
+            ("journal_mode", "off"),
+            ("synchronous", "off"),
+            ("temp_store", "memory"),
+        ] {
             conn.pragma_update(None, name, value).map_err(sql(root))?;
         }
         conn.pragma_update(None, "cache_size", -262_144).map_err(sql(root))?;

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::error::CommitError;
 use super::late::Late;
-use crate::blob::Prepared;
+use crate::blob::{Prepared, codec::Codec};
 use crate::journal::Lines;
 use crate::model::{Digest, EventNumber, SessionId, Tx};
 use crate::segment::FRAME_HEADER_LEN;
@@ -66,8 +66,13 @@ impl Work {
 
     /// The bytes it takes in a segment, its lines being `lines`.
     pub(super) fn bytes(&self, lines: &Lines) -> u64 {
-        let bodies = self.payloads.iter().map(|p| p.body.len()).sum::<usize>() + lines.body_len();
-        bodies as u64 + FRAME_HEADER_LEN * (self.payloads.len() as u64 + 1)
+        let frames: u64 = self.frames().map(|(_, body)| FRAME_HEADER_LEN + body.len() as u64).sum();
+        frames + FRAME_HEADER_LEN + lines.body_len() as u64
+    }
+
+    /// The frames of its payloads: those of a pack share one.
+    pub(super) fn frames(&self) -> impl Iterator<Item = (Codec, &[u8])> {
+        self.payloads.iter().filter_map(|payload| Some((payload.codec, payload.body.as_deref()?)))
     }
 }
 

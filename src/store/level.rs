@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 
 use crate::blob::{self, codec::CodecError};
-use crate::journal::{self, BadCommit, Ended, Placed, ReplayError, Replayed, TxHeader};
+use crate::journal::{self, BadCommit, Ended, Placed, ReplayError, Replayed, Stored, TxHeader};
 use crate::model::{Digest, Tx};
 use crate::progress::Observer;
 use crate::segment::sabotage::{self, Sabotage};
@@ -118,8 +118,8 @@ pub(crate) struct FromLog<'a>(pub(crate) &'a Readers);
 
 impl Fetch for FromLog<'_> {
     fn fetch(&self, digest: &Digest, place: &BlobPlace) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-        let at = place.at.ok_or("the payload is kept in parts or erased")?;
-        Ok(blob::read(self.0, at, u32::try_from(place.stored).unwrap_or(0), place.size, digest)?)
+        let place = place.place().ok_or("the payload is kept in parts or erased")?;
+        Ok(blob::read(self.0, &place, digest)?)
     }
 }
 
@@ -151,7 +151,12 @@ fn apply(
     let places: Vec<FramePlace> = found
         .payloads
         .iter()
-        .map(|p| FramePlace { at: p.at, stored: u64::from(p.header.body_len), codec: p.header.codec })
+        .map(|Stored { frame, skip }| FramePlace {
+            at: frame.at,
+            stored: u64::from(frame.header.body_len),
+            codec: frame.header.codec,
+            skip: *skip,
+        })
         .collect();
     applier.apply(conn, head, found.commit.key.as_ref(), &found.commit.lines, &places, &FromLog(readers))?;
     add_tx(conn, head)?;
@@ -268,11 +273,13 @@ fn whole_commits(reader: &SegmentReader, from: u64, mut last: Tx) -> Result<(Vec
     let mut frames = Vec::new();
     let ended = journal::replay(reader, from, None, |found| {
         last = found.commit.head.tx;
-        frames.extend(found.payloads);
+        frames.extend(found.payloads.iter().map(|stored| stored.frame));
         frames.push(found.frame);
         Ok::<(), LevelError>(())
     })?;
     frames.sort_by_key(|placed| placed.at);
+    // Those of a pack stand in one frame.
+    frames.dedup();
     Ok((frames, ended, last))
 }
 

@@ -426,6 +426,9 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
     if checkpoint::wal_len(&root) > 0 || inner.desk.checkpointer.has_no_wal() {
         checkpoint::run(&root, &writer.conn, true).map_err(failed)?;
     }
+    if !inner.desk.checkpointer.has_no_wal() && checkpoint::wal_len(&root) == 0 {
+        sqlite::leave_nothing(&writer.conn).map_err(sql(&root))?;
+    }
     let _write = writer.turnstile.acquire().map_err(lock)?;
     writer.holder.sweep();
     // Segments that a killed writer was building; nobody reads them.

@@ -4,21 +4,11 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use super::commit::locked;
+use crate::blob::Place;
 use crate::model::Digest;
-use crate::segment::Position;
 
 /// Places remembered at most, some 80 bytes each.
 const KEPT: usize = 16_384;
-
-/// A payload's frame.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) at: Position,
-    /// Bytes of the frame's body.
-    pub(super) stored: u32,
-    /// Bytes of the payload.
-    pub(super) size: u64,
-}
 
 /// The places of payloads read before. A place is a hint: what is read there is verified by checksum and digest, and
 /// where that fails the rows are asked, which know what was erased or moved since.

@@ -267,15 +267,16 @@ impl Writer {
         }
         names::check(&self.conn, work.guard.as_ref(), lines)?;
         let head = TxHeader { tx: meta.tx.next(), at: self.clock.now(), previous: meta.digest };
-        let mut offset = start.offset;
+        let (mut next, mut frame) = (start.offset, (start, 0));
         let places: Vec<FramePlace> = work
             .payloads
             .iter()
             .map(|payload| {
-                let stored = payload.body.len() as u64;
-                let at = Position::new(start.segment, offset);
-                offset += FRAME_HEADER_LEN + stored;
-                FramePlace { at, stored, codec: payload.codec.0 }
+                if let Some(body) = &payload.body {
+                    frame = (Position::new(start.segment, next), body.len() as u64);
+                    next += FRAME_HEADER_LEN + frame.1;
+                }
+                FramePlace { at: frame.0, stored: frame.1, codec: payload.codec.0, skip: payload.skip }
             })
             .collect();
         let fetch = Live { small, log: FromLog(&self.readers) };
@@ -333,9 +334,9 @@ impl Writer {
             self.meta = meta;
             return Ok(());
         }
-        let payloads = members.iter().flat_map(|m| &m.pending.work.payloads);
+        let payloads = members.iter().flat_map(|m| m.pending.work.frames());
         let mut frames: Vec<FrameRef<'_>> =
-            payloads.map(|p| FrameRef { kind: Kind::Payload, codec: p.codec.0, body: &p.body }).collect();
+            payloads.map(|(codec, body)| FrameRef { kind: Kind::Payload, codec: codec.0, body }).collect();
         frames.extend(members.iter().map(|m| FrameRef { kind: Kind::Commit, codec: 0, body: &m.body }));
         let bytes: u64 = frames.iter().map(|f| FRAME_HEADER_LEN + f.body.len() as u64).sum();
         meta.end = Position::new(start.segment, start.offset + bytes);
@@ -395,8 +396,8 @@ struct Filled {
 impl Filled {
     /// Where the next commit's payload frames go: all payload frames of a group stand before its commits.
     fn payload_end(&self, members: &[Member]) -> Position {
-        let before: u64 =
-            members.iter().flat_map(|m| &m.pending.work.payloads).map(|p| FRAME_HEADER_LEN + p.body.len() as u64).sum();
+        let frames = members.iter().flat_map(|m| m.pending.work.frames());
+        let before: u64 = frames.map(|(_, body)| FRAME_HEADER_LEN + body.len() as u64).sum();
         Position::new(self.start.segment, self.start.offset + before)
     }
 }

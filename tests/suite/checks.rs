@@ -124,9 +124,13 @@ fn each_kind_of_damage_has_its_code() {
     expect("database-journal", Mode::Quick, &|| fs::write(root.join("store.sqlite-journal"), [0xd9; 600]).unwrap());
     expect("database-unreadable", Mode::Deep, &|| fs::write(&database, "this is no database. ".repeat(400)).unwrap());
     expect("database-corrupt", Mode::Deep, &|| {
+        let conn = rusqlite::Connection::open(&database).unwrap();
+        let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'hw_head_turn'";
+        let page: usize = conn.query_row(root, [], |row| row.get(0)).unwrap();
+        let size: usize = conn.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+        drop(conn);
         let mut bytes = fs::read(&database).unwrap();
-        let from = bytes.len() / 4096 / 2 * 4096;
-        bytes[from..from + 4096].fill(0);
+        bytes[(page - 1) * size..page * size].fill(0);
         fs::write(&database, bytes).unwrap();
     });
     expect("file-open-to-others", Mode::Quick, &|| {

@@ -184,7 +184,7 @@ fn the_shared_claude_code_logs_come_in_as_counted_and_go_out_byte_for_byte() {
 fn tokens(store: &Store, session: &headwater::model::SessionId) -> Counts {
     let mut calls = BTreeMap::new();
     for event in store.events(session).unwrap() {
-        if let headwater::model::Body::CallPut(row) = event.body {
+        if let headwater::model::Body::CallStarted(row) | headwater::model::Body::CallPut(row) = event.body {
             calls.insert(row.call, row);
         }
     }

@@ -24,10 +24,13 @@ mod leases;
 mod life;
 mod model;
 mod names;
+#[path = "../support/note.rs"]
+mod note;
 mod observed;
 mod opencode;
 mod opencode_data;
 mod opening;
+mod packs;
 mod payloads;
 mod pi;
 mod pins;

@@ -78,9 +78,8 @@ fn root_bytes(
     place: &BlobPlace,
 ) -> Result<Result<Vec<u8>, String>, Looked> {
     let frame = |digest: &Digest, place: &BlobPlace| {
-        let at = place.at.ok_or_else(|| "it has no place in the log".to_owned())?;
-        blob::read(readers, at, u32::try_from(place.stored).unwrap_or(0), place.size, digest)
-            .map_err(|error| chain(&error))
+        let place = place.place().ok_or_else(|| "it has no place in the log".to_owned())?;
+        blob::read(readers, &place, digest).map_err(|error| chain(&error))
     };
     if place.state != apply::IN_PARTS {
         return Ok(frame(digest, place));

@@ -185,7 +185,9 @@ impl Walk<'_> {
                     self.found.issue(codes::FRAME_DAMAGED, Position::new(number, at).to_string());
                 }
             }
-            Err(error @ (ReplayError::BadCommit { .. } | ReplayError::Payloads { .. })) => {
+            Err(
+                error @ (ReplayError::BadCommit { .. } | ReplayError::BadPack { .. } | ReplayError::Payloads { .. }),
+            ) => {
                 self.sound = false;
                 self.found.issue(codes::COMMIT_DAMAGED, chain(&error));
             }
@@ -218,11 +220,11 @@ impl Walk<'_> {
                     Record::PayloadAdded { hash, size, parts: None, .. } | Record::PayloadPart { hash, size },
                 ) => {
                     let Some(frame) = frames.next() else { continue };
-                    match blob::read(self.readers, frame.at, frame.header.body_len, *size, hash) {
+                    let (place, at) = (frame.place(*size), frame.frame.at);
+                    match blob::read(self.readers, &place, hash) {
                         Ok(bytes) if bytes.len() as u64 == *size => {
                             if self.lost.remove(hash).is_some() {
                                 // Readers find it here, and so do those who prove what needs it.
-                                let place = (frame.at, frame.header.body_len, *size);
                                 self.later.again.insert(*hash, place);
                             }
                             self.found.count("payloads-read", 1);
@@ -232,12 +234,12 @@ impl Walk<'_> {
                                 roots.insert(*hash, root);
                             }
                         }
-                        Ok(_) => self.found.issue(codes::PAYLOAD_DAMAGED, format!("{hash} at {}", frame.at)),
+                        Ok(_) => self.found.issue(codes::PAYLOAD_DAMAGED, format!("{hash} at {at}")),
                         Err(BlobError::Codec(CodecError::Lost)) => {
-                            self.lost.insert(*hash, frame.at);
+                            self.lost.insert(*hash, at);
                         }
                         Err(error) => {
-                            let place = format!("{hash} at {}: {}", frame.at, chain(&error));
+                            let place = format!("{hash} at {at}: {}", chain(&error));
                             self.found.issue(codes::PAYLOAD_DAMAGED, place);
                         }
                     }

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use super::codes;
 use super::{Findings, log};
-use crate::blob;
+use crate::blob::{self, Place};
 use crate::journal::{ReplayError, Replayed};
 use crate::model::line::Item;
 use crate::model::{Digest, HeadId, Record, Root};
-use crate::segment::{Position, Readers};
+use crate::segment::Readers;
 
 /// A head whose root was not in its own commit, and what the log says of its boundary.
 pub(super) struct Unproven {
@@ -23,9 +23,6 @@ pub(super) struct Unproven {
 pub(super) fn holds(root: &Root, boundary: u64, digest: Digest) -> bool {
     root.digest == digest && root.span.1.0 == boundary
 }
-
-/// A payload's frame: where, how long its body is, how long the payload.
-pub(super) type Place = (Position, u32, u64);
 
 /// What is left to be proven.
 #[derive(Default)]
@@ -63,7 +60,7 @@ impl Later {
                         && let Some(place) = places.get_mut(hash)
                         && place.is_none()
                     {
-                        *place = Some((frame.at, frame.header.body_len, *size));
+                        *place = Some(frame.place(*size));
                     }
                 }
                 Ok::<(), ReplayError>(())
@@ -105,8 +102,8 @@ enum Why {
 fn whole(readers: &Readers, places: &HashMap<Digest, Place>, parts: &[Digest]) -> Result<(Digest, u64), Why> {
     let (mut hasher, mut len) = (blake3::Hasher::new(), 0);
     for part in parts {
-        let (at, stored, size) = places.get(part).ok_or(Why::Missing(*part))?;
-        let bytes = blob::read(readers, *at, *stored, *size, part).map_err(|_| Why::Part)?;
+        let place = places.get(part).ok_or(Why::Missing(*part))?;
+        let bytes = blob::read(readers, place, part).map_err(|_| Why::Part)?;
         hasher.update(&bytes);
         len += bytes.len() as u64;
     }
@@ -116,8 +113,8 @@ fn whole(readers: &Readers, places: &HashMap<Digest, Place>, parts: &[Digest]) -
 fn joined(readers: &Readers, places: &HashMap<Digest, Place>, parts: &[Digest]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for part in parts {
-        let (at, stored, size) = places.get(part)?;
-        bytes.extend(blob::read(readers, *at, *stored, *size, part).ok()?);
+        let place = places.get(part)?;
+        bytes.extend(blob::read(readers, place, part).ok()?);
     }
     Some(bytes)
 }

@@ -61,9 +61,9 @@ impl Fetch for Bytes<'_> {
         if let Some(bytes) = self.made.get(digest) {
             return Ok(bytes.clone());
         }
-        let frame = self.sources.payload_frame(digest)?.ok_or("its bytes are nowhere")?;
+        let (codec, body) = self.sources.payload(digest)?.ok_or("its bytes are nowhere")?;
         let size = usize::try_from(place.size).unwrap_or(usize::MAX).min(crate::blob::PART);
-        Ok(crate::blob::codec::decode(Codec(frame.header.codec), &frame.body, size)?)
+        Ok(crate::blob::codec::decode(codec, &body, size)?)
     }
 }
 
@@ -227,7 +227,7 @@ impl<'a> Mender<'a> {
             .map(|line| {
                 let is_there = payload(&line.item).is_some_and(|hash| self.has(&hash));
                 let codec = if is_there { Codec::RAW } else { Codec::LOST };
-                FramePlace { at: Position::first_of(1), stored: 0, codec: codec.0 }
+                FramePlace { at: Position::first_of(1), stored: 0, codec: codec.0, skip: None }
             })
             .collect();
         let bytes = Bytes { sources: self.sources, made: &self.made };

@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::RepairError;
-use crate::blob::{self, codec::Codec};
+use crate::blob::{
+    self,
+    codec::{Class, Codec},
+    pack,
+};
 use crate::journal::{Commit, TxHeader};
 use crate::model::line::Item;
 use crate::model::{Digest, Record, SessionId};
@@ -33,6 +37,13 @@ pub(super) struct Found {
     pub(super) sessions: Vec<(SessionId, u64, u64)>,
 }
 
+/// Where a payload begins in a pack, and its size; none where its frame is its own.
+type InPack = Option<(u32, u32)>;
+
+fn cut(bytes: &[u8], start: u32, size: u32) -> Option<&[u8]> {
+    bytes.get(start as usize..)?.get(..size as usize)
+}
+
 struct File {
     path: PathBuf,
     /// Of a segment in the log's own folder; none for one set aside.
@@ -44,7 +55,7 @@ pub(super) struct Sources {
     files: Vec<File>,
     open: RefCell<VecDeque<(usize, Rc<Salvage>)>>,
     pub(super) commits: BTreeMap<u64, Vec<Found>>,
-    payloads: HashMap<Digest, Place>,
+    payloads: HashMap<Digest, (Place, InPack)>,
     /// Segments of the log that are not whole in the part that counts.
     pub(super) dirty: Vec<u64>,
     /// Places that are damaged, for people.
@@ -160,10 +171,22 @@ impl Sources {
         group.end = place.offset + frame.header.frame_len();
         match frame.header.kind {
             Kind::Payload => {
+                if frame.header.codec == Codec::PACK.0 {
+                    let (bytes, directory) = (pack::unpack(&frame.body), pack::directory(&frame.body));
+                    for (start, size) in directory.unwrap_or_default() {
+                        let cut = bytes.as_ref().ok().and_then(|bytes| cut(bytes, start, size));
+                        let hash = cut.map(Digest::of);
+                        if let Some(hash) = hash {
+                            self.payloads.entry(hash).or_insert((place, Some((start, size))));
+                        }
+                        group.payloads.push_back((hash, false));
+                    }
+                    return;
+                }
                 let bytes = blob::codec::decode(Codec(frame.header.codec), &frame.body, blob::PART).ok();
                 let hash = bytes.map(|bytes| Digest::of(&bytes));
                 if let Some(hash) = hash {
-                    self.payloads.entry(hash).or_insert(place);
+                    self.payloads.entry(hash).or_insert((place, None));
                 }
                 group.payloads.push_back((hash, frame.header.codec == Codec::LOST.0));
             }
@@ -235,9 +258,16 @@ impl Sources {
         self.payloads.contains_key(digest)
     }
 
-    /// The frame of a payload, whole.
-    pub(super) fn payload_frame(&self, digest: &Digest) -> Result<Option<Frame>, RepairError> {
-        self.payloads.get(digest).map(|place| self.read_frame(*place)).transpose()
+    /// A payload as the codec and body of a frame of its own: one in a pack is taken out of it.
+    pub(super) fn payload(&self, digest: &Digest) -> Result<Option<(Codec, Vec<u8>)>, RepairError> {
+        let Some((place, in_pack)) = self.payloads.get(digest) else { return Ok(None) };
+        let frame = self.read_frame(*place)?;
+        let Some((start, size)) = *in_pack else { return Ok(Some((Codec(frame.header.codec), frame.body))) };
+        let bytes = pack::unpack(&frame.body).unwrap_or_default();
+        let bytes = cut(&bytes, start, size)
+            .ok_or_else(|| RepairError::Inside("a pack that was just read cannot be read again".to_owned()))?;
+        let (codec, body) = blob::codec::encode(bytes, Class::Payload);
+        Ok(Some((codec, body.into_owned())))
     }
 }
 

@@ -171,8 +171,8 @@ fn payload_frame(
         let (codec, body) = codec::encode(bytes, Class::Payload);
         return Ok(Frame::new(Kind::Payload, codec.0, tx.0, body.into_owned()));
     }
-    Ok(match sources.payload_frame(hash)? {
-        Some(frame) => Frame::new(Kind::Payload, frame.header.codec, tx.0, frame.body),
+    Ok(match sources.payload(hash)? {
+        Some((codec, body)) => Frame::new(Kind::Payload, codec.0, tx.0, body),
         None => Frame::new(Kind::Payload, Codec::LOST.0, tx.0, Vec::new()),
     })
 }

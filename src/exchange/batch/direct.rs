@@ -70,6 +70,7 @@ impl<'a> Direct<'a> {
         last: Option<Last<F>>,
         lines: &'a [Vec<u8>],
     ) -> Result<(), Stop> {
+        batch.import();
         let progress = last.as_ref().map(|last| &last.progress);
         let mut direct = Direct {
             store,

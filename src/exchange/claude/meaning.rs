@@ -11,7 +11,7 @@ use super::{Answered, Claude};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::text;
 use crate::exchange::template::{Hole, ascii_json_string, json_string};
-use crate::model::{CallNumber, CallType, MessageNumber, Role, Status, TurnNumber};
+use crate::model::{Call, CallType, MessageNumber, Role, Status, TurnNumber};
 use crate::store::{NewMessage, ReadError};
 
 pub(super) type Holes = Vec<(Range<usize>, Hole)>;
@@ -227,39 +227,45 @@ impl Claude {
         let is_known = answer.id.as_ref().is_some_and(|id| self.aside.borrow_mut().answered(id));
         let response = (!content.is_empty()).then(|| step.batch.put(&content));
         let is_real = answer.model.as_deref() != Some("<synthetic>");
+        let error = response.filter(|_| record.is_api_error());
+        let say = |row: &mut Call| {
+            row.status = if error.is_some() { Status::ERROR } else { Status::OK };
+            row.error = error;
+            row.response = response.filter(|_| error.is_none()).or(row.response);
+            if is_real {
+                let is_claude = answer.model.as_ref().is_some_and(|model| model.starts_with("claude"));
+                row.provider = is_claude.then(|| "anthropic".to_owned());
+                row.model.clone_from(&answer.model);
+                row.tokens_input = answer.used.input;
+                row.tokens_output = answer.used.output;
+                row.tokens_cached = answer.used.cached;
+                row.cost = answer.cost;
+            }
+            row.ended_at = answer.ended;
+        };
         let call = match before {
             // The source grew within the answer.
-            Some(before) => before.call,
+            Some(before) => {
+                if let Some(call) = before.call {
+                    step.batch.update_call(call, say)?;
+                }
+                before.call
+            }
             // It is the call of the session that this is a fork of.
             None if step.is_repeated() => None,
             None if is_known => {
                 step.odd("repeated-answer", "a part of an answer that was recorded before: its use is counted there");
                 None
             }
-            None if is_real || record.is_api_error() => Some(self.call(step)?),
+            None if is_real || record.is_api_error() => {
+                let (turn, at) = (self.turn, step.at());
+                Some(step.batch.add_call(CallType::Root, |row| {
+                    (row.turn, row.started_at) = (turn, at);
+                    say(row);
+                })?)
+            }
             None => None,
         };
-        let error = response.filter(|_| record.is_api_error());
-        if let Some(call) = call {
-            step.batch.update_call(call, |row| {
-                row.status = if error.is_some() { Status::ERROR } else { Status::OK };
-                row.error = error;
-                row.response = response.filter(|_| error.is_none()).or(row.response);
-                if is_real {
-                    row.provider = answer
-                        .model
-                        .as_ref()
-                        .filter(|model| model.starts_with("claude"))
-                        .map(|_| "anthropic".to_owned());
-                    row.model.clone_from(&answer.model);
-                    row.tokens_input = answer.used.input;
-                    row.tokens_output = answer.used.output;
-                    row.tokens_cached = answer.used.cached;
-                    row.cost = answer.cost;
-                }
-                row.ended_at = answer.ended;
-            })?;
-        }
         let mut new = NewMessage::new(Role::Assistant, content);
         (new.turn, new.call) = (self.turn, call);
         let number = step.batch.add_message(new)?;
@@ -275,14 +281,6 @@ impl Claude {
             call,
         });
         Ok(())
-    }
-
-    fn call(&self, step: &mut Step<'_, '_>) -> Result<CallNumber, Stop> {
-        let (turn, at) = (self.turn, step.at());
-        Ok(step.batch.begin_call(CallType::Root, |call| {
-            call.turn = turn;
-            call.started_at = at;
-        })?)
     }
 
     /// A summary that stands for all that came before.

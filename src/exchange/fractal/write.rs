@@ -191,7 +191,12 @@ impl Run<'_> {
                     self.call_begins(row)?;
                 }
                 let text = row::call(self, row)?;
-                self.line(at, event.body.kind(), &[("call", text)])
+                self.line(at, event.body.kind(), &[("call", text.clone())])?;
+                // A call that was over when it was recorded has no second event.
+                match &event.body {
+                    Body::CallStarted(row) if !row.status.is_running() => self.line(at, "call/put", &[("call", text)]),
+                    _ => Ok(()),
+                }
             }
             Body::EvalAdded(row) => {
                 let text = row::eval(self, row)?;

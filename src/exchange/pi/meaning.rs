@@ -92,18 +92,6 @@ impl Pi {
         }
         let (turn, ended) = (self.state.turn, step.at());
         let started = message.at().or(ended);
-        if let Some(at) = started {
-            step.batch.at(at);
-        }
-        let call = step.batch.begin_call(CallType::Root, |call| {
-            call.turn = turn;
-            call.provider = message.provider();
-            call.model = message.model();
-            call.started_at = started;
-        })?;
-        if let Some(at) = ended {
-            step.batch.at(at);
-        }
         let stop = message.stop_reason();
         let error = message.error_message();
         let status = match stop.as_deref() {
@@ -114,7 +102,11 @@ impl Pi {
         let response = (!content.bytes.is_empty()).then(|| step.batch.put(&content.bytes));
         let raw_error = error.as_ref().map(|error| step.batch.put(error.as_bytes()));
         let usage = message.usage();
-        step.batch.update_call(call, |row| {
+        let call = step.batch.add_call(CallType::Root, |row| {
+            row.turn = turn;
+            row.provider = message.provider();
+            row.model = message.model();
+            row.started_at = started;
             row.status = status;
             row.response = response;
             row.error = raw_error;

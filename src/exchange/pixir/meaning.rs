@@ -161,16 +161,13 @@ impl Pixir {
         let (summary, raw) = (Usage::of(data.usage_summary), Usage::of(data.usage));
         let turn = self.state.turn;
         let own = record.data.and_then(|data| serde_json::from_str::<Own<'_>>(data.get()).ok()).unwrap_or_default();
-        let call = step.batch.begin_call(own.call_type(), |call| {
-            call.turn = turn;
-            call.provider = text(data.provider);
-            call.model = text(data.model);
-        })?;
         // All that the record says of the call is more than the row has columns for.
         let extra = record.data.map(|data| step.batch.put(data.get().as_bytes()));
         let ended = step.at();
-        step.batch.update_call(call, |row| {
-            row.status = Status::OK;
+        let call = step.batch.add_call(own.call_type(), |row| {
+            row.turn = turn;
+            row.provider = text(data.provider);
+            row.model = text(data.model);
             row.tokens_input = summary.input().or_else(|| raw.input());
             row.tokens_output = summary.output().or_else(|| raw.output());
             row.tokens_cached = summary.cached().or_else(|| raw.cached());

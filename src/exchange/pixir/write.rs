@@ -158,7 +158,8 @@ impl Writer<'_> {
         match &event.body {
             Body::MessageAdded(row) => self.message(event, row),
             Body::TurnPut(row) => self.turn(event, row),
-            Body::CallPut(row) => self.call(event, row),
+            // A call that was over when it was recorded has no second event.
+            Body::CallStarted(row) | Body::CallPut(row) => self.call(event, row),
             Body::EvalAdded(row) => self.eval(event, row),
             Body::InvocationStarted(row) => self.invocation(event, row, "started", "running"),
             Body::InvocationCompleted(row) => self.invocation(event, row, "finished", "completed"),
@@ -169,9 +170,8 @@ impl Writer<'_> {
                     "vars": self.text(row.vars)? });
                 self.tell(event, "workflow_event", data)
             }
-            // Bookkeeping of the store; a turn begins with its message, a call is told of when it ended.
+            // Bookkeeping of the store; a turn begins with its message.
             Body::TurnStarted(_)
-            | Body::CallStarted(_)
             | Body::SessionStarted(_)
             | Body::SessionStatus(_)
             | Body::SessionError(_)

@@ -119,13 +119,13 @@ impl Step<'_> {
         }
         let (segment, offset) = (place.map(|p| p.at.segment), place.map(|p| p.at.offset));
         let (stored, codec) = (place.map_or(0, |p| p.stored), place.map_or(0, |p| p.codec));
-        let at = place.map(|p| p.at);
+        let (at, skip) = (place.map(|p| p.at), place.and_then(|p| p.skip));
         let parts = parts.map(|bids| serde_json::json!(bids).to_string());
         if let Some(found) = found {
             self.conn
                 .prepare_cached(stmt::blob::PLACE_AGAIN)?
-                .execute(params![found.bid, segment, offset, stored, codec, state, parts])?;
-            self.fresh.insert(*hash, BlobPlace { at, stored, codec, state, ..found });
+                .execute(params![found.bid, segment, offset, stored, codec, state, parts, skip])?;
+            self.fresh.insert(*hash, BlobPlace { at, stored, codec, skip, state, ..found });
             return Ok(());
         }
         self.conn.prepare_cached(stmt::blob::ADD)?.execute(params![
@@ -137,10 +137,11 @@ impl Step<'_> {
             codec,
             media,
             state,
-            parts
+            parts,
+            skip
         ])?;
         let bid = self.conn.last_insert_rowid();
-        self.fresh.insert(*hash, BlobPlace { bid, size, at, stored, codec, state });
+        self.fresh.insert(*hash, BlobPlace { bid, size, at, stored, codec, skip, state });
         Ok(())
     }
 }

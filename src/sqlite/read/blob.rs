@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::model::Digest;
 use crate::sqlite::row::{Columns, Word};
 
-const BY_DIGEST: &str = "SELECT bid, size, segment, offset, stored, codec, state, media FROM hw_blob
+const BY_DIGEST: &str = "SELECT bid, size, segment, offset, stored, codec, skip, state, media FROM hw_blob
      WHERE substr(hash, 1, 5) = ?1 AND hash = ?2";
-const PARTS: &str = "SELECT b.hash, b.bid, b.size, b.segment, b.offset, b.stored, b.codec, b.state, b.media
+const PARTS: &str = "SELECT b.hash, b.bid, b.size, b.segment, b.offset, b.stored, b.codec, b.skip, b.state, b.media
      FROM hw_blob w CROSS JOIN json_each(w.parts) p CROSS JOIN hw_blob b ON b.bid = p.value WHERE w.bid = ?1
      ORDER BY p.key";
 const BY_PREFIX: &str =
@@ -27,6 +27,8 @@ pub(crate) struct BlobRow {
     /// Bytes of the frame's body.
     pub(crate) stored: u64,
     pub(crate) codec: u64,
+    /// Where it begins in a pack of several.
+    pub(crate) skip: Option<u32>,
     pub(crate) state: BlobState,
     pub(crate) media: Option<String>,
 }
@@ -50,6 +52,7 @@ fn blob(columns: &mut Columns) -> rusqlite::Result<BlobRow> {
         offset: columns.some()?,
         stored: columns.word()?,
         codec: columns.word()?,
+        skip: columns.get()?,
         // The table's CHECK leaves no fourth.
         state: match columns.get::<i64>()? {
             0 => BlobState::Present,

@@ -1,10 +1,11 @@
 //! What a store holds and costs, from rows alone: no payload is read.
 
-/// Payloads: how many, their bytes, their bytes in the log with frame headers; then those in parts, erased, lost.
+/// Payloads: how many, their bytes, their bytes in the log with frame headers, those of a pack once; then those in parts, erased, lost.
 pub(crate) const PAYLOADS: &str = "SELECT count(*) FILTER (WHERE state <> 1), coalesce(sum(size) FILTER (WHERE state <> 1), 0),
-     coalesce(sum(stored + 24) FILTER (WHERE state = 0), 0), count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state = 2),
+     (SELECT coalesce(sum(stored + 24), 0) FROM (SELECT DISTINCT segment, offset, stored FROM hw_blob WHERE state = 0)), count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state = 2),
      count(*) FILTER (WHERE codec = 255) FROM hw_blob";
-/// What each session names: its own events' payloads, each once, how often in all, and which only it names.
+/// What each session names: its own events' payloads, each once, how often in all, and which only it names. A payload's part of
+/// a pack is as large as its part of the bytes.
 pub(crate) const SESSIONS: &str = "WITH named (sid, bid) AS MATERIALIZED (
        SELECT sid, content FROM hw_message UNION ALL SELECT sid, extra FROM hw_message WHERE extra IS NOT NULL
        UNION ALL SELECT sid, input FROM hw_turn WHERE input IS NOT NULL UNION ALL SELECT sid, final FROM hw_turn WHERE final IS NOT NULL
@@ -24,8 +25,11 @@ pub(crate) const SESSIONS: &str = "WITH named (sid, bid) AS MATERIALIZED (
      parts (bid, whole) AS (SELECT p.value, w.bid FROM hw_blob w, json_each(w.parts) p WHERE w.state = 1),
      once (sid, bid, times) AS MATERIALIZED (SELECT sid, bid, count(*) FROM named GROUP BY sid, bid),
      holders (bid, many) AS MATERIALIZED (SELECT bid, count(*) FROM once GROUP BY bid),
-     cost (bid, size, stored) AS MATERIALIZED (SELECT b.bid, b.size, CASE b.state WHEN 0 THEN b.stored + 24
-       WHEN 1 THEN (SELECT coalesce(sum(x.stored + 24), 0) FROM parts p JOIN hw_blob x ON x.bid = p.bid WHERE p.whole = b.bid) ELSE 0 END FROM hw_blob b)
+     packs (segment, offset, size) AS MATERIALIZED (SELECT segment, offset, sum(size) FROM hw_blob WHERE skip IS NOT NULL GROUP BY 1, 2),
+     cost (bid, size, stored) AS MATERIALIZED (SELECT b.bid, b.size, CASE b.state
+       WHEN 0 THEN (b.stored + 24) * iif(p.size > 0, b.size, 1) / iif(p.size > 0, p.size, 1)
+       WHEN 1 THEN (SELECT coalesce(sum(x.stored + 24), 0) FROM parts p JOIN hw_blob x ON x.bid = p.bid WHERE p.whole = b.bid) ELSE 0 END
+       FROM hw_blob b LEFT JOIN packs p ON b.skip IS NOT NULL AND p.segment = b.segment AND p.offset = b.offset)
      SELECT s.id, s.last_event, coalesce(sum(o.times * c.size), 0), coalesce(sum(c.stored) FILTER (WHERE h.many = 1), 0),
        coalesce(sum(c.stored) FILTER (WHERE h.many > 1), 0)
      FROM hw_session s LEFT JOIN once o ON o.sid = s.sid LEFT JOIN holders h ON h.bid = o.bid LEFT JOIN cost c ON c.bid = o.bid

@@ -28,6 +28,8 @@ pub(super) struct Payloads {
     /// Those that the store has not, in the order of their records.
     prepared: Vec<Prepared>,
     records: Lines,
+    /// Compressed as an import's: see [`Batch::import`].
+    dense: bool,
 }
 
 impl Payloads {
@@ -61,6 +63,11 @@ impl Batch<'_> {
         }
     }
 
+    /// Has the batch's payloads compressed as those of an import: better, and several small ones together.
+    pub(crate) fn import(&mut self) {
+        self.payloads.dense = true;
+    }
+
     pub(in crate::store) fn put_root(&mut self, bytes: &[u8]) -> Digest {
         self.put_with(bytes, None, Class::Root)
     }
@@ -77,6 +84,7 @@ impl Batch<'_> {
             }
             return digest;
         }
+        let class = if self.payloads.dense && class == Class::Payload { Class::Dense } else { class };
         self.payloads.put_bytes += bytes.len();
         self.payloads.put.push(Put { digest, bytes: bytes.to_vec(), media, class });
         if self.payloads.put_bytes >= GATHERED {
@@ -109,8 +117,12 @@ impl Batch<'_> {
         };
         let mut there = there.into_iter();
         put.retain(|_| there.next() != Some(true));
+        if payloads.dense {
+            // Neighbours share frames: small ones are to have no large one between them.
+            put.sort_by_key(|put| put.bytes.len() >= blob::PACKED);
+        }
         let sources: Vec<blob::Source<'_>> = put.iter().map(|put| (put.digest, &*put.bytes, put.class)).collect();
-        let prepared = blob::prepare(&sources);
+        let prepared = if payloads.dense { blob::prepare_dense(&sources) } else { blob::prepare(&sources) };
         for (mut prepared, put) in prepared.into_iter().zip(put) {
             prepared.media = put.media;
             let (hash, size, media) = (prepared.digest, prepared.size, prepared.media.clone());

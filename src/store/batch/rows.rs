@@ -49,6 +49,19 @@ impl Batch<'_> {
         Ok(number)
     }
 
+    /// Adds a call that is over: one event says all of it, where a start and an end would say most of it twice. Its status is
+    /// `ok` unless `fill` says another.
+    pub fn add_call(&mut self, call_type: CallType, fill: impl FnOnce(&mut Call)) -> Result<CallNumber, CommitError> {
+        let ended = self.at;
+        self.begin_call(call_type, |call| {
+            call.status = Status::OK;
+            fill(call);
+            if !call.status.is_running() {
+                call.ended_at.get_or_insert(ended);
+            }
+        })
+    }
+
     /// Writes a new version of a call; a status other than `running` ends it.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ impl World {
             return *bid;
         }
         let nothing = None::<i64>;
-        self.run(stmt::blob::ADD, params![digest.0.as_slice(), 1, 1, 0, 1, 0, nothing, 0, nothing]);
+        self.run(stmt::blob::ADD, params![digest.0.as_slice(), 1, 1, 0, 1, 0, nothing, 0, nothing, nothing]);
         let bid = self.conn.last_insert_rowid();
         self.bids.insert(digest, bid);
         bid
