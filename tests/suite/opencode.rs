@@ -730,7 +730,7 @@ impl Agent {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     /// However often a session is imported while it grows, is changed and taken back, its state is that of its files.
     #[test]

@@ -1,9 +1,12 @@
 //! A session's files into the store: what is new since the last import, and where the history goes on.
 
-use super::fill::Import;
+use std::collections::HashMap;
+
+use super::fill::{Import, short};
 use super::past::{At, Past, Place};
 use super::survey::{NONE, Survey, What};
 use super::tree::{self, Tree};
+use super::walk::stem;
 use super::{NAME, Open, State};
 use crate::exchange::format::Header;
 use crate::exchange::kept::{self, Last};
@@ -232,6 +235,9 @@ pub(super) fn best(past: &Past, survey: &Survey, wanted: usize) -> Found {
 
 /// Whether all that rows were made of is still there.
 fn is_grown(survey: &Survey, unit: &super::survey::Unit, open: &Open) -> bool {
-    let parts: std::collections::HashSet<&str> = survey.part_names(unit).collect();
-    open.said.iter().map(|(part, _)| part).chain(&open.evals).all(|part| parts.contains(part.as_str()))
+    let files = survey.files[unit.first..].iter().take(unit.count);
+    let hashes: HashMap<&str, u64> = files.map(|file| (stem(&file.name), short(&file.digest))).collect();
+    // A tool that was given up, and ended after all, is another eval.
+    open.given_up.iter().all(|(part, hash)| hashes.get(part.as_str()) == Some(hash))
+        && open.said.iter().map(|(part, _)| part).chain(&open.evals).all(|part| hashes.contains_key(part.as_str()))
 }

@@ -100,6 +100,7 @@ impl Import<'_> {
             said: Vec::new(),
             evals: Vec::new(),
             running: Vec::new(),
+            given_up: Vec::new(),
             calls: Vec::new(),
         });
         let mut this = This { at, message, files: self.parts(at)?, open: Open { meaning, ..open } };

@@ -80,6 +80,9 @@ struct Open {
     /// Parts that are evals, and those that are to become some.
     evals: Vec<String>,
     running: Vec<String>,
+    /// Those of the evals that were given up, with the first digits of their hashes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<(String, u64)>,
     /// Its calls, with the hashes of what was said of them.
     calls: Vec<(CallNumber, u64)>,
 }

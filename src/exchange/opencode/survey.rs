@@ -287,11 +287,6 @@ impl Survey {
 }
 
 impl Survey {
-    /// The parts of a message, by name.
-    pub fn part_names(&self, unit: &Unit) -> impl Iterator<Item = &str> {
-        self.files[unit.first..].iter().take(unit.count).skip(1).map(|file| stem(&file.name))
-    }
-
     /// Whether there is a file of that name.
     pub fn has(&self, name: &str) -> bool {
         self.names.contains(name)

@@ -1,6 +1,6 @@
 //! Tools: each is an eval once it ended, and one that opened a session is an invocation of it too.
 
-use super::fill::{Child, Holes, Import};
+use super::fill::{Child, Holes, Import, short};
 use super::import::session_of;
 use super::meaning::{Kind, This};
 use super::record::{Part, State as Tool};
@@ -44,6 +44,9 @@ impl Import<'_> {
             };
             let holes = self.eval(batch, &part, status, (this.open.message, call), &bytes)?;
             self.keep(at, &bytes, holes);
+            if state.ended().is_none() {
+                this.open.given_up.push((name.clone(), short(&self.survey.files[at].digest)));
+            }
             this.open.evals.push(name);
         }
         Ok(())
