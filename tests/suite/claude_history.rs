@@ -112,7 +112,7 @@ fn as_imported(place: &Place, imported: &headwater::exchange::Imported) -> Count
     let (mut calls, mut failed_evals) = (BTreeMap::new(), 0);
     for event in place.store.events(&imported.session).unwrap() {
         match event.body {
-            Body::CallPut(row) => drop(calls.insert(row.call, row)),
+            Body::CallStarted(row) | Body::CallPut(row) => drop(calls.insert(row.call, row)),
             Body::EvalAdded(row) => failed_evals += u64::from(row.status.as_str() == "error"),
             _ => {}
         }

@@ -198,7 +198,7 @@ fn a_rollout_that_is_hostile_comes_in_and_goes_out() {
         .unwrap()
         .into_iter()
         .filter_map(|event| match event.body {
-            headwater::model::Body::CallPut(row) => row.tokens_input,
+            headwater::model::Body::CallStarted(row) | headwater::model::Body::CallPut(row) => row.tokens_input,
             _ => None,
         })
         .max()
