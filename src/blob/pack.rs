@@ -13,6 +13,8 @@ use super::{PART, Source};
 pub(super) const SMALL: usize = 16 << 10;
 /// What a pack holds at most of what is written, uncompressed: what reading one payload may cost.
 pub(super) const FULL: usize = 64 << 10;
+/// Payloads that a pack has at most: each has a place of its own in memory, also one without bytes.
+pub(super) const MOST: usize = 1 << 16;
 /// Fewer than this are not worth it.
 pub(super) const FEWEST: usize = 4;
 
@@ -55,7 +57,7 @@ fn open(body: &[u8]) -> Result<Opened<'_>, CodecError> {
     let (codec, mut rest) = body.split_first().ok_or(WRONG)?;
     let count = number(&mut rest)?;
     // Each size takes a byte: a count beyond that gets no memory.
-    if count == 0 || count as usize > rest.len() {
+    if count == 0 || count as usize > rest.len().min(MOST) {
         return Err(WRONG);
     }
     let (mut places, mut end) = (Vec::with_capacity(count as usize), 0_u32);

@@ -145,7 +145,7 @@ impl Found {
     /// Whether it may be passed over where it cannot be imported for that reason: it was found in a folder, not named, and holds no
     /// session.
     pub fn may_be_left(&self, why: &ImportError) -> bool {
-        self.is_within && matches!(why, ImportError::NoSession { .. })
+        self.is_within && matches!(why, ImportError::NoSession { .. } | ImportError::NoRecords { .. })
     }
 
     /// Whether a format knows it; reads its first records and changes nothing.

@@ -9,6 +9,7 @@ use super::ExportError;
 use super::export::Task;
 use super::format::Format;
 use super::kept::{self, Mark};
+use crate::model::canonical::canonicalize;
 use crate::model::{
     Body, Call, CallNumber, CallType, Digest, Eval, Event, EventNumber, HeadId, HeadKind, Message, Role, SessionId,
     Span, Timestamp, Turn,
@@ -73,6 +74,11 @@ impl Plan {
             spans[0].from = spans[0].from.max(mark.head.next());
             let head = head_at(task, &spans[0].session, mark.head)?;
             return Ok(Plan { start: Start::Shared(spans[0].session.clone(), mark), spans, head });
+        }
+        let own = spans.iter().filter(|span| span.session == *task.session);
+        let visible: u64 = own.map(|span| (span.to.0 + 1).saturating_sub(span.from.0)).sum();
+        if visible < info.events {
+            task.notice("left-out", "branches that the session left: what is visible at its current head is written");
         }
         Ok(Plan { start: Start::Nothing, spans, head: None })
     }
@@ -151,6 +157,14 @@ pub fn text(task: &Task<'_>, payload: Digest) -> Result<String, ReadError> {
 /// None that is known: what was made of text is JSON.
 pub fn arguments(code: &str) -> Result<Box<RawValue>, ExportError> {
     let parsed = serde_json::from_str::<Box<RawValue>>(code).ok().filter(|parsed| parsed.get().starts_with('{'));
+    // A line end would end the record that it is written into.
+    let is_one_line = |parsed: &RawValue| !parsed.get().contains(['\n', '\r']);
+    let parsed = parsed.and_then(|parsed| match is_one_line(&parsed) {
+        true => Some(parsed),
+        false => String::from_utf8(canonicalize(code.as_bytes()).ok()?)
+            .ok()
+            .and_then(|text| RawValue::from_string(text).ok()),
+    });
     match parsed {
         Some(parsed) => Ok(parsed),
         None => serde_json::value::to_raw_value(&serde_json::json!({ "code": code }))
@@ -309,8 +323,23 @@ impl Teller<'_> {
     /// The last that its session says of a call.
     fn last_of(&self, session: &SessionId, row: Call) -> Result<Call, ExportError> {
         let range = Range::of(row.call.0, row.call.0);
-        let last = self.task.store.records::<Call>(session, Scope::Current, range)?.next().transpose()?;
+        let last = self.task.store.records::<Call>(session, Scope::Log, range)?.next().transpose()?;
         Ok(last.map_or(row, |entry| entry.row))
+    }
+
+    /// The call of an answer, if it is over and was not told of: its event may come behind what it gave.
+    fn call_of(&mut self, place: &Place, call: Option<CallNumber>) -> Result<Option<(Place, Call)>, ExportError> {
+        let Some(call) = call.filter(|call| !self.calls.contains(&(place.session.clone(), *call))) else {
+            return Ok(None);
+        };
+        let range = Range::of(call.0, call.0);
+        let row = self.task.store.records::<Call>(&place.session, Scope::Log, range)?.next().transpose()?;
+        let Some(row) = row.map(|entry| entry.row).filter(|row| !row.status.is_running() && is_model(&row.call_type))
+        else {
+            return Ok(None);
+        };
+        self.calls.insert((place.session.clone(), call));
+        Ok(Some((place.clone(), row)))
     }
 
     /// Tells of what ends an answer.
@@ -348,6 +377,10 @@ impl Teller<'_> {
                 if self.answer_of(row.call).is_none() {
                     self.flush()?;
                 }
+                if self.open.is_none() {
+                    let call = self.call_of(&place, row.call)?;
+                    self.open = Some(Answer { call, ..Answer::default() });
+                }
                 self.open.get_or_insert_default().tools.push((place, row));
                 Ok(())
             }
@@ -377,7 +410,8 @@ impl Teller<'_> {
                     Some(open) => open.message = Some((place, row)),
                     None => {
                         self.flush()?;
-                        self.open = Some(Answer { message: Some((place, row)), ..Answer::default() });
+                        let call = self.call_of(&place, row.call)?;
+                        self.open = Some(Answer { message: Some((place, row)), call, ..Answer::default() });
                     }
                 }
                 Ok(())

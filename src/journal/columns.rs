@@ -12,6 +12,9 @@ use std::collections::HashMap;
 use crate::blob::codec::{self, Class, Codec, CodecError};
 use crate::model::Timestamp;
 
+/// Shapes that a body has at most: each takes memory of its own, whatever its length.
+const MOST_SHAPES: usize = 1 << 16;
+
 /// What stands for a value in a shape. JSON has these bytes in no string.
 const HASH: u8 = 1;
 const TIME: u8 = 2;
@@ -56,25 +59,31 @@ type Written = (Shape, Vec<Vec<u8>>);
 
 /// Keys by the bytes of a shape from the last comma or brace to a value.
 #[derive(Default)]
-struct Keys(HashMap<Vec<u8>, usize>);
+struct Keys {
+    known: HashMap<Vec<u8>, usize>,
+    /// What the keys of all shapes are long together: of a shape whose values have nothing between them it grows with its square.
+    len: usize,
+}
 
 impl Keys {
-    fn shape(&mut self, bytes: &[u8], before: &mut Before) -> Shape {
+    /// None where the keys would be longer than `most` together.
+    fn shape(&mut self, bytes: &[u8], before: &mut Before, most: usize) -> Option<Shape> {
         let mut shape = Shape { bytes: bytes.to_vec(), places: Vec::new(), keys: Vec::new() };
         let mut start = 0;
         for (at, byte) in bytes.iter().enumerate() {
             match *byte {
                 b',' | b'{' => start = at + 1,
                 HASH | TIME | NUMBER => {
-                    let next = self.0.len();
+                    self.len = self.len.checked_add(at - start + 1).filter(|len| *len <= most)?;
+                    let next = self.known.len();
                     shape.places.push(at);
-                    shape.keys.push(*self.0.entry(bytes[start..at].to_vec()).or_insert(next));
+                    shape.keys.push(*self.known.entry(bytes[start..at].to_vec()).or_insert(next));
                 }
                 _ => {}
             }
         }
-        before.numbers.resize(self.0.len(), 0);
-        shape
+        before.numbers.resize(self.known.len(), 0);
+        Some(shape)
     }
 }
 
@@ -93,7 +102,10 @@ pub(super) fn encode(text: &[u8]) -> Option<Vec<u8>> {
         let number = match known.get(&bytes) {
             Some(number) => *number,
             None => {
-                let shape = keys.shape(&bytes, &mut before);
+                if shapes.len() == MOST_SHAPES {
+                    return None;
+                }
+                let shape = keys.shape(&bytes, &mut before, text.len())?;
                 let columns = vec![Vec::new(); shape.places.len()];
                 shapes.push((shape, columns));
                 known.insert(bytes.clone(), shapes.len() - 1);
@@ -171,9 +183,10 @@ pub(super) fn decode(body: &[u8], len: usize) -> Result<Vec<u8>, CodecError> {
     let mut plain = plain.as_slice();
     let (mut keys, mut before) = (Keys::default(), Before::default());
     let mut shapes = Vec::new();
-    for _ in 0..index(&mut plain)? {
+    for _ in 0..index(&mut plain).and_then(|shapes| if shapes > MOST_SHAPES { Err(WRONG) } else { Ok(shapes) })? {
         let bytes = index(&mut plain).and_then(|len| plain.split_off(..len).ok_or(SHORT))?;
-        shapes.push((keys.shape(bytes, &mut before), 0_usize, Vec::new()));
+        let shape = keys.shape(bytes, &mut before, len).ok_or(WRONG)?;
+        shapes.push((shape, 0_usize, Vec::new()));
     }
     let lines = index(&mut plain)?;
     let mut ids = plain;

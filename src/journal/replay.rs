@@ -138,7 +138,14 @@ pub fn settle(dir: &Path, number: u64) -> std::io::Result<()> {
     let path = segment::segment_path(dir, number);
     let file = match std::fs::OpenOptions::new().read(true).write(true).open(&path) {
         // Where nobody can write there is nothing that waits to be written.
-        Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => std::fs::File::open(&path)?,
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            std::fs::File::open(&path)?
+        }
         file => file?,
     };
     segment::fdatasync(&file)?;

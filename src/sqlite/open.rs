@@ -179,6 +179,7 @@ pub(crate) fn checkpoint(conn: &Connection, truncate: bool) -> rusqlite::Result<
 pub(crate) fn wal_bytes(conn: &Connection) -> rusqlite::Result<(u64, u64)> {
     let (all, moved): (i64, i64) =
         conn.query_row(super::stmt::meta::CHECKPOINT_NOOP, [], |row| Ok((row.get(1)?, row.get(2)?)))?;
-    let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * u64::from(PAGE + 24);
+    let page: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0) * u64::from(page + 24);
     Ok((bytes(all), bytes(all.saturating_sub(moved))))
 }

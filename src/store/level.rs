@@ -248,7 +248,11 @@ fn adopt(
     let appended = log.adopt(end, frames.iter().map(|placed| reader.read_frame(placed.at.offset)))?;
     // The rows are rolled back when this fails, and then the copy is of no use: left there, each further attempt would
     // add another.
-    apply_copy(conn, applier, readers, meta, appended.end).inspect_err(|_| log.forsake(appended.end.segment))?;
+    apply_copy(conn, applier, readers, meta, appended.end).inspect_err(|_| {
+        log.forsake(appended.end.segment);
+        // Another segment will have its number.
+        readers.clear();
+    })?;
     tracing::warn!(frames = frames.len(), segment = end.segment, "a dead writer's frames were left for a new segment");
     Ok(())
 }

@@ -413,6 +413,8 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
     let mut file = LockFile::open(&root.join("lock")).map_err(lock)?;
     // Another open store will do it when it closes.
     let Some(_alone) = file.try_exclusive().map_err(lock)? else { return Ok(()) };
+    // Nobody reads any more; the writer's connection is to be the last.
+    inner.pool = Pool::builder().max_size(1).min_idle(Some(0)).build_unchecked(SqliteConnectionManager::memory());
     let mut writer = locked(&inner.desk.writer);
     if writer.poison.is_some() {
         return Ok(());
@@ -426,9 +428,7 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
     if checkpoint::wal_len(&root) > 0 || inner.desk.checkpointer.has_no_wal() {
         checkpoint::run(&root, &writer.conn, true).map_err(failed)?;
     }
-    if !inner.desk.checkpointer.has_no_wal() && checkpoint::wal_len(&root) == 0 {
-        sqlite::leave_nothing(&writer.conn).map_err(sql(&root))?;
-    }
+    let leaves_nothing = !inner.desk.checkpointer.has_no_wal() && checkpoint::wal_len(&root) == 0;
     let _write = writer.turnstile.acquire().map_err(lock)?;
     writer.holder.sweep();
     // Segments that a killed writer was building; nobody reads them.
@@ -437,6 +437,13 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
     if end != segment::Position::START {
         // What is not zero is a dead writer's, for the next opening to adopt.
         let _ = writer.log.trim(end);
+    }
+    if leaves_nothing {
+        sqlite::leave_nothing(&writer.conn).map_err(sql(&root))?;
+        // Now, while nobody can open the store: SQLite removes the WAL by its name, and once another has made the rows
+        // anew the WAL of that name is another's.
+        let gone = rusqlite::Connection::open_in_memory().map_err(sql(&root))?;
+        drop(std::mem::replace(&mut writer.conn, gone));
     }
     Ok(())
 }

@@ -220,7 +220,11 @@ fn import(work: &Work) -> Result<(), Failure> {
         source.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(9).map_or(source.len(), |(at, _)| at + 1);
     for (end, name) in [(half, "import-half"), (source.len(), "import-whole")] {
         let file = work.root.with_file_name("source.jsonl");
-        std::fs::write(&file, &source[..end]).unwrap();
+        // A file of the child's own: what fails here is no failure of the store.
+        work.noted("source", std::fs::write(&file, &source[..end]), |error| match error.kind() {
+            std::io::ErrorKind::StorageFull => "full",
+            _ => "io",
+        })?;
         let imported = work.imported(&store, name, &file)?;
         work.acks.note(&Ack::Events { session: imported.session, events: imported.events });
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::acks::{self, Ack};
-use super::tools::{Scratch, child, content_with, did, long, wait};
+use super::tools::{Scratch, amount, child, content_with, did, wait};
 use super::verify::verify;
 
 /// What is removed to make space again.
@@ -33,7 +33,7 @@ impl Drop for Disk {
 
 /// Disks of many sizes are filled.
 pub fn a_full_disk() {
-    let step = if long() { 1 } else { 50 };
+    let step = 50 / amount(1, 50);
     let probe = Scratch::new();
     if Disk::mount(&probe.path().join("disk"), 64).is_none() {
         println!("skipped: no small disk can be mounted here, so disk::a_full_disk is not run");

@@ -8,7 +8,7 @@ use headwater::store::Store;
 
 use super::acks::{self, Ack};
 use super::steps::id;
-use super::tools::{Random, Scratch, child, content_with, did, long, on_two_threads, pause, seed, wait};
+use super::tools::{Random, Scratch, amount, child, content_with, did, on_two_threads, pause, seed, wait};
 use super::verify::{sound, verify};
 
 /// Rounds that one store lives through.
@@ -27,7 +27,7 @@ struct Tally {
 /// Two to four processes write their own sessions, one reads; each is killed at its own time. What any of them was told
 /// is there, no lease is stuck, and the next round goes on in the same store.
 pub fn killed_at_random_times() {
-    let rounds = if long() { 20_000 } else { 120 };
+    let rounds = amount(150, 20_000) as u64;
     let seed = seed();
     println!("  {rounds} rounds, seed {seed}");
     let stores: Vec<u64> = (0..rounds / ROUNDS_A_STORE).collect();
@@ -109,7 +109,7 @@ fn spawn(scenario: &str, root: &Path, acks: &Path, arg: u64) -> Result<Child, St
 /// Two processes write; one is killed. While the other goes on, this process opens the dead one's session without
 /// stealing, adopts what it left, and writes; the one that lives never fails.
 pub fn a_survivor_takes_over() {
-    let rounds = if long() { 500 } else { 15 };
+    let rounds = amount(15, 500) as u64;
     let seed = seed();
     println!("  {rounds} rounds, seed {seed}");
     let rounds: Vec<u64> = (0..rounds).collect();

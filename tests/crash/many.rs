@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::acks::{self, Ack};
 use super::steps::id;
-use super::tools::{Scratch, child, content_with, did, long, wait};
+use super::tools::{Scratch, amount, child, content_with, did, wait};
 use super::verify::verify;
 
 /// What one process was told, and how long it took.
@@ -71,7 +71,7 @@ pub fn thirty_two_processes_at_once() {
 
 fn many_at_once(test: &str, scenario: &str, processes: u64, commits: usize) {
     let start = Instant::now();
-    let rounds = if long() { 90 } else { 1 };
+    let rounds = amount(1, 90);
     let mut all: Vec<u64> = Vec::new();
     let mut slowest = 0;
     for _ in 0..rounds {

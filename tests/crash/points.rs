@@ -5,7 +5,7 @@ use std::fmt;
 use super::child::{SCENARIOS, Scenario, is_wanted};
 use super::strace;
 use super::template::Templates;
-use super::tools::{Random, long};
+use super::tools::{Random, amount};
 
 /// One call of one scenario.
 #[derive(Debug, Clone)]
@@ -41,9 +41,10 @@ pub fn all(templates: &Templates, calls: &[&str]) -> Vec<Point> {
     points
 }
 
-/// At most `most` of the points, evenly spread from a place that the seed tells; all of them in the long run.
+/// At most `most` of the points, evenly spread from a place that the seed tells; more, or all of them, in a long run.
 pub fn sample<T: Clone>(points: Vec<T>, most: usize, seed: u64) -> Vec<T> {
-    if long() || points.len() <= most {
+    let most = amount(most, usize::MAX);
+    if points.len() <= most {
         return points;
     }
     let step = points.len() as f64 / most as f64;

@@ -47,7 +47,7 @@ impl Work {
         self.noted("open", Store::open_with(&self.root, options), open_kind)
     }
 
-    fn noted<T, E: std::fmt::Debug>(
+    pub fn noted<T, E: std::fmt::Debug>(
         &self,
         what: &str,
         result: Result<T, E>,

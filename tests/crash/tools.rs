@@ -10,9 +10,13 @@ use super::ledger;
 /// No run of a child takes this long unless it hangs.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Whether every point is to be run.
-pub fn long() -> bool {
-    std::env::var("HEADWATER_CRASH").is_ok_and(|value| value == "long")
+/// How much is tried: what a CI run tries, `HEADWATER_CRASH` times, up to `most`; `most` where that is `long`.
+pub fn amount(ci: usize, most: usize) -> usize {
+    match std::env::var("HEADWATER_CRASH").as_deref() {
+        Ok("long") => most,
+        Ok(times) => ci.saturating_mul(times.parse().unwrap_or(1)).min(most),
+        Err(_) => ci,
+    }
 }
 
 /// The seed of this run, which is printed.

@@ -197,3 +197,37 @@ fn as_a_rollout_of_codex() {
     assert_eq!(third.said(&there.session), other.said(&fork));
     third.is_sound();
 }
+
+/// Of OpenCode's tools the input is JSON over several lines; of a rollout the call is told of behind what it gave.
+#[test]
+fn what_other_formats_imported_stays_one_answer_and_one_record() {
+    let place = Place::of("pi");
+    let session = place.store.create_session(NewSession::named(id("0b5c1c52-6f0d-4c9c-8a3a-2f6f5d0c1a70"))).unwrap();
+    let began = session.begin_turn("Which bed?").unwrap();
+    session
+        .write(|batch| {
+            let call = batch.begin_call(CallType::Root, |call| call.turn = Some(began))?;
+            let message = batch.add_message(NewMessage::new(Role::Assistant, "I look.").turn(began).call(call))?;
+            let (code, value) = (batch.put(b"{\n  \"path\": \"beds.txt\"\n}"), batch.put(b"north"));
+            batch.add_eval(Status::OK, |eval| {
+                (eval.turn, eval.call, eval.message) = (Some(began), Some(call), Some(message));
+                (eval.code, eval.result) = (Some(code), Some(value));
+            })?;
+            batch.update_call(call, |row| (row.status, row.tokens_input) = (Status::OK, Some(9)))?;
+            batch.update_turn(began, |row| row.status = Status::FINAL)?;
+            batch.seal()
+        })
+        .unwrap();
+    let own = session.id().clone();
+    session.close().unwrap();
+    for format in ["pi", "claude-code", "codex", "pixir"] {
+        let mut out = Vec::new();
+        let mut stream = exchange::export::Stream(&mut out);
+        exchange::export(&place.store, &own, Some(format), &mut stream).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{format}: {text}");
+        let imported = Place::of(format).import(&text);
+        assert_eq!((imported.calls, imported.evals), (1, 1), "{format}: {text}");
+        assert_eq!(imported.diagnostics, [], "{format}");
+    }
+}

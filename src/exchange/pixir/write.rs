@@ -243,15 +243,14 @@ impl Writer<'_> {
     fn eval(&mut self, of: &Event, row: &Eval) -> Result<(), ExportError> {
         let call_id = format!("call_{}", row.eval);
         let code = self.text(row.code)?;
-        let parsed = code.as_str().and_then(|code| serde_json::from_str::<Box<RawValue>>(code).ok());
         #[derive(Serialize)]
         struct Asked<'a> {
             call_id: &'a str,
             name: &'a str,
             args: &'a RawValue,
         }
-        let args = match parsed.filter(|parsed| parsed.get().starts_with('{')) {
-            Some(args) => args,
+        let args = match code.as_str() {
+            Some(code) => told::arguments(code)?,
             None => serde_json::value::to_raw_value(&json!({ "code": code }))
                 .map_err(|error| ExportError::Output(error.into()))?,
         };

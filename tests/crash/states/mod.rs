@@ -29,10 +29,10 @@ use super::acks::Ack;
 use super::child::{SCENARIOS, Scenario, is_wanted};
 use super::strace;
 use super::template::Templates;
-use super::tools::{Program, Random, Scratch, content_with, did, long, seed};
+use super::tools::{Program, Random, Scratch, amount, content_with, did, seed};
 
 /// Losses that are tried of all scenarios together in a run that is not long.
-const MOST: usize = 20_000;
+const MOST: usize = 24_000;
 /// Stores opened at a time: an adoption waits a while for a writer who may be alive.
 const OPENERS: usize = 6;
 /// Scenarios whose payloads, or copies to be looked at, make each disk costly.
@@ -94,7 +94,7 @@ pub fn after_a_power_loss_at_any_step() {
     for scenario in &scenarios {
         let start = Instant::now();
         let most = std::env::var("HEADWATER_CRASH_LOSSES").ok().and_then(|text| text.parse().ok());
-        let share = most.unwrap_or(if long() { usize::MAX } else { MOST }) / scenarios.len();
+        let share = most.unwrap_or(amount(MOST, usize::MAX)) / scenarios.len();
         let budget = if COSTLY.contains(&scenario.name) { share / 5 } else { share };
         let tally = explore(&templates, &Program::whole(), scenario, budget, seed);
         println!(
@@ -139,7 +139,7 @@ pub fn explore(templates: &Templates, program: &Program, scenario: &Scenario, bu
     drop(scratch);
     let mut tally = Tally { steps: recording.steps.len(), failures: vouched_too_early(&recording), ..Tally::default() };
     tally.failures.extend(moved_away_unsynced(&recording));
-    let more = if long() { 40 } else { 1 };
+    let more = amount(1, 40);
     tally.losses = each_loss(&recording, seed, more, |_, _, _| true);
     let share = (budget as f64 / tally.losses.max(1) as f64).min(1.0);
     let place = Scratch::new();
