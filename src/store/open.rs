@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use r2d2::Pool;
@@ -406,6 +406,10 @@ fn pool(path: &Path, most: u32) -> Pool<SqliteConnectionManager> {
         .build_unchecked(manager)
 }
 
+/// The pool of stores that are closing: its threads are those of the process, not of each store.
+static NOBODY: LazyLock<Pool<SqliteConnectionManager>> =
+    LazyLock::new(|| Pool::builder().max_size(1).min_idle(Some(0)).build_unchecked(SqliteConnectionManager::memory()));
+
 /// Closes the store: with nobody else in it, moves the WAL into the main file and cuts the zeros off the log.
 pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError> {
     let root = inner.root.clone();
@@ -414,7 +418,7 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
     // Another open store will do it when it closes.
     let Some(_alone) = file.try_exclusive().map_err(lock)? else { return Ok(()) };
     // Nobody reads any more; the writer's connection is to be the last.
-    inner.pool = Pool::builder().max_size(1).min_idle(Some(0)).build_unchecked(SqliteConnectionManager::memory());
+    inner.pool = NOBODY.clone();
     let mut writer = locked(&inner.desk.writer);
     if writer.poison.is_some() {
         return Ok(());
