@@ -11,6 +11,10 @@ use crate::model::{CallNumber, Eval, MessageNumber, Status, Timestamp, TurnNumbe
 /// Ids of tools that were given up, remembered in case a result comes late.
 const MAX_GIVEN_UP: usize = 256;
 
+/// Tools at work where a source ended, remembered until it goes on, and how long the code of one may be.
+const MAX_LEFT: usize = 64;
+const MAX_CODE: usize = 16 << 10;
+
 /// A tool that was asked for, and what its format remembers beyond that.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -45,6 +49,9 @@ pub struct Tools<M = ()> {
     pending: Vec<Asked<M>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     given_up: Vec<String>,
+    /// Those that were given up because the source ended, not their turn.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    left: Vec<Asked<M>>,
 }
 
 /// What a result is the result of.
@@ -53,13 +60,15 @@ pub enum Answer<M = ()> {
     To(Asked<M>),
     /// Nothing that was asked for.
     Unasked,
-    /// A tool that has its eval already, as given up.
+    /// A tool that has its eval already, as given up where the source ended: it was at work then.
+    Left(Asked<M>),
+    /// A tool that has its eval already, as given up at the end of its turn.
     Late,
 }
 
 impl<M> Default for Tools<M> {
     fn default() -> Tools<M> {
-        Tools { pending: Vec::new(), given_up: Vec::new() }
+        Tools { pending: Vec::new(), given_up: Vec::new(), left: Vec::new() }
     }
 }
 
@@ -71,7 +80,7 @@ impl<M> Tools<M> {
 
     /// Whether there is nothing to remember.
     pub fn is_blank(&self) -> bool {
-        self.pending.is_empty() && self.given_up.is_empty()
+        self.pending.is_empty() && self.given_up.is_empty() && self.left.is_empty()
     }
 
     /// One more was asked for.
@@ -86,11 +95,27 @@ impl<M> Tools<M> {
 
     /// A result came: what for.
     pub fn answered(&mut self, id: Option<&str>) -> Answer<M> {
-        match self.pending.iter().position(|asked| Some(asked.id.as_str()) == id) {
-            Some(at) => Answer::To(self.pending.remove(at)),
-            None if id.is_some_and(|id| self.given_up.iter().any(|one| one == id)) => Answer::Late,
-            None => Answer::Unasked,
+        let is_it = |asked: &Asked<M>| Some(asked.id.as_str()) == id;
+        match (self.pending.iter().position(is_it), self.left.iter().position(is_it)) {
+            (Some(at), _) => Answer::To(self.pending.remove(at)),
+            (None, Some(at)) => Answer::Left(self.left.remove(at)),
+            (None, None) if id.is_some_and(|id| self.given_up.iter().any(|one| one == id)) => Answer::Late,
+            (None, None) => Answer::Unasked,
         }
+    }
+
+    /// Takes those without a result where the source ends: they get their evals, too, and may have results when it goes on.
+    pub fn leave(&mut self) -> Vec<Asked<M>>
+    where
+        M: Clone,
+    {
+        self.batch_ended();
+        self.left.extend(
+            self.pending.iter().filter(|asked| asked.code.as_ref().is_none_or(|code| code.len() <= MAX_CODE)).cloned(),
+        );
+        let excess = self.left.len().saturating_sub(MAX_LEFT);
+        self.left.drain(..excess);
+        std::mem::take(&mut self.pending)
     }
 
     /// Takes those without a result, in their order: they get their evals without one.
@@ -101,9 +126,12 @@ impl<M> Tools<M> {
         std::mem::take(&mut self.pending)
     }
 
-    /// Forgets those that were asked for on a way that the source left.
+    /// Forgets those that were asked for on a way that the source left: what comes of them is not in sight from here.
     pub fn forget(&mut self) {
         self.pending.clear();
+        self.given_up.extend(self.left.drain(..).map(|asked| asked.id));
+        let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
+        self.given_up.drain(..excess);
     }
 
     /// The batch was written: see [`Format::batch_ended`](super::format::Format::batch_ended).
@@ -113,11 +141,19 @@ impl<M> Tools<M> {
 }
 
 impl<M> Answer<M> {
-    /// The tool; of a late result, which is told of, nothing and [`None`].
+    /// The tool; of a late result, which is told of, nothing and [`None`]. One that was at work when the source ended has an
+    /// eval more, which is told of too.
     pub fn unless_late(self, step: &mut Step<'_, '_>) -> Option<Option<Asked<M>>> {
         match self {
             Answer::To(asked) => Some(Some(asked)),
             Answer::Unasked => Some(None),
+            Answer::Left(asked) => {
+                step.odd(
+                    "late-result",
+                    "the result of a tool that was at work when the source ended: an eval of its own",
+                );
+                Some(Some(asked))
+            }
             Answer::Late => {
                 step.odd("late-result", "the result of a tool that was given up before: it is a message alone");
                 None

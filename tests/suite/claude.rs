@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use headwater::exchange::{self, Imported};
-use headwater::model::{Body, Digest, HeadKind, SessionId};
+use headwater::model::{Body, Digest, HeadKind, SessionId, Status};
 use headwater::store::{Options, Store};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -183,7 +183,11 @@ fn each_kind_of_record_has_its_place() {
         let part = Place::new();
         part.import(&FIXTURE[..at]);
         let grown = part.import(FIXTURE);
-        assert_eq!((grown.turns, grown.calls, grown.evals), (3, 2, 1), "cut at {at}");
+        // A tool at work at the cut has an eval for that, and one with its result.
+        let again = kinds(&grown).iter().filter(|(_, kind)| *kind == "late-result").count() as u64;
+        assert_eq!((grown.turns, grown.calls, grown.evals - again), (3, 2, 1), "cut at {at}");
+        let edges = part.store.view(&grown.session).unwrap().rows.invocations;
+        assert!(edges.iter().all(|edge| edge.row.status == Status::OK), "cut at {at}: {edges:?}");
         assert_eq!(part.export(&grown.session), FIXTURE);
     }
 }
@@ -476,9 +480,11 @@ fn a_turn_that_the_user_stopped_is_aborted() {
     let grown = place.import(&log.text);
     log.result("t2", json!("too late"), false, Value::Null);
     let late = place.import(&log.text);
+    // It was at work when the source ended: it has an eval for that, and one with its result.
     assert_eq!(kinds(&late), [(9, "late-result")]);
-    assert_eq!((grown.evals, late.evals, late.messages), (2, 2, grown.messages + 1));
-    assert_eq!(place.evals(&late.session)[1].1, "unfinished");
+    assert_eq!((grown.evals, late.evals, late.messages), (2, 3, grown.messages + 1));
+    let evals = place.evals(&late.session);
+    assert_eq!((evals[1].1.as_str(), evals[2].1.as_str(), evals[2].2.as_str()), ("unfinished", "ok", "too late"));
     assert_eq!(place.export(&late.session), log.text);
 }
 

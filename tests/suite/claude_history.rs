@@ -353,7 +353,9 @@ proptest! {
         parts.import(&part);
         let grown = parts.import(&log.text);
         let (parts, whole) = (as_imported(&parts, &grown), as_imported(&place, &imported));
-        prop_assert_eq!((parts.turns, parts.calls, parts.evals, parts.input), (whole.turns, whole.calls, whole.evals, whole.input));
+        // A tool at work at the cut has an eval for that, and one with its result.
+        let again = grown.diagnostics.iter().filter(|odd| odd.kind == "late-result").count() as u64;
+        prop_assert_eq!((parts.turns, parts.calls, parts.evals - again, parts.input), (whole.turns, whole.calls, whole.evals, whole.input));
     }
 }
 

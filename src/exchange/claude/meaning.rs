@@ -7,10 +7,11 @@ use serde_json::value::RawValue;
 use super::ahead::Answer;
 use super::aside::Parent;
 use super::record::{Message, Part, Record, Shape, one_text};
-use super::{Answered, Claude};
+use super::{Answered, Claude, Sub};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::text;
 use crate::exchange::template::{Hole, ascii_json_string, json_string};
+use crate::exchange::tools::{Asked, TurnState, add_eval};
 use crate::model::{Call, CallType, MessageNumber, Role, Status, TurnNumber};
 use crate::store::{NewMessage, ReadError};
 
@@ -33,7 +34,7 @@ impl Claude {
         }
         if self.aside.borrow().has(record) {
             step.odd("repeated-id", "a record with this uuid was there before: the first counts");
-            step.note("claude-code/repeated", self.turn)?;
+            step.note("claude-code/repeated", self.state.turn)?;
             return Ok(After::Next);
         }
         let parent = self.aside.borrow_mut().parent(record);
@@ -53,16 +54,16 @@ impl Claude {
                 self.said(step, message)?;
             }
             Shape::Stopped => {
-                self.goes_on();
+                self.state.goes_on();
                 self.was_stopped = true;
                 self.said(step, message)?;
             }
             Shape::Results => {
-                self.goes_on();
+                self.state.goes_on();
                 self.results(step, record, message)?;
             }
             Shape::Answer => {
-                self.goes_on();
+                self.state.goes_on();
                 self.answer(step, record, message)?;
             }
             Shape::Summary => return self.compaction(step, message),
@@ -84,11 +85,6 @@ impl Claude {
                 aside.pass(&record, shape, &message, is_side);
             }
         })
-    }
-
-    /// The source went on after an import that took the turn for ended.
-    fn goes_on(&mut self) {
-        self.ended = self.ended && self.turn.is_none();
     }
 
     /// An input: a turn begins, behind the one that its parent lies in.
@@ -116,8 +112,8 @@ impl Claude {
             inputs: self.inputs,
             shared_inputs: self.shared_inputs,
             first: self.first.or(Some(turn)),
-            turn: Some(turn),
-            given_up: std::mem::take(&mut self.given_up),
+            state: TurnState::begun(turn),
+            tools: std::mem::take(&mut self.tools),
             is_side: self.is_side,
             aside: std::rc::Rc::clone(&self.aside),
             away: std::mem::take(&mut self.away),
@@ -149,6 +145,7 @@ impl Claude {
                 // What was called on the branch that is left is not in sight from here.
                 let (_, root) = step.batch.before_turns(head, 0)?;
                 self.forget_away(root.counters.invocation);
+                self.tools.forget();
                 Ok(step.batch.go_on_from(head)?)
             }
             None => {
@@ -172,7 +169,7 @@ impl Claude {
             false => step.range_of(raw).map(|range| (range, Hole::Content(number))),
         });
         let mut new = NewMessage::new(role, bytes);
-        new.turn = self.turn;
+        new.turn = self.state.turn;
         step.batch.add_message(new)?;
         step.keep(hole.into_iter().collect());
         Ok(())
@@ -258,7 +255,7 @@ impl Claude {
                 None
             }
             None if is_real || record.is_api_error() => {
-                let (turn, at) = (self.turn, step.at());
+                let (turn, at) = (self.state.turn, step.at());
                 Some(step.batch.add_call(CallType::Root, |row| {
                     (row.turn, row.started_at) = (turn, at);
                     say(row);
@@ -267,7 +264,7 @@ impl Claude {
             None => None,
         };
         let mut new = NewMessage::new(Role::Assistant, content);
-        (new.turn, new.call) = (self.turn, call);
+        (new.turn, new.call) = (self.state.turn, call);
         let number = step.batch.add_message(new)?;
         self.answer = response.filter(|_| !answer.has_tools && error.is_none());
         self.stop.clone_from(&answer.stop);
@@ -303,13 +300,13 @@ impl Claude {
         match record.kind().as_deref() {
             Some("progress") => {
                 self.agent_shown(step, record);
-                step.batch.add_annotation("claude-code/progress", self.turn, None)?;
+                step.batch.add_annotation("claude-code/progress", self.state.turn, None)?;
                 if record.data.is_some_and(|data| data.get().len() > 4_096) {
                     step.keep_known()?;
                 }
             }
             Some("file-history-snapshot") => {
-                step.batch.add_annotation("claude-code/file-history-snapshot", self.turn, None)?;
+                step.batch.add_annotation("claude-code/file-history-snapshot", self.state.turn, None)?;
             }
             _ => {
                 if let Some(text) = record.queued() {
@@ -318,7 +315,7 @@ impl Claude {
                 if let Some(title) = record.title() {
                     step.batch.set_title(&title)?;
                 }
-                step.note(&record.note(), self.turn)?;
+                step.note(&record.note(), self.state.turn)?;
             }
         }
         Ok(())
@@ -326,20 +323,40 @@ impl Claude {
 
     /// Ends the turn, if one is open; says whether.
     pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        let Some(turn) = self.turn.filter(|_| !self.ended) else {
-            self.give_up(step)?;
-            return Ok(false);
-        };
-        if let Some(at) = step.at() {
+        let asked = self.tools.give_up();
+        self.end_without(step, asked)
+    }
+
+    /// The source ended: so does the turn, as far as can be told. Tools may still give their results.
+    pub(super) fn leave(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        let asked = self.tools.leave();
+        self.end_without(step, asked).map(drop)
+    }
+
+    fn end_without(&mut self, step: &mut Step<'_, '_>, asked: Vec<Asked<Sub>>) -> Result<bool, Stop> {
+        let ended = self.state.end();
+        if let (Some(at), Some(_)) = (step.at(), ended) {
             step.batch.at(at);
         }
+        let is_settled = asked.is_empty();
+        for asked in asked {
+            self.came_back(step, &asked, &Status::UNFINISHED, None)?;
+            add_eval(step, self.state.turn, Some(asked), Status::UNFINISHED, |_| {})?;
+        }
+        match ended {
+            Some((turn, _)) => self.tell_end(step, turn, is_settled).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The turn's row, at its end.
+    fn tell_end(&mut self, step: &mut Step<'_, '_>, turn: TurnNumber, is_settled: bool) -> Result<(), Stop> {
         let is_final = match self.stop.as_deref() {
             Some("end_turn" | "stop_sequence" | "max_tokens" | "refusal") => true,
             // Many versions never say how an answer stopped: one that asks for no tool is the last.
-            None => self.answer.is_some() && self.pending.is_empty(),
+            None => self.answer.is_some() && is_settled,
             Some(_) => false,
         };
-        self.give_up(step)?;
         let status = match self.error {
             Some(_) => Status::ERROR,
             None if self.was_stopped => Status::ABORTED,
@@ -353,8 +370,7 @@ impl Claude {
             row.error = error;
             row.ended_at = at;
         })?;
-        self.ended = true;
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -23,6 +23,7 @@ use super::export::{Output, Task};
 use super::format::{Format, Header, Recognized};
 use super::shared::Branch;
 use super::source::Source;
+use super::tools::{Tools, TurnState};
 use super::{ExportError, ImportError};
 use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
@@ -40,11 +41,8 @@ pub struct Claude {
     /// The turn of the first input that is its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     first: Option<TurnNumber>,
-    /// The turn that records belong to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    turn: Option<TurnNumber>,
-    /// Whether that turn has ended, so far.
-    ended: bool,
+    #[serde(flatten)]
+    state: TurnState,
     /// The text of the turn's last answer, and how it stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Digest>,
@@ -57,12 +55,8 @@ pub struct Claude {
     /// The last answer, and how many of its records are still to come.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Answered>,
-    /// Tools asked for that gave no result yet.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pending: Vec<Pending>,
-    /// The ids of those that were given up.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    given_up: Vec<String>,
+    #[serde(skip_serializing_if = "Tools::is_blank")]
+    tools: Tools<Sub>,
     /// Subagents in the background.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     away: Vec<Away>,
@@ -89,24 +83,14 @@ struct Answered {
     is_here: bool,
 }
 
-/// A tool that was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Pending {
-    id: String,
-    name: Option<String>,
-    /// The JSON of its arguments, as it was written.
-    code: Option<String>,
-    message: MessageNumber,
-    call: Option<CallNumber>,
-    at: Option<Timestamp>,
-    /// Of a subagent: the invocation, and its session as far as that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+/// What is remembered of a tool that is a subagent: the invocation, and its session as far as that is known.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Sub {
+    #[serde(skip_serializing_if = "Option::is_none")]
     invocation: Option<InvocationNumber>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     callee: Option<String>,
-    /// Its number among the tools asked for in this batch.
-    #[serde(skip)]
-    number: Option<u64>,
 }
 
 impl Format for Claude {
@@ -168,18 +152,20 @@ impl Format for Claude {
         write::write(task, out)
     }
 
+    fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        self.leave(step)
+    }
+
     fn is_open(&self) -> bool {
-        (self.turn.is_some() && !self.ended) || !self.pending.is_empty()
+        self.state.is_open() || !self.tools.is_empty()
     }
 
     fn turn(&self) -> Option<TurnNumber> {
-        self.turn
+        self.state.turn
     }
 
     fn batch_ended(&mut self) {
-        for pending in &mut self.pending {
-            pending.number = None;
-        }
+        self.tools.batch_ended();
         if let Some(last) = &mut self.last {
             last.is_here = false;
         }
@@ -187,13 +173,9 @@ impl Format for Claude {
 
     fn at_head(&self) -> Option<Claude> {
         // A fork counts anew. The turn is over: what its last answer was is in its row.
-        Some(Claude {
-            turn: self.turn,
-            ended: self.ended,
-            given_up: self.given_up.clone(),
-            is_side: self.is_side,
-            ..Claude::default()
-        })
+        let mut tools = self.tools.clone();
+        tools.forget();
+        Some(Claude { state: self.state, tools, is_side: self.is_side, ..Claude::default() })
     }
 
     fn returned(&mut self) -> Vec<InvocationNumber> {

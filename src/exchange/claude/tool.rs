@@ -6,15 +6,14 @@ use serde_json::value::RawValue;
 
 use super::meaning::{Holes, text_hole};
 use super::record::{Agent, Message, Part, Record, one_text};
-use super::{Claude, Pending};
+use super::{Claude, Sub};
 use crate::exchange::batch::{Step, Stop};
 use crate::exchange::callee;
 use crate::exchange::template::Hole;
-use crate::model::{CallNumber, Eval, MessageNumber, Role, SessionId, Status};
+use crate::exchange::tools::{Asked, add_eval};
+use crate::model::{CallNumber, MessageNumber, Role, SessionId, Status};
 use crate::store::NewMessage;
 
-/// Ids of tools that were given up, remembered in case a result comes late.
-const MAX_GIVEN_UP: usize = 256;
 /// Strings beside a result that are looked at for its text again.
 const MAX_AGAIN: usize = 64;
 
@@ -44,16 +43,15 @@ impl Claude {
             }
             _ => None,
         };
-        self.pending.push(Pending {
+        self.tools.ask(Asked {
             id: part.id().unwrap_or_default(),
             name,
             code: part.input.map(|code| code.get().to_owned()),
-            message,
+            message: Some(message),
             call,
             at: step.at(),
-            invocation,
-            callee: None,
-            number: Some(number),
+            place: Some((number, false)),
+            more: Sub { invocation, callee: None },
         });
         if let Some(range) = part.input.and_then(|code| step.range_of(code)) {
             holes.push((range, Hole::Later(number)));
@@ -65,8 +63,8 @@ impl Claude {
     pub(super) fn agent_shown(&mut self, step: &Step<'_, '_>, record: &Record<'_>) {
         let Some(agent) = Agent::of(record.data).id() else { return };
         let Some(tool) = record.parent_tool_use() else { return };
-        if let Some(pending) = self.pending.iter_mut().find(|one| one.id == tool && one.invocation.is_some()) {
-            pending.callee = Some(self.aside.borrow_mut().agent(step.source(), &agent));
+        if let Some(asked) = self.tools.find(&tool).filter(|asked| asked.more.invocation.is_some()) {
+            asked.more.callee = Some(self.aside.borrow_mut().agent(step.source(), &agent));
         }
     }
 
@@ -104,7 +102,7 @@ impl Claude {
             self.result(step, record, part, (parts.len() == 1).then_some(&bytes))?;
         }
         let mut new = NewMessage::new(Role::Tool, bytes);
-        new.turn = self.turn;
+        new.turn = self.state.turn;
         step.batch.add_message(new)?;
         step.keep(holes);
         Ok(())
@@ -118,13 +116,7 @@ impl Claude {
         alone: Option<&Vec<u8>>,
     ) -> Result<(), Stop> {
         let id = part.tool_use_id();
-        let found = self.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
-        let mut pending = found.map(|at| self.pending.remove(at));
-        if pending.is_none() && id.is_some_and(|id| self.given_up.contains(&id)) {
-            let message = "the result of a tool that was recorded as unfinished before: it is a message alone";
-            step.odd("late-result", message);
-            return Ok(());
-        }
+        let Some(mut asked) = self.tools.answered(id.as_deref()).unless_late(step) else { return Ok(()) };
         let value = match (alone, part.content) {
             (Some(bytes), _) => Some(step.batch.put(bytes)),
             (None, Some(content)) => Some(match one_text(content) {
@@ -134,32 +126,32 @@ impl Claude {
             (None, None) => None,
         };
         let status = if part.is_error() { Status::ERROR } else { Status::OK };
-        if let Some(pending) = pending.as_mut().filter(|pending| pending.invocation.is_some()) {
+        if let Some(asked) = asked.as_mut().filter(|asked| asked.more.invocation.is_some()) {
             if let Some(agent) = Agent::of(record.tool_use_result).id() {
-                pending.callee = Some(self.aside.borrow_mut().agent(step.source(), &agent));
+                asked.more.callee = Some(self.aside.borrow_mut().agent(step.source(), &agent));
             }
-            self.launched(&Agent::of(record.tool_use_result), pending.invocation);
-            self.came_back(step, pending, &status, value)?;
+            self.launched(&Agent::of(record.tool_use_result), asked.more.invocation);
+            self.came_back(step, asked, &status, value)?;
         }
-        self.eval(step, pending, status.clone(), |eval| match status == Status::ERROR {
+        add_eval(step, self.state.turn, asked, status.clone(), |eval| match status == Status::ERROR {
             true => eval.error = value,
             false => eval.result = value,
         })
     }
 
     /// A subagent is done, or was given up.
-    fn came_back(
+    pub(super) fn came_back(
         &mut self,
         step: &mut Step<'_, '_>,
-        pending: &Pending,
+        asked: &Asked<Sub>,
         status: &Status,
         value: Option<crate::model::Digest>,
     ) -> Result<(), Stop> {
-        let Some(invocation) = pending.invocation else { return Ok(()) };
-        let callee = match pending.callee.clone() {
+        let Some(invocation) = asked.more.invocation else { return Ok(()) };
+        let callee = match asked.more.callee.clone() {
             Some(callee) => Some(callee),
             None => {
-                let code = pending.code.as_deref().and_then(|code| serde_json::from_str::<&RawValue>(code).ok());
+                let code = asked.code.as_deref().and_then(|code| serde_json::from_str::<&RawValue>(code).ok());
                 let prompt = Agent::of(code).prompt();
                 let aside = &mut *self.aside.borrow_mut();
                 prompt.map_or(Ok(None), |prompt| aside.sidechain(step.source(), &prompt))?
@@ -169,7 +161,7 @@ impl Claude {
         let after = callee.as_ref().map_or(Ok(None), |callee| callee::after(step, callee))?;
         // Which session it is was not known when it was called.
         let before = match &callee {
-            Some(callee) => callee::before(step, callee, pending.at, after)?,
+            Some(callee) => callee::before(step, callee, asked.at, after)?,
             None => None,
         };
         let at = step.at();
@@ -192,45 +184,6 @@ impl Claude {
             })?;
         }
         self.returned.push(invocation);
-        Ok(())
-    }
-
-    pub(super) fn eval(
-        &mut self,
-        step: &mut Step<'_, '_>,
-        pending: Option<Pending>,
-        status: Status,
-        fill: impl FnOnce(&mut Eval),
-    ) -> Result<(), Stop> {
-        let code = pending.as_ref().and_then(|pending| pending.code.as_ref());
-        let code = code.map(|code| step.batch.put(code.as_bytes()));
-        let place = pending.as_ref().and_then(|pending| pending.number);
-        let (turn, ended) = (self.turn, step.at());
-        let number = step.batch.add_eval(status, |eval| {
-            eval.turn = turn;
-            eval.code = code;
-            eval.ended_at = ended;
-            if let Some(pending) = pending {
-                eval.name = pending.name;
-                eval.message = Some(pending.message);
-                eval.call = pending.call;
-                eval.started_at = pending.at;
-            }
-            fill(eval);
-        })?;
-        step.answer(place, number);
-        Ok(())
-    }
-
-    /// Gives up what is still to come.
-    pub(super) fn give_up(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        for pending in std::mem::take(&mut self.pending) {
-            self.given_up.push(pending.id.clone());
-            self.came_back(step, &pending, &Status::UNFINISHED, None)?;
-            self.eval(step, Some(pending), Status::UNFINISHED, |_| {})?;
-        }
-        let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
-        self.given_up.drain(..excess);
         Ok(())
     }
 }

@@ -5,10 +5,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::record::Payload;
-use super::{Agent, Codex, Pending};
+use super::{Agent, Codex};
 use crate::exchange::batch::{Step, Stop};
 use crate::exchange::callee;
 use crate::exchange::json::text;
+use crate::exchange::tools::Asked;
 use crate::model::{CallNumber, SessionId, Status};
 
 /// How many children are remembered, for their ordinals.
@@ -51,7 +52,7 @@ impl Codex {
     /// An event of agents.
     pub(super) fn collab(&mut self, step: &mut Step<'_, '_>, kind: &str, payload: &Payload<'_>) -> Result<(), Stop> {
         let asked = text(payload.call_id.or(payload.event_id));
-        let asked = self.pending.iter().find(|pending| Some(&pending.id) == asked.as_ref()).cloned();
+        let asked = asked.and_then(|id| self.tools.find(&id).cloned());
         match kind {
             "collab_agent_spawn_end" => {
                 let Some(child) = text(payload.new_thread_id) else { return Ok(()) };
@@ -100,7 +101,12 @@ impl Codex {
     }
 
     /// The output of a tool, which may be one for agents.
-    pub(super) fn agent_output(&mut self, step: &mut Step<'_, '_>, asked: &Pending, output: &str) -> Result<(), Stop> {
+    pub(super) fn agent_output(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        asked: &Asked<Option<bool>>,
+        output: &str,
+    ) -> Result<(), Stop> {
         let (asks, says) = (Fields::of(asked.code.as_deref()), Fields::of(Some(output)));
         match asked.name.as_deref() {
             Some("spawn_agent") => match says.child() {

@@ -39,7 +39,7 @@ impl Codex {
         change: impl FnOnce(&mut Open),
     ) -> Result<Option<CallNumber>, Stop> {
         (self.inputs, self.early, self.aside) = (0, None, None);
-        self.goes_on();
+        self.state.goes_on();
         self.failed = None;
         if step.is_repeated() {
             return Ok(None);
@@ -71,7 +71,7 @@ impl Codex {
         // A call that broke off is never counted.
         let is_first = self.call.as_ref().is_none_or(|open| open.is_counted || open.status.is_some());
         if is_first {
-            self.goes_on();
+            self.state.goes_on();
             self.begin_call(step)?;
         }
         let Some(open) = &mut self.call else { return Ok(()) };
@@ -84,7 +84,7 @@ impl Codex {
 
     fn begin_call(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
         self.tell_call(step)?;
-        let (turn, at) = (self.turn, step.at());
+        let (turn, at) = (self.state.turn, step.at());
         let (provider, model) = (self.provider.clone(), self.model.clone());
         let call = step.batch.begin_call(CallType::Root, |call| {
             call.turn = turn;

@@ -10,7 +10,8 @@ use super::shape::Shape;
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::text;
 use crate::exchange::template::Hole;
-use crate::model::{Digest, MessageNumber, Role, Status};
+use crate::exchange::tools::{Asked, TurnState, add_eval};
+use crate::model::{Digest, MessageNumber, Role, Status, TurnNumber};
 use crate::store::NewMessage;
 
 /// How many texts are remembered that a record may repeat.
@@ -60,7 +61,7 @@ impl Codex {
             Shape::TaskStarted if !self.has_begun() => self.forget_turn(),
             Shape::TaskStarted | Shape::Mirror => {}
             Shape::TaskComplete => {
-                self.complete = self.turn.is_some();
+                self.complete = self.state.turn.is_some();
                 self.repeat(step, &Content::of(payload.last_agent_message), false);
             }
             Shape::UserEvent(content) => self.user_event(step, &content)?,
@@ -70,16 +71,16 @@ impl Codex {
             Shape::Collab(kind) => self.collab(step, &kind, payload)?,
             Shape::Aborted => {
                 self.break_off(Status::ABORTED, None);
-                step.note("codex/turn_aborted", self.turn)?;
+                step.note("codex/turn_aborted", self.state.turn)?;
             }
             Shape::Failed => {
                 let message = text(payload.message).map(|message| step.batch.put(message.as_bytes()));
                 self.break_off(Status::ERROR, message);
-                step.note("codex/error", self.turn)?;
+                step.note("codex/error", self.state.turn)?;
             }
             Shape::RolledBack(turns) => return self.rolled_back(step, turns),
             Shape::Other(kind) => {
-                step.note(&format!("codex/{kind}"), self.turn)?;
+                step.note(&format!("codex/{kind}"), self.state.turn)?;
             }
         }
         Ok(After::Next)
@@ -87,7 +88,7 @@ impl Codex {
 
     /// Whether the turn has its input and nothing else yet.
     pub(super) fn has_begun(&self) -> bool {
-        self.turn.is_some() && (self.inputs > 0 || self.early.is_some())
+        self.state.turn.is_some() && (self.inputs > 0 || self.early.is_some())
     }
 
     /// Whether an event told of this input already.
@@ -95,19 +96,14 @@ impl Codex {
         self.early.is_some_and(|early| early == content.digest())
     }
 
-    /// The turn has more than it had when it was taken for ended.
-    pub(super) fn goes_on(&mut self) {
-        self.ended = self.ended && self.turn.is_none();
-    }
-
     fn forget_turn(&mut self) {
-        (self.turn, self.ended, self.complete) = (None, false, false);
+        (self.state, self.complete) = (TurnState::default(), false);
         (self.answer, self.failed, self.call) = (None, None, None);
         (self.inputs, self.early, self.aside) = (0, None, None);
     }
 
     fn break_off(&mut self, status: Status, error: Option<Digest>) {
-        self.goes_on();
+        self.state.goes_on();
         (self.inputs, self.early) = (0, None);
         self.call_failed(&status);
         self.failed = Some((status.as_str().to_owned(), error));
@@ -118,6 +114,7 @@ impl Codex {
         let head = step.seal(self)?;
         let (head, root) = step.batch.before_turns(head, turns)?;
         step.batch.go_on_from(head)?;
+        self.tools.forget();
         self.forget_turn();
         // What was called in those turns is not in sight from here, and its end cannot be told of.
         self.agents.retain(|agent| agent.invocation.0 <= root.counters.invocation);
@@ -128,7 +125,7 @@ impl Codex {
     fn meta(&mut self, step: &mut Step<'_, '_>, payload: &Payload<'_>) -> Result<(), Stop> {
         self.provider = text(payload.model_provider).or(self.provider.take());
         if step.number() > 1 {
-            step.note("codex/session_meta", self.turn)?;
+            step.note("codex/session_meta", self.state.turn)?;
         }
         Ok(())
     }
@@ -141,7 +138,7 @@ impl Codex {
         let context = Digest::of(raw.get().as_bytes());
         if self.context != Some(context) {
             let payload = step.batch.put(raw.get().as_bytes());
-            step.batch.add_annotation("codex/turn_context", self.turn, Some(payload))?;
+            step.batch.add_annotation("codex/turn_context", self.state.turn, Some(payload))?;
             self.context = Some(context);
         }
         let range = step.range_of(raw);
@@ -159,7 +156,7 @@ impl Codex {
             turn.input = Some(input);
             turn.started_at = at;
         })?;
-        self.turn = Some(turn);
+        self.state = TurnState::begun(turn);
         Ok(())
     }
 
@@ -197,7 +194,7 @@ impl Codex {
 
     fn message(&mut self, step: &mut Step<'_, '_>, role: &str, content: &Content<'_>) -> Result<(), Stop> {
         let Ok(role) = Role::try_from(Cow::Borrowed(role)) else {
-            step.note("codex/message", self.turn)?;
+            step.note("codex/message", self.state.turn)?;
             return Ok(());
         };
         if role == Role::Assistant {
@@ -230,7 +227,7 @@ impl Codex {
         content: &Content<'_>,
         change: impl FnOnce(NewMessage) -> NewMessage,
     ) -> Result<MessageNumber, Stop> {
-        let new = NewMessage { turn: self.turn, ..NewMessage::new(role, content.bytes.clone()) };
+        let new = NewMessage { turn: self.state.turn, ..NewMessage::new(role, content.bytes.clone()) };
         let number = step.batch.add_message(change(new))?;
         if matches!(content.part, None | Some((_, true))) {
             if self.said.len() == MAX_SAID {
@@ -260,7 +257,7 @@ impl Codex {
     /// A summary that stands for what came before.
     fn compaction(&mut self, step: &mut Step<'_, '_>, payload: &Payload<'_>) -> Result<After, Stop> {
         self.call_is_over();
-        let is_settled = self.pending.is_empty() && (self.complete || self.answer.is_some() || self.failed.is_some());
+        let is_settled = self.tools.is_empty() && (self.complete || self.answer.is_some() || self.failed.is_some());
         if is_settled && self.end(step)? {
             step.seal(self)?;
         }
@@ -277,12 +274,32 @@ impl Codex {
 
     /// Ends the turn, if one is open; says whether.
     pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
+        let asked = self.tools.give_up();
+        self.end_without(step, asked)
+    }
+
+    /// The source ended: so does the turn, as far as can be told. Tools may still give their results.
+    pub(super) fn leave(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        let asked = self.tools.leave();
+        self.end_without(step, asked).map(drop)
+    }
+
+    fn end_without(&mut self, step: &mut Step<'_, '_>, asked: Vec<Asked<Option<bool>>>) -> Result<bool, Stop> {
         if let Some(at) = step.at() {
             step.batch.at(at);
         }
         self.tell_call(step)?;
-        self.give_up(step)?;
-        let Some(turn) = self.turn.filter(|_| !self.ended) else { return Ok(false) };
+        for asked in asked {
+            add_eval(step, self.state.turn, Some(asked), Status::UNFINISHED, |_| {})?;
+        }
+        match self.state.end() {
+            Some((turn, _)) => self.tell_end(step, turn).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The turn's row, at its end.
+    fn tell_end(&mut self, step: &mut Step<'_, '_>, turn: TurnNumber) -> Result<(), Stop> {
         let (status, final_value, error) = match (&self.failed, self.answer) {
             (Some((status, error)), _) => (Status::new(status.clone())?, None, *error),
             (None, Some(answer)) => (Status::FINAL, Some(answer), None),
@@ -296,7 +313,6 @@ impl Codex {
             row.error = error;
             row.ended_at = at;
         })?;
-        self.ended = true;
-        Ok(true)
+        Ok(())
     }
 }

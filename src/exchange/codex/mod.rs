@@ -19,8 +19,9 @@ use super::json::text;
 use super::reader::{Item, Reader};
 use super::shared::{self, Branch};
 use super::source::Source;
+use super::tools::{Tools, TurnState};
 use super::{ExportError, ImportError};
-use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
+use crate::model::{Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 use call::Open;
 use record::{Made, Record, Tokens};
@@ -37,11 +38,8 @@ pub struct Codex {
     model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<Digest>,
-    /// The turn that records belong to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    turn: Option<TurnNumber>,
-    /// Whether that turn has ended, so far.
-    ended: bool,
+    #[serde(flatten)]
+    state: TurnState,
     /// The inputs that were not told of by an event yet.
     inputs: u64,
     /// An input that was told of before its record came.
@@ -67,12 +65,9 @@ pub struct Codex {
     /// The same as amounts.
     #[serde(skip_serializing_if = "Tokens::is_none")]
     sum: Tokens,
-    /// Tools asked for that gave no result yet.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pending: Vec<Pending>,
-    /// The ids of those that were given up.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    given_up: Vec<String>,
+    /// Tools that gave no result yet, and whether an event said that they failed.
+    #[serde(skip_serializing_if = "Tools::is_blank")]
+    tools: Tools<Option<bool>>,
     /// Spawned agents at work.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     agents: Vec<Agent>,
@@ -88,23 +83,6 @@ pub struct Codex {
     /// The last messages of this batch that an event may tell of again.
     #[serde(skip)]
     said: Vec<(Digest, MessageNumber)>,
-}
-
-/// A tool that was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Pending {
-    id: String,
-    name: Option<String>,
-    /// Its arguments, free text, or action.
-    code: Option<String>,
-    call: Option<CallNumber>,
-    at: Option<Timestamp>,
-    /// Whether an event said that it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    failed: Option<bool>,
-    /// Its number among the parts kept for later in this batch, and whether the code was a JSON string.
-    #[serde(skip)]
-    place: Option<(u64, bool)>,
 }
 
 /// A spawned agent at work.
@@ -181,18 +159,20 @@ impl Format for Codex {
         write::write(task, out)
     }
 
+    fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        self.leave(step)
+    }
+
     fn is_open(&self) -> bool {
-        (self.turn.is_some() && !self.ended) || !self.pending.is_empty()
+        self.state.is_open() || !self.tools.is_empty()
     }
 
     fn turn(&self) -> Option<TurnNumber> {
-        self.turn
+        self.state.turn
     }
 
     fn batch_ended(&mut self) {
-        for pending in &mut self.pending {
-            pending.place = None;
-        }
+        self.tools.batch_ended();
         self.told.clear();
         self.said.clear();
     }

@@ -2,17 +2,15 @@
 
 use std::ops::Range;
 
+use super::Codex;
 use super::output::{Verdict, verdict};
 use super::record::{Content, Payload};
-use super::{Codex, Pending};
 use crate::exchange::batch::{Step, Stop};
 use crate::exchange::json::text;
 use crate::exchange::template::{Hole, json_string};
-use crate::model::{Eval, EvalNumber, Role, Status};
+use crate::exchange::tools::{Answer, Asked, add_eval};
+use crate::model::{EvalNumber, Role, Status};
 use crate::store::NewMessage;
-
-/// Ids of tools that were given up, remembered in case a result comes late.
-const MAX_GIVEN_UP: usize = 256;
 
 /// The code a payload has, whether it is a JSON string, and where it lies.
 fn code(step: &Step<'_, '_>, payload: &Payload<'_>) -> (Option<String>, Option<(Range<usize>, bool)>) {
@@ -33,14 +31,15 @@ impl Codex {
         self.answer = None;
         let (code, range) = code(step, payload);
         let number = step.ask();
-        self.pending.push(Pending {
+        self.tools.ask(Asked {
             id: text(payload.call_id).unwrap_or_default(),
             name: text(payload.name).or_else(|| Some(name(payload))),
             code,
+            message: None,
             call,
             at: step.at(),
-            failed: None,
             place: range.as_ref().map(|(_, is_text)| (number, *is_text)),
+            more: None,
         });
         step.keep(range.map(|(range, _)| (range, Hole::Later(number))).into_iter().collect());
         Ok(())
@@ -56,16 +55,8 @@ impl Codex {
             _ => Status::OK,
         };
         let number = EvalNumber(step.batch.counters().eval + 1);
-        let pending = Pending {
-            id: String::new(),
-            name: Some(name(payload)),
-            code,
-            call,
-            at: step.at(),
-            failed: None,
-            place: None,
-        };
-        self.eval(step, Some(pending), status, |_| {})?;
+        let asked: Asked = Asked { name: Some(name(payload)), code, call, at: step.at(), ..Asked::default() };
+        add_eval(step, self.state.turn, Some(asked), status, |_| {})?;
         let hole = |is_text| if is_text { Hole::CodeText(number) } else { Hole::Code(number) };
         step.keep(range.map(|(range, is_text)| (range, hole(is_text))).into_iter().collect());
         Ok(())
@@ -73,88 +64,41 @@ impl Codex {
 
     /// An event says how a tool ended, before or after its output does.
     pub(super) fn tool_end(&mut self, step: &mut Step<'_, '_>, payload: &Payload<'_>) -> Result<(), Stop> {
-        let id = text(payload.call_id);
-        if let Some(pending) = self.pending.iter_mut().find(|pending| Some(&pending.id) == id.as_ref()) {
-            pending.failed = payload.has_failed();
+        if let Some(asked) = text(payload.call_id).and_then(|id| self.tools.find(&id)) {
+            asked.more = payload.has_failed();
         }
         step.keep_known()
     }
 
     pub(super) fn tool_output(&mut self, step: &mut Step<'_, '_>, payload: &Payload<'_>) -> Result<(), Stop> {
         self.result_came();
-        self.goes_on();
+        self.state.goes_on();
         let id = text(payload.call_id);
         let content = Content::of(payload.output);
-        let found = self.pending.iter().position(|pending| Some(&pending.id) == id.as_ref());
-        let pending = found.map(|at| self.pending.remove(at));
-        let call = pending.as_ref().and_then(|pending| pending.call);
-        if pending.is_none() && id.is_some_and(|id| self.given_up.contains(&id)) {
-            step.odd(
-                "late-result",
-                "the result of a tool that was recorded as unfinished before: it is a message alone",
-            );
-        } else {
+        let answer = self.tools.answered(id.as_deref());
+        let call = if let Answer::To(asked) | Answer::Left(asked) = &answer { asked.call } else { None };
+        if let Some(asked) = answer.unless_late(step) {
             let said = verdict(payload.output, &content);
-            let failed = pending.as_ref().and_then(|pending| pending.failed);
+            let failed = asked.as_ref().and_then(|asked| asked.more);
             let status = match (said, failed) {
                 (Verdict::Aborted, _) => Status::ABORTED,
                 (Verdict::Failed, _) | (Verdict::Unsaid, Some(true)) => Status::ERROR,
                 _ => Status::OK,
             };
-            if let Some(pending) = &pending {
-                self.agent_output(step, pending, &content.said())?;
+            if let Some(asked) = &asked {
+                self.agent_output(step, asked, &content.said())?;
             }
             let value = step.batch.put(&content.bytes);
             let is_error = status == Status::ERROR;
-            self.eval(step, pending, status, |eval| match is_error {
+            add_eval(step, self.state.turn, asked, status, |eval| match is_error {
                 true => eval.error = Some(value),
                 false => eval.result = Some(value),
             })?;
         }
         let mut new = NewMessage::new(Role::Tool, content.bytes.clone());
-        (new.turn, new.call) = (self.turn, call);
+        (new.turn, new.call) = (self.state.turn, call);
         let number = step.batch.add_message(new)?;
         step.keep(content.hole(step, number));
-        Ok(())
-    }
-
-    /// Tools that gave no result, when their turn ends.
-    pub(super) fn give_up(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        for pending in std::mem::take(&mut self.pending) {
-            self.given_up.push(pending.id.clone());
-            self.eval(step, Some(pending), Status::UNFINISHED, |_| {})?;
-        }
-        let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
-        self.given_up.drain(..excess);
-        Ok(())
-    }
-
-    fn eval(
-        &mut self,
-        step: &mut Step<'_, '_>,
-        pending: Option<Pending>,
-        status: Status,
-        fill: impl FnOnce(&mut Eval),
-    ) -> Result<(), Stop> {
-        let code = pending.as_ref().and_then(|pending| pending.code.as_ref());
-        let code = code.map(|code| step.batch.put(code.as_bytes()));
-        let place = pending.as_ref().and_then(|pending| pending.place);
-        let (turn, ended) = (self.turn, step.at());
-        let number = step.batch.add_eval(status, |eval| {
-            eval.turn = turn;
-            eval.code = code;
-            eval.ended_at = ended;
-            if let Some(pending) = pending {
-                eval.name = pending.name;
-                eval.call = pending.call;
-                eval.started_at = pending.at;
-            }
-            fill(eval);
-        })?;
-        if let Some((place, is_text)) = place {
-            let hole = if is_text { Hole::CodeText(number) } else { Hole::Code(number) };
-            step.answer_with(Some(place), hole);
-        }
         Ok(())
     }
 }
