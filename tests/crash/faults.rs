@@ -41,12 +41,12 @@ struct Outcome {
 
 /// Each call fails once.
 pub fn a_call_that_fails_once() {
-    failing("faults::a_call_that_fails_once", false, 900);
+    failing("faults::a_call_that_fails_once", false, 1_600);
 }
 
 /// Each call fails, and all of its name that follow in the thread.
 pub fn calls_that_fail_from_then_on() {
-    failing("faults::calls_that_fail_from_then_on", true, 500);
+    failing("faults::calls_that_fail_from_then_on", true, 900);
 }
 
 fn failing(test: &str, sticky: bool, most: usize) {

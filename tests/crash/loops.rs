@@ -27,7 +27,7 @@ struct Tally {
 /// Two to four processes write their own sessions, one reads; each is killed at its own time. What any of them was told
 /// is there, no lease is stuck, and the next round goes on in the same store.
 pub fn killed_at_random_times() {
-    let rounds = amount(150, 20_000) as u64;
+    let rounds = amount(300, 20_000) as u64;
     let seed = seed();
     println!("  {rounds} rounds, seed {seed}");
     let stores: Vec<u64> = (0..rounds / ROUNDS_A_STORE).collect();

@@ -32,7 +32,7 @@ use super::template::Templates;
 use super::tools::{Program, Random, Scratch, amount, content_with, did, seed};
 
 /// Losses that are tried of all scenarios together in a run that is not long.
-const MOST: usize = 24_000;
+const MOST: usize = 40_000;
 /// Stores opened at a time: an adoption waits a while for a writer who may be alive.
 const OPENERS: usize = 6;
 /// Scenarios whose payloads, or copies to be looked at, make each disk costly.
