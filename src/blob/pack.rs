@@ -108,6 +108,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn more_payloads_than_a_pack_may_have_get_no_memory() {
+        let of = |count: usize| {
+            let mut body = vec![0];
+            put(&mut body, count);
+            body.resize(body.len() + count, 0);
+            body
+        };
+        assert_eq!(directory(&of(MOST)).unwrap().len(), MOST);
+        assert!(directory(&of(MOST + 1)).is_err());
+    }
+
     proptest! {
         #[test]
         fn payloads_come_out_of_a_pack(payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..40)) {

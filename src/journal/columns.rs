@@ -446,6 +446,32 @@ mod tests {
         proptest::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat().repeat(3))
     }
 
+    /// The body of that many shapes, none of which a line uses: its text is one empty line, or none.
+    fn unused(shapes: usize, shape: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        put(&mut plain, shapes as u64);
+        for _ in 0..shapes {
+            put(&mut plain, shape.len() as u64);
+            plain.extend_from_slice(shape);
+        }
+        put(&mut plain, 0);
+        let mut body = vec![0];
+        put(&mut body, plain.len() as u64);
+        put(&mut body, 0);
+        body.extend_from_slice(&plain);
+        body
+    }
+
+    #[test]
+    fn what_takes_more_memory_than_its_bytes_is_refused() {
+        let most = 1 << 20;
+        assert!(decode(&unused(1, &[NUMBER; 1_000]), most).is_ok());
+        // The keys would be as long as the square of their number.
+        assert!(decode(&unused(1, &[NUMBER; 2_000]), most).is_err());
+        assert!(decode(&unused(MOST_SHAPES, &[]), most).is_ok());
+        assert!(decode(&unused(MOST_SHAPES + 1, &[]), most).is_err());
+    }
+
     proptest! {
         #[test]
         fn whatever_is_taken_apart_comes_together_again(text in text()) {
