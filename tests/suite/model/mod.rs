@@ -151,7 +151,7 @@ proptest! {
     })]
 
     #[test]
-    fn the_store_reads_as_the_model_says(ops in vec(op(), 1..=number("HEADWATER_MODEL_OPS", 60) as usize)) {
+    fn the_store_reads_as_the_model_says(ops in vec(op(), 1..=number("HEADWATER_MODEL_OPS", 200) as usize)) {
         run(&ops);
     }
 }
