@@ -12,7 +12,7 @@ use super::kept::{self, Mark};
 use crate::model::canonical::canonicalize;
 use crate::model::{
     Body, Call, CallNumber, CallType, Digest, Eval, Event, EventNumber, HeadId, HeadKind, Message, Role, SessionId,
-    Span, Timestamp, Turn,
+    Span, Status, Timestamp, Turn,
 };
 use crate::store::error::ReadError;
 use crate::store::{Range, Scope};
@@ -371,6 +371,7 @@ impl Teller<'_> {
                 Ok(())
             }
             Body::EvalAdded(row) => {
+                let row = last_eval(self.task, &row)?;
                 self.results.extend([row.observation, row.result, row.error].into_iter().flatten());
                 let excess = self.results.len().saturating_sub(MAX_RESULTS);
                 self.results.drain(..excess);
@@ -394,6 +395,7 @@ impl Teller<'_> {
             | Body::TurnPut(_)
             | Body::CallStarted(_)
             | Body::CallPut(_)
+            | Body::EvalPut(_)
             | Body::SessionStarted(_)
             | Body::SessionStatus(_)
             | Body::RefUpdated(_)
@@ -426,6 +428,20 @@ impl Teller<'_> {
             Role::User | Role::System | Role::Other(_) => self.say(Told::Said(place, row)),
         }
     }
+}
+
+/// The last that the session says of an eval: of one that was unfinished, its end may have come to be known.
+pub fn last_eval(task: &Task<'_>, row: &Eval) -> Result<Eval, ReadError> {
+    if row.status == Status::OK || row.status == Status::ERROR {
+        return Ok(row.clone());
+    }
+    let number = Range::of(row.eval.0, row.eval.0);
+    for scope in [Scope::Current, Scope::Log] {
+        if let Some(entry) = task.store.records::<Eval>(task.session, scope, number)?.next().transpose()? {
+            return Ok(entry.row);
+        }
+    }
+    Ok(row.clone())
 }
 
 /// Whether a call asks a model.
