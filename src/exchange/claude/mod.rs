@@ -97,6 +97,7 @@ impl Format for Claude {
     const NAME: &'static str = "claude-code";
     const ABOUT: &'static str = "Claude Code, and logs of the same form";
     const IS_TREE: bool = true;
+    const CHILDREN_ATTACH: bool = true;
     type Record<'r> = (Record<'r>, Shape, Message<'r>);
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -119,7 +120,11 @@ impl Format for Claude {
         } else {
             header.id = side::session(&header.root, &source.below);
             header.kind = Status::CHILD;
-            header.before = vec![header.root.clone()];
+            let path = source.parts.first().map(|part| part.path.as_path());
+            match path.is_some_and(|path| side::is_copy(path, &header.root, &source.below)) {
+                true => header.after = vec![header.root.clone()],
+                false => header.before = vec![header.root.clone()],
+            }
         }
         header
     }
@@ -203,7 +208,12 @@ impl Format for Claude {
         header: &Header,
         made: Option<HeadId>,
     ) -> Result<Option<Branch<Claude>>, ImportError> {
-        copy::branch(store, source, header, made)
+        let branch = copy::branch(store, source, header, made)?;
+        Ok(branch.map(|mut branch| {
+            // A subagent goes on from a main session's head, and is none.
+            branch.last.progress.state.is_side = Some(!source.below.is_empty());
+            branch
+        }))
     }
 
     fn key(record: &[u8]) -> Option<Digest> {
