@@ -11,6 +11,7 @@ mod codex;
 mod codex_history;
 mod contract;
 mod copies;
+mod cut;
 mod exchange;
 mod facts;
 mod files;

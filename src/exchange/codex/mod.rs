@@ -19,7 +19,7 @@ use super::json::text;
 use super::reader::{Item, Reader};
 use super::shared::{self, Branch};
 use super::source::Source;
-use super::tools::{Tools, TurnState};
+use super::tools::{Tools, TurnState, Turns};
 use super::{ExportError, ImportError};
 use crate::model::{Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
@@ -160,11 +160,11 @@ impl Format for Codex {
     }
 
     fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        self.leave(step)
+        self.pause(step)
     }
 
     fn is_open(&self) -> bool {
-        self.state.is_open() || !self.tools.is_empty()
+        self.state.is_open() || self.tools.is_open()
     }
 
     fn turn(&self) -> Option<TurnNumber> {

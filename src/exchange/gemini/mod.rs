@@ -24,6 +24,7 @@ use super::json::{compact, text};
 use super::reader::{Item, Reader, Syntax, json_object};
 use super::shared::{self, Branch};
 use super::source::{self, Source};
+use super::tools::{Tools, TurnState, Turns};
 use super::{ExportError, ImportError};
 use crate::model::{
     CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Pin, PinTarget, Status, Timestamp, TurnNumber,
@@ -49,10 +50,11 @@ pub struct Gemini {
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<Digest>,
     /// The turn that messages belong to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    turn: Option<TurnNumber>,
-    /// Whether that turn has ended, so far.
-    ended: bool,
+    #[serde(flatten)]
+    state: TurnState,
+    /// Tools that were asked for: each by the hash of its answer's id and its place there.
+    #[serde(skip_serializing_if = "Tools::is_blank")]
+    asked: Tools,
     /// The content of the turn's last answer, unless it asks for tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Digest>,
@@ -85,19 +87,6 @@ struct Answer {
     is_counted: bool,
     /// How many tools it asked for.
     tools: u64,
-    /// Those that have not ended.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pending: Vec<Pending>,
-}
-
-/// A tool that was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Pending {
-    place: u64,
-    name: Option<String>,
-    code: Option<Digest>,
-    at: Option<Timestamp>,
 }
 
 /// What the first value of a text is: a record, or the last line of an object's stream.
@@ -237,17 +226,16 @@ impl Format for Gemini {
     }
 
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        self.give_up(step)?;
         self.end(step)
     }
 
     /// What a tool gives may still be written into its answer.
     fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        self.end(step).map(drop)
+        self.pause(step)
     }
 
     fn turn(&self) -> Option<TurnNumber> {
-        self.turn
+        self.state.turn
     }
 
     /// A fork has the answers of its parent.
@@ -256,7 +244,7 @@ impl Format for Gemini {
     }
 
     fn is_open(&self) -> bool {
-        self.turn.is_some() && !self.ended
+        self.state.is_open() || self.asked.is_open()
     }
 
     fn returned(&mut self) -> Vec<InvocationNumber> {

@@ -20,7 +20,7 @@ use super::json;
 use super::reader::{Item, JSON, Reader, Syntax};
 use super::run::{first_record, short};
 use super::source::Source;
-use super::tools::{Tools, TurnState};
+use super::tools::{Tools, TurnState, Turns};
 use super::{ExportError, ImportError};
 use crate::model::{Digest, Role, Timestamp, TurnNumber};
 use record::{Record, Shape};
@@ -141,7 +141,7 @@ impl Format for Pi {
     }
 
     fn is_open(&self) -> bool {
-        self.state.is_open()
+        self.state.is_open() || self.tools.is_open()
     }
 
     fn turn(&self) -> Option<TurnNumber> {
