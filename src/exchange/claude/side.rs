@@ -121,7 +121,8 @@ fn caller(path: &Path, root: &str) -> Option<PathBuf> {
     let name = format!("{root}.jsonl");
     let is_name = !root.is_empty() && Path::new(&name).file_name().is_some_and(|file| file == name.as_str());
     let mut beside = path.ancestors().skip(1).take(FARTHEST).map(|folder| folder.join(&name));
-    beside.find(|caller| is_name && caller != path && std::fs::symlink_metadata(caller).is_ok_and(|meta| meta.is_file()))
+    beside
+        .find(|caller| is_name && caller != path && std::fs::symlink_metadata(caller).is_ok_and(|meta| meta.is_file()))
 }
 
 /// Whether a file has a record of that id.
