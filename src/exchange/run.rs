@@ -1,5 +1,6 @@
 //! One source into the store: found again or made, gone on with, or made a fork of what it has in common with.
 
+use std::collections::HashSet;
 use std::io::BufReader;
 
 use super::batch::Importer;
@@ -8,6 +9,7 @@ use super::kept::{self, Last};
 use super::reader::{Item, Reader};
 use super::shared::{Agreement, Shared, agreement, branch_at, flat, unreadable};
 use super::source::Source;
+use super::written::MAX_DEPTH;
 use super::{Diagnostic, ImportError, Imported, Seen};
 use crate::model::{DerivationKind, Digest, HeadId, SessionId, Status};
 use crate::store::error::{CommitError, ReadError, SessionOpenError};
@@ -173,8 +175,11 @@ fn place<F: Format>(
     let (id, info) = identity.find(store)?;
     let Some(info) = info else { return new_place(store, source, header, identity, id, None) };
     let mut best: Option<(u64, bool, Candidate<F>)> = None;
-    let mut next = vec![info];
+    let (mut next, mut met) = (vec![info], HashSet::new());
     while let Some(info) = next.pop() {
+        if !met.insert(info.session.clone()) {
+            continue;
+        }
         let Some(candidate) = Candidate::of(store, source, info)? else { continue };
         next.extend(left_at::<F>(store, &candidate.info.session, &identity.origin, candidate.same())?);
         let (value, is_full) = (candidate.same(), matches!(candidate.fit, Fit::Begins { .. }));
@@ -223,7 +228,7 @@ fn place<F: Format>(
         return Ok(here(Some(last), Some("")));
     };
     let identity = identity.leaving(F::NAME, &id, same, &item);
-    let (_, mut branch) = branch_at::<F>(store, &id, last.event, same)?;
+    let mut branch = branch_at::<F>(store, source, &id, last.event, same)?;
     branch.last.progress.state.repeats(branch.shared.common);
     let (id, info) = identity.find(store)?;
     Ok(Place {
@@ -287,7 +292,7 @@ fn new_place<F: Format>(
 }
 
 /// The sessions of sources that left `session` after `same` bytes: those that left it elsewhere have no more in common
-/// with a source that leaves it there than the session has itself.
+/// with a source that leaves it there than the session has itself. One that left it before its first head was forked further up.
 fn left_at<F: Format>(
     store: &Store,
     session: &SessionId,
@@ -296,15 +301,19 @@ fn left_at<F: Format>(
 ) -> Result<Vec<SessionInfo>, ImportError> {
     // One that is written anew may have left it elsewhere by now.
     let prefix = if F::IS_REWRITTEN { format!("{origin}~") } else { format!("{origin}~{same}-") };
-    let mut found = Vec::new();
-    for derivation in store.derivations(session)? {
-        if derivation.kind != DerivationKind::Fork || derivation.source_session != *session {
-            continue;
+    let (mut found, mut next) = (Vec::new(), Some(session.clone()));
+    for _ in 0..MAX_DEPTH {
+        let Some(session) = next.take() else { break };
+        for derivation in store.derivations(&session)? {
+            if derivation.kind != DerivationKind::Fork || derivation.source_session != session {
+                continue;
+            }
+            let info = store.session(&derivation.target_session)?;
+            if info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
+                found.push(info);
+            }
         }
-        let info = store.session(&derivation.target_session)?;
-        if info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
-            found.push(info);
-        }
+        next = store.session(&session)?.source.map(|(above, _)| above);
     }
     Ok(found)
 }

@@ -14,6 +14,7 @@ mod copies;
 mod exchange;
 mod facts;
 mod files;
+mod forks;
 mod format;
 mod fractal;
 mod gemini;

@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use super::record::Record;
 use crate::exchange::ExportError;
 use crate::exchange::export::Output;
-use crate::exchange::told::Place;
-use crate::model::Eval;
+use crate::exchange::told::{Place, raw};
 
 /// As much of a kept source as its first record may take.
 pub const MAX_HEADER: usize = 64 * 1_024;
@@ -108,24 +107,10 @@ impl Output for First<'_> {
     }
 }
 
-pub fn raw(value: &impl Serialize) -> Result<Box<RawValue>, ExportError> {
-    serde_json::value::to_raw_value(value).map_err(|error| ExportError::Output(error.into()))
-}
-
-/// A number as it is written.
-pub fn raw_number(text: &str) -> Result<Box<RawValue>, ExportError> {
-    RawValue::from_string(text.to_owned()).map_err(|error| ExportError::Output(error.into()))
-}
-
 pub fn part(text: &str) -> Result<Box<RawValue>, ExportError> {
     raw(&json!({ "type": "text", "text": text }))
 }
 
 pub fn millis(place: &Place) -> i64 {
     place.at.micros() / 1_000
-}
-
-/// What a tool and its result are named by.
-pub fn tool_id(eval: &Eval) -> String {
-    format!("call_{}", eval.eval)
 }
