@@ -214,7 +214,8 @@ fn an_agent_that_goes_on_from_its_caller_has_only_what_is_its_own() {
                 row["parentUuid"] = Value::Null;
             }
             if row["message"]["id"] == "m2" {
-                (row["message"]["stop_reason"], row["message"]["usage"]["output_tokens"]) = (json!("end_turn"), json!(77));
+                (row["message"]["stop_reason"], row["message"]["usage"]["output_tokens"]) =
+                    (json!("end_turn"), json!(77));
             }
             text += &format!("{row}\n");
         }
@@ -238,8 +239,10 @@ fn an_agent_that_goes_on_from_its_caller_has_only_what_is_its_own() {
     let place = Place::new();
     files.iter().for_each(|(name, _, text)| drop(place.file(name, text.as_bytes())));
     let imported = place.import_all();
-    let told: BTreeMap<_, _> =
-        imported.iter().map(|one| (one.session.as_str(), (one.forked_from.as_ref().map(|of| of.as_str()), one.turns))).collect();
+    let told: BTreeMap<_, _> = imported
+        .iter()
+        .map(|one| (one.session.as_str(), (one.forked_from.as_ref().map(|of| of.as_str()), one.turns)))
+        .collect();
     let of = Some("caller");
     assert_eq!(told["caller"], (None, 3));
     assert_eq!(told["caller.agent-acompact-1f"], (of, 3));

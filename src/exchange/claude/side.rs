@@ -87,7 +87,8 @@ pub fn about(path: &Path) -> About {
     let beside = |id: &String| id != stem && path.with_file_name(format!("{id}.jsonl")).is_file();
     about.root = match sessions.iter().any(|id| id == stem) || sessions.first().is_some_and(beside) {
         true => stem.to_owned(),
-        false => sessions.first().cloned().unwrap_or_default(),
+        // Its first records may name none; the program names the file after it.
+        false => sessions.first().cloned().or(is_uuid(stem).then(|| stem.to_owned())).unwrap_or_default(),
     };
     // Copies come first; the last one that they name is the nearest.
     about.parents.extend(sessions.into_iter().take_while(|id| *id != about.root).collect::<Vec<_>>().into_iter().rev());
@@ -98,6 +99,13 @@ pub fn about(path: &Path) -> About {
         is_new
     });
     about
+}
+
+/// Whether a text has the form of the ids that the program gives.
+fn is_uuid(text: &str) -> bool {
+    let is_part =
+        |(part, length): (&str, usize)| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.split('-').count() == 5 && text.split('-').zip([8, 4, 4, 4, 12]).all(is_part)
 }
 
 /// Whether the file of a subagent begins with records of its caller's, `root`, which lies beside it or above: what the program asks
@@ -121,7 +129,8 @@ fn caller(path: &Path, root: &str) -> Option<PathBuf> {
     let name = format!("{root}.jsonl");
     let is_name = !root.is_empty() && Path::new(&name).file_name().is_some_and(|file| file == name.as_str());
     let mut beside = path.ancestors().skip(1).take(FARTHEST).map(|folder| folder.join(&name));
-    beside.find(|caller| is_name && caller != path && std::fs::symlink_metadata(caller).is_ok_and(|meta| meta.is_file()))
+    beside
+        .find(|caller| is_name && caller != path && std::fs::symlink_metadata(caller).is_ok_and(|meta| meta.is_file()))
 }
 
 /// Whether a file has a record of that id.

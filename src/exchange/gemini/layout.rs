@@ -25,9 +25,11 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Whose it is, as the first record of its stream: an object of the kept values.
+    /// Whose it is, as the first record of its stream: an object of the kept values. Files mostly have their kind behind their messages,
+    /// where one that was not written to its end has none yet, and older versions wrote none: only a subagent's is told.
     pub fn header(&self) -> String {
         let values = KEPT.iter().zip(&self.values).filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let values = values.filter(|(name, value)| **name != "kind" || value.as_str() == "\"subagent\"");
         let fields: Vec<String> = values.map(|(name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{{}}}", fields.join(","))
     }
