@@ -3,10 +3,12 @@
 
 mod aside;
 mod layout;
+mod line;
 mod meaning;
 mod record;
 mod tape;
 mod tool;
+mod write;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{After, Step, Stop};
-use super::export::{Output, Writer};
+use super::export::{Output, Task, Writer};
 use super::format::{Format, Header, Recognized, Rewritten};
 use super::json::{compact, text};
 use super::reader::{Item, Reader, Syntax, json_object};
@@ -285,6 +287,10 @@ impl Format for Gemini {
         let out = &mut Writer(out);
         let written = if self.is_whole { tape::restore(stream, out) } else { io::copy(&mut stream, out).map(drop) };
         written.map_err(ExportError::Output)
+    }
+
+    fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+        write::write(task, out)
     }
 
     /// A chat may begin with a copy of another: of the same id where the older form became the newer, or with its first message.

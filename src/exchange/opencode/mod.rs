@@ -2,12 +2,15 @@
 //! stream that only grows. What is kept of it is one: each version of a file that an import found, one behind the other. What
 //! the session is now is made of the newest versions. docs/IMPORT.md says what becomes of each file.
 
+mod file;
 mod fill;
 mod import;
 mod meaning;
+mod naming;
 mod past;
 mod record;
 mod survey;
+mod telling;
 mod tool;
 mod tree;
 mod walk;
