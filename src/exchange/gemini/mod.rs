@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{After, Step, Stop};
 use super::export::{Output, Writer};
+use super::family::Answers;
 use super::format::{Format, Header, Recognized, Rewritten};
 use super::json::{compact, text};
 use super::reader::{Item, Reader, Syntax, json_object};
@@ -167,6 +168,7 @@ impl Format for Gemini {
     const ABOUT: &'static str = "Gemini CLI";
     const SYNTAX: Syntax = Syntax { value, is_certain: |_| false };
     const IS_REWRITTEN: bool = true;
+    const ANSWERS: Answers = Answers::OfAll;
     type Record<'r> = Record<'r>;
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -329,6 +331,10 @@ impl Format for Gemini {
         if let Ok(record) = Record::read(record) {
             self.aside.borrow_mut().pass(&record);
         }
+    }
+
+    fn is_answer(record: &Self::Record<'_>) -> bool {
+        matches!(record, Record::Message(message) if message.kind == "gemini" && message.fields.tokens.is_some())
     }
 
     /// The same message may be indented in one form and not in the other.
