@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::record::{Part, Record, Shape, short};
-use crate::exchange::json::text;
+use crate::exchange::json::{beginning, text};
 use crate::exchange::reader::{Item, JSON, Reader};
 use crate::exchange::source::{self, MAX_LINE, Source};
 use crate::model::Timestamp;
@@ -161,7 +161,7 @@ fn sidechain(line: &[u8]) -> Option<(Record<'_>, String)> {
     if !said.contains("\"isSidechain\":true") && !said.contains("\"isSidechain\": true") {
         return None;
     }
-    let record = Record::read(said.trim().as_bytes()).ok().filter(Record::is_sidechain)?;
+    let record = Record::read(beginning(said.trim_end().as_bytes())).ok().filter(Record::is_sidechain)?;
     let uuid = text(record.uuid)?;
     Some((record, uuid))
 }
