@@ -396,8 +396,9 @@ fn a_session_that_copies_another_shares_its_rows_and_counts_no_use_twice() {
     more.last = Some("2-old".to_owned());
     more.user("two, elsewhere");
     more.say("m3", "done elsewhere");
+    let others = &more.text.replace("told", "aaaa").replace("m3", "m4");
     place.file("p/told.jsonl", (told.clone() + &more.text).as_bytes());
-    place.file("p/aaaa.jsonl", (fork.clone() + &more.text.replace("told", "aaaa")).as_bytes());
+    place.file("p/aaaa.jsonl", (fork.clone() + others).as_bytes());
     let imported = place.import_all();
     let of = |name: &str| imported.iter().find(|one| one.session == id(name)).unwrap();
     for name in ["told", "aaaa"] {
@@ -408,7 +409,7 @@ fn a_session_that_copies_another_shares_its_rows_and_counts_no_use_twice() {
         assert_eq!(calls.iter().filter(|event| matches!(event.body, Body::CallStarted(_))).count(), 1);
     }
     assert_eq!(place.export(&id("told")), told + &more.text);
-    assert_eq!(place.export(&id("aaaa")), fork + &more.text.replace("told", "aaaa"));
+    assert_eq!(place.export(&id("aaaa")), fork + others);
     assert!(place.import_all().iter().all(|one| one.new_events == 0));
 }
 

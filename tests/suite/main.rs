@@ -2,6 +2,7 @@
 
 mod answers;
 mod backup;
+mod byte_order;
 mod checks;
 mod claude;
 mod claude_copies;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{After, Step, Stop};
 use super::export::{Output, Task};
+use super::family::Answers;
 use super::format::{Format, Header, Recognized};
 use super::shared::Branch;
 use super::source::Source;
@@ -98,6 +99,7 @@ impl Format for Claude {
     const ABOUT: &'static str = "Claude Code, and logs of the same form";
     const IS_TREE: bool = true;
     const CHILDREN_ATTACH: bool = true;
+    const ANSWERS: Answers = Answers::OfForks;
     type Record<'r> = (Record<'r>, Shape, Message<'r>);
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -216,6 +218,10 @@ impl Format for Claude {
 
     fn key(record: &[u8]) -> Option<Digest> {
         copy::key(record)
+    }
+
+    fn is_answer((_, shape, message): &Self::Record<'_>) -> bool {
+        *shape == Shape::Answer && message.id.is_some()
     }
 
     fn is_aside(record: &[u8]) -> bool {

@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{After, Step, Stop};
 use super::export::{Output, Task, Writer};
+use super::family::Answers;
 use super::format::{Format, Header, Recognized, Rewritten};
-use super::json::{compact, text};
+use super::json::{beginning, compact, text};
 use super::reader::{Item, Reader, Syntax, json_object};
 use super::shared::{self, Branch};
 use super::source::{self, Source};
@@ -124,7 +125,7 @@ fn opened(path: &Path) -> io::Result<File> {
 
 /// What another file of Gemini CLI is, by how it begins.
 fn other(start: &[u8]) -> Option<&'static str> {
-    let start = compact(start);
+    let start = compact(beginning(start));
     let has = |text: &str| start.windows(text.len()).any(|part| part == text.as_bytes());
     if start.starts_with(b"[{") && has("\"messageId\":") && has("\"sessionId\":") {
         return Some("Gemini CLI's list of prompts (logs.json); the chats are in `chats` beside it");
@@ -148,7 +149,7 @@ fn seems_chat(path: &Path) -> bool {
     let is_read = opened(path).is_ok_and(|file| file.take(LOOK).read_to_end(&mut start).is_ok());
     let name = b"\"messages\"";
     is_read
-        && start.trim_ascii_start().starts_with(b"{")
+        && beginning(&start).starts_with(b"{")
         && start.windows(name.len()).any(|part| part == name)
         && opened(path).is_ok_and(|file| is_chat(BufReader::with_capacity(256 * 1024, file)).unwrap_or_default())
 }
@@ -158,6 +159,7 @@ impl Format for Gemini {
     const ABOUT: &'static str = "Gemini CLI";
     const SYNTAX: Syntax = Syntax { value, is_certain: |_| false };
     const IS_REWRITTEN: bool = true;
+    const ANSWERS: Answers = Answers::OfAll;
     type Record<'r> = Record<'r>;
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -175,7 +177,7 @@ impl Format for Gemini {
         if let Some(what) = other(&start) {
             return Ok(Recognized::NoSession(what));
         }
-        let is_object = start.trim_ascii_start().first() == Some(&b'{');
+        let is_object = beginning(&start).first() == Some(&b'{');
         let is_chat = is_object && is_chat(BufReader::with_capacity(256 * 1024, opened(path)?))?;
         Ok(if is_chat { Recognized::Yes } else { Recognized::No })
     }
@@ -323,6 +325,10 @@ impl Format for Gemini {
         if let Ok(record) = Record::read(record) {
             self.aside.borrow_mut().pass(&record);
         }
+    }
+
+    fn is_answer(record: &Self::Record<'_>) -> bool {
+        matches!(record, Record::Message(message) if message.kind == "gemini" && message.fields.tokens.is_some())
     }
 
     /// The same message may be indented in one form and not in the other.
