@@ -129,7 +129,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     ///
     /// [`CommitError::Missing`] if it refers to a number above every one of the session (a call may name the eval after the last,
-    /// which makes it), or its own number is such a one;
+    /// which makes it), or its own number is such a one, or that of an eval which is not in sight;
     /// [`CommitError::Invalid`] for events that only the store makes: those of heads, refs and a session's start, and for
     /// what the method of its kind refuses.
     pub fn append(&mut self, mut body: Body) -> Result<EventNumber, CommitError> {
@@ -141,10 +141,11 @@ impl<'a> Batch<'a> {
             Body::EvalAdded(row) => row.eval = EvalNumber(c.eval + 1),
             Body::SnapshotAdded(row) => row.snapshot = SnapshotNumber(c.snapshot + 1),
             Body::InvocationStarted(row) => row.invocation = InvocationNumber(c.invocation + 1),
+            // Rows by range show it where its first version stands.
+            Body::EvalPut(row) => drop(self.eval_in_sight(row.eval)?),
             Body::Annotation(row) => return self.add_annotation(&row.kind, row.turn, row.payload),
             Body::TurnPut(_)
             | Body::CallPut(_)
-            | Body::EvalPut(_)
             | Body::InvocationCompleted(_)
             | Body::InvocationFailed(_)
             | Body::CallerHeadRecorded(_)
