@@ -8,7 +8,7 @@ use headwater::model::Body;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::claude::{Log, Place, id};
+use super::claude::{Log, Place, id, kinds};
 
 /// A record of the program: its type, and its fields.
 fn told(log: &mut Log, pick: u8) {
@@ -377,6 +377,29 @@ fn a_tool_before_the_first_input_is_unfinished_too() {
         assert_eq!(place.import(&log.text).new_events, 0);
         assert_eq!(place.export(&imported.session), log.text);
     }
+}
+
+#[test]
+fn a_row_that_is_there_twice_within_an_answer_is_said_once() {
+    let mut log = Log::new("twice");
+    log.user("one");
+    log.part("m1", json!({ "type": "text", "text": "first" }), 3);
+    log.ask("m1", "t1", "Bash", json!({ "command": "ls" }));
+    let lines: Vec<String> = log.text.lines().map(str::to_owned).collect();
+    // The rows of the answer again, also behind the next one's first; and a row of an older answer amidst a newer one.
+    log.text += &format!("{}\n{}\n", lines[1], lines[2]);
+    log.result("t1", json!("a list"), false, Value::Null);
+    log.part("m2", json!({ "type": "text", "text": "second" }), 5);
+    log.text += &format!("{}\n", lines[1]);
+    log.part("m2", json!({ "type": "text", "text": "and more" }), 8);
+    let place = Place::new();
+    let imported = place.import(&log.text);
+    assert_eq!(kinds(&imported), [(4, "repeated-id"), (5, "repeated-id"), (8, "repeated-id")]);
+    let said: Vec<String> = place.said(&imported.session).into_iter().map(|(_, text)| text).collect();
+    let both = r#"[{"text":"second","type":"text"},{"text":"and more","type":"text"}]"#;
+    assert_eq!(said, ["one", "first", "a list", both]);
+    assert_eq!((imported.messages, imported.calls, imported.evals), (4, 2, 1));
+    assert_eq!(place.export(&imported.session), log.text);
 }
 
 /// A session that has only begun may have records that do not name it: the name of its file does.

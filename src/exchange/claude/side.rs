@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{Part, Record, Shape, short};
-use crate::exchange::json::{beginning, text};
+use crate::exchange::json::{self, text};
 use crate::exchange::reader::{Item, JSON, Reader};
 use crate::exchange::source::{self, MAX_LINE, Source};
 use crate::model::Timestamp;
@@ -120,7 +120,9 @@ pub fn is_copy(path: &Path, root: &str, below: &str) -> bool {
         return has(&caller, &first).unwrap_or(false);
     }
     let mut is_there = false;
-    first_records(&caller, &mut |record| is_there |= record.uuid.is_some() && text(record.uuid).as_ref() == Some(&first));
+    first_records(&caller, &mut |record| {
+        is_there |= record.uuid.is_some() && text(record.uuid).as_ref() == Some(&first)
+    });
     is_there
 }
 
@@ -220,7 +222,7 @@ fn sidechain(line: &[u8]) -> Option<(Record<'_>, String)> {
     if !said.contains("\"isSidechain\":true") && !said.contains("\"isSidechain\": true") {
         return None;
     }
-    let record = Record::read(beginning(said.trim_end().as_bytes())).ok().filter(Record::is_sidechain)?;
+    let record = Record::read(json::beginning(said.trim_end().as_bytes())).ok().filter(Record::is_sidechain)?;
     let uuid = text(record.uuid)?;
     Some((record, uuid))
 }
