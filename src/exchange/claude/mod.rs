@@ -105,6 +105,9 @@ impl Format for Claude {
     fn recognize(first: &[u8]) -> Recognized {
         match Record::read(first) {
             Ok(record) if record.is_known() => Recognized::Yes,
+            _ if record::is_history(first) => Recognized::NoSession(
+                "Claude Code's list of prompts (history.jsonl); the sessions are in `projects` beside it",
+            ),
             _ => Recognized::No,
         }
     }

@@ -170,6 +170,21 @@ const OUTPUTS: [&str; 6] = [
     "<task-notification>",
 ];
 
+/// Whether a first record is that of the list of what was asked in all sessions.
+pub fn is_history(first: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Asked<'a> {
+        #[serde(default, borrow)]
+        display: Raw<'a>,
+        #[serde(default, borrow)]
+        project: Raw<'a>,
+        #[serde(rename = "type", default, borrow)]
+        kind: Raw<'a>,
+    }
+    serde_json::from_slice::<Asked<'_>>(first)
+        .is_ok_and(|asked| text(asked.display).is_some() && text(asked.project).is_some() && asked.kind.is_none())
+}
+
 pub fn is_true(value: Raw<'_>) -> bool {
     value.is_some_and(|value| value.get() == "true")
 }
