@@ -228,7 +228,7 @@ impl Writer<'_> {
         };
         let cost = call.map(cost).transpose()?.flatten();
         // That the user stopped it is told where its turn ends.
-        let is_api_error_message = answer.failed().is_some_and(|call| call.status != Status::ABORTED);
+        let is_api_error_message = answer.is_error();
         self.line("assistant", place, Rest { message: Some(said), is_api_error_message, cost, ..Rest::default() })?;
         answer.tools.iter().try_for_each(|tool| self.result(tool))
     }
