@@ -2,6 +2,7 @@
 
 mod answers;
 mod backup;
+mod byte_order;
 mod checks;
 mod claude;
 mod claude_copies;
@@ -11,9 +12,11 @@ mod codex;
 mod codex_history;
 mod contract;
 mod copies;
+mod cut;
 mod exchange;
 mod facts;
 mod files;
+mod forks;
 mod format;
 mod fractal;
 mod gemini;

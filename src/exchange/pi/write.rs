@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Pi;
-use super::entry::{Answered, Entry, First, MAX_HEADER, Said, Usage, is_tree, millis, part};
+use super::entry::{Answered, Entry, First, Said, Usage, is_tree, millis, part};
 use crate::exchange::ExportError;
-use crate::exchange::export::{Output, Task};
+use crate::exchange::export::{Output, Stream, Task};
 use crate::exchange::format::Format;
 use crate::exchange::told::{self, Answer, Lines, Place, Plan, Start, Tail, Told, Tool, cost, raw};
 use crate::exchange::written;
@@ -35,9 +35,7 @@ pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportE
         }
         Start::Shared(session, mark) => {
             writer.leaf = plan.state::<Pi>(task)?.leaf;
-            let mut first = First { out: &mut *writer.lines.out, line: Vec::new(), cut: true };
-            written::copy(task.store, session, 0, mark.bytes.min(MAX_HEADER as u64), &mut first)?;
-            let header = first.header().to_vec();
+            let header = first_line(task, session, mark.bytes)?;
             writer.is_tree = is_tree(&header);
             writer.header(Some(session))?;
             written::copy(task.store, session, header.len() as u64, mark.bytes, writer.lines.out)?;
@@ -54,6 +52,20 @@ pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportE
     told::tell(task, &plan.spans, &mut |told| writer.told(told))?;
     writer.lines.left_out.tell(task, "Pi");
     Ok(())
+}
+
+/// The first line of the first `bytes` of a kept source, with its end.
+fn first_line(task: &Task<'_>, session: &SessionId, bytes: u64) -> Result<Vec<u8>, ExportError> {
+    let mut end = 64 * 1_024;
+    loop {
+        let mut nothing = Vec::new();
+        let mut first = First { out: &mut Stream(&mut nothing), line: Vec::new(), cut: true };
+        written::copy(task.store, session, 0, bytes.min(end), &mut first)?;
+        if first.is_whole() || end >= bytes {
+            return Ok(first.line);
+        }
+        end *= 8;
+    }
 }
 
 struct Writer<'w> {

@@ -171,7 +171,8 @@ impl Writer<'_> {
             Body::TurnPut(row) => self.turn(event, row),
             // A call that was over when it was recorded has no second event.
             Body::CallStarted(row) | Body::CallPut(row) => self.call(event, row),
-            Body::EvalAdded(row) => self.eval(event, row),
+            // Of one that was told anew, the last version stands where the first one does.
+            Body::EvalAdded(row) => self.eval(event, &told::last_eval(self.task, row)?),
             Body::InvocationStarted(row) => self.invocation(event, row, "started", "running"),
             Body::InvocationCompleted(row) => self.invocation(event, row, "finished", "completed"),
             Body::InvocationFailed(row) => self.invocation(event, row, "finished", "failed"),
@@ -183,6 +184,7 @@ impl Writer<'_> {
             }
             // Bookkeeping of the store; a turn begins with its message.
             Body::TurnStarted(_)
+            | Body::EvalPut(_)
             | Body::SessionStarted(_)
             | Body::SessionStatus(_)
             | Body::SessionError(_)

@@ -23,7 +23,7 @@ use crate::store::error::ReadError;
 pub use inputs::Inputs;
 pub use lines::{Lines, cost, raw};
 pub use plan::{Plan, Start, mark_at, state_at};
-pub use teller::{Calls, compaction_of, events, is_model, tell};
+pub use teller::{Calls, compaction_of, events, is_model, last_eval, tell};
 
 /// A payload as text; what is no text, or was erased, as its hash.
 ///

@@ -8,8 +8,8 @@ use crate::exchange::export::Task;
 use crate::exchange::kept;
 use crate::exchange::template::json_string;
 use crate::model::{
-    Body, Call, CallNumber, CallType, Digest, Event, EventNumber, HeadId, HeadKind, Invocation, Message, Role,
-    SessionId, Span,
+    Body, Call, CallNumber, CallType, Digest, Eval, Event, EventNumber, HeadId, HeadKind, Invocation, Message, Role,
+    SessionId, Span, Status,
 };
 use crate::store::error::ReadError;
 use crate::store::{Range, Scope};
@@ -164,6 +164,7 @@ impl Teller<'_> {
                 Ok(())
             }
             Body::EvalAdded(row) => {
+                let row = last_eval(self.task, &row)?;
                 let values = [row.observation, row.result, row.error];
                 self.results.extend(values.into_iter().flatten());
                 let excess = self.results.len().saturating_sub(MAX_RESULTS);
@@ -193,6 +194,7 @@ impl Teller<'_> {
             | Body::TurnPut(_)
             | Body::CallStarted(_)
             | Body::CallPut(_)
+            | Body::EvalPut(_)
             | Body::SessionStarted(_)
             | Body::SessionStatus(_)
             | Body::RefUpdated(_)
@@ -288,6 +290,20 @@ impl Answer {
     fn is_bare(&self) -> bool {
         self.message.is_none() && self.tools.is_empty()
     }
+}
+
+/// The last that the session says of an eval: of one that was unfinished, its end may have come to be known.
+pub fn last_eval(task: &Task<'_>, row: &Eval) -> Result<Eval, ReadError> {
+    if row.status == Status::OK || row.status == Status::ERROR {
+        return Ok(row.clone());
+    }
+    let number = Range::of(row.eval.0, row.eval.0);
+    for scope in [Scope::Current, Scope::Log] {
+        if let Some(entry) = task.store.records::<Eval>(task.session, scope, number)?.next().transpose()? {
+            return Ok(entry.row);
+        }
+    }
+    Ok(row.clone())
 }
 
 /// Whether a call asks a model.
