@@ -83,7 +83,9 @@ struct Said {
 /// session without one, all that is visible at its current head, behind the records that it shares.
 pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
     let plan = Plan::of(task, Claude::NAME)?;
-    let is_child = task.store.session(task.session)?.kind == Status::CHILD;
+    // A log of sidechains alone would have no session of its own.
+    let is_new = matches!(plan.start, Start::Nothing);
+    let is_child = !is_new && task.store.session(task.session)?.kind == Status::CHILD;
     let mut writer = Writer { lines: Lines::new(task, out), is_child, leaf: None, heads: HashMap::new() };
     match &plan.start {
         Start::Own => {
