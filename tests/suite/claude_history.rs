@@ -400,3 +400,25 @@ fn a_file_that_has_only_begun_is_the_session_that_it_is_named_after() {
         assert_eq!(place.store.sessions().unwrap().len(), if name == ID { 1 } else { 2 });
     }
 }
+
+#[test]
+fn a_file_may_begin_with_a_record_of_any_type() {
+    let mut log = Log::new("from-afar");
+    log.user("one");
+    log.say("m1", "done");
+    let first =
+        json!({ "type": "teleported-from", "remoteSessionId": "session_01", "branch": "main", "messageCount": 2 });
+    let place = Place::new();
+    let text = format!("{first}\n{}", log.text);
+    let imported = place.import(&text);
+    assert_eq!(
+        (imported.session.as_str(), imported.format, imported.turns, imported.calls),
+        ("from-afar", "claude-code", 1, 1)
+    );
+    assert_eq!(place.export(&imported.session), text);
+    let notes = place.store.events(&imported.session).unwrap();
+    assert!(notes.iter().any(|event| event.body.kind() == "claude-code/teleported-from"));
+    // Alone, it is no log.
+    let path = place.file("p/alone.jsonl", format!("{first}\n{{\"type\":\"user\",\"message\":\"x\"}}\n").as_bytes());
+    assert!(exchange::import(&place.store, &path).is_err());
+}

@@ -107,6 +107,11 @@ impl Format for Claude {
         }
     }
 
+    fn recognize_file(path: &Path) -> io::Result<Recognized> {
+        let is_log = Self::wants(path) && side::begins_later(path);
+        Ok(if is_log { Recognized::Yes } else { Recognized::No })
+    }
+
     fn sources(path: &Path) -> io::Result<Vec<Source>> {
         side::sources(path)
     }
