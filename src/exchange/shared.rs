@@ -59,6 +59,11 @@ impl Shared {
         self.runs.last().map_or(0, |run| run.to)
     }
 
+    /// Whether more rows are shared, or as many and more is in common.
+    pub(super) fn is_better_than(&self, other: &Shared) -> bool {
+        (self.until(), self.common) > (other.until(), other.common)
+    }
+
     /// The run that byte `at` lies in; asked in order.
     pub(super) fn run_at(&mut self, at: u64) -> Option<Run> {
         while self.runs.get(self.at).is_some_and(|run| run.to <= at) {

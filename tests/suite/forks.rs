@@ -12,7 +12,7 @@ use super::imports::Place;
 const FORMATS: [&str; 4] = ["pi", "codex", "claude-code", "gemini"];
 
 /// The file of a session, and of a fork the session that it names and how many of its turns are that one's. A turn is an input and two
-/// answers; `b` and `b/2` have the input and the first answer in common.
+/// answers; `b` and `b/2` have the input and the first answer in common, and behind `x!` the history goes back to before it.
 struct File<'f> {
     id: &'f str,
     parent: Option<(&'f str, usize)>,
@@ -53,10 +53,9 @@ impl File<'_> {
             header["parentSession"] = json!(format!("/x/{parent}.jsonl"));
         }
         let (mut lines, mut last) = (vec![header], Value::Null);
-        let copied = self.parent.map_or(usize::MAX, |(_, copied)| copied);
-        for (number, turn, asked, answers) in self.said() {
-            let day = if number < copied { "2026-01-02" } else { "2026-02-03" };
-            let at = format!("{day}T10:{:02}:00.000Z", minutes(turn.split('/').next().unwrap()));
+        for (_, turn, asked, answers) in self.said() {
+            let at = format!("2026-01-02T10:{:02}:00.000Z", minutes(turn.split('/').next().unwrap()));
+            let before = last.clone();
             let mut add = |id: String, message: Value| {
                 lines.push(json!({"type": "message", "id": id, "parentId": last, "timestamp": at, "message": message}));
                 last = json!(id);
@@ -69,6 +68,9 @@ impl File<'_> {
                     json!({"role": "assistant", "content": [{"type": "text", "text": text}], "provider": "acme", "model": "m",
                     "usage": usage, "stopReason": "stop"}),
                 );
+            }
+            if turn.ends_with('!') {
+                last = before;
             }
         }
         lines
@@ -105,6 +107,7 @@ impl File<'_> {
         let (mut lines, mut last) = (Vec::new(), Value::Null);
         for (number, turn, asked, answers) in self.said() {
             let at = format!("2026-05-01T10:{:02}:00.000Z", minutes(turn.split('/').next().unwrap()));
+            let before = last.clone();
             let mut add = |kind: &str, uuid: &str, message: Value| {
                 let mut row = json!({"parentUuid": last, "isSidechain": false, "sessionId": self.id, "type": kind, "uuid": uuid, "timestamp": at, "message": message});
                 if let Some((parent, _)) = self.parent.filter(|(_, copied)| number < *copied) {
@@ -121,6 +124,9 @@ impl File<'_> {
                     json!({"id": text, "model": "claude-x", "role": "assistant", "content": [{"type": "text", "text": text}],
                     "stop_reason": "end_turn", "usage": {"input_tokens": 10, "output_tokens": 5}}),
                 );
+            }
+            if turn.ends_with('!') {
+                last = before;
             }
         }
         lines
@@ -166,7 +172,8 @@ fn counted<'f>(files: impl Iterator<Item = &'f [&'f str]>) -> (u64, u64) {
 
 fn texts(turns: &[&str]) -> Vec<String> {
     let file = File { id: "", parent: None, turns };
-    file.said().flat_map(|(_, _, asked, [first, then])| [asked, first, then]).collect()
+    let shown = file.said().filter(|(_, turn, ..)| !turn.ends_with('!'));
+    shown.flat_map(|(_, _, asked, [first, then])| [asked, first, then]).collect()
 }
 
 /// The messages at the session's current head.
@@ -203,5 +210,94 @@ fn what_leaves_a_fork_within_its_first_turn_shares_what_the_fork_shares() {
         assert_eq!(used(&place), counted(versions.into_iter()), "{format}");
         assert_eq!(sessions.len(), 5, "{format}: each history is one session");
         place.is_sound();
+    }
+}
+
+/// A session, its fork, a fork of that, and one of its later end.
+const FAMILY: [File<'static>; 4] = [
+    File { id: "grand", parent: None, turns: &["1", "2", "3"] },
+    File { id: "parent", parent: Some(("grand", 2)), turns: &["1", "2", "p3", "p4"] },
+    File { id: "fork", parent: Some(("parent", 3)), turns: &["1", "2", "p3", "f4"] },
+    File { id: "last", parent: Some(("parent", 4)), turns: &["1", "2", "p3", "p4", "l5", "l6"] },
+];
+
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = orders(count - 1);
+    let with = |at: usize| shorter.iter().map(move |order| [&order[..at], &[count - 1], &order[at..]].concat());
+    (0..count).flat_map(with).collect()
+}
+
+#[test]
+fn a_family_is_counted_once_in_whatever_order_it_comes() {
+    for format in FORMATS {
+        for order in orders(FAMILY.len()).into_iter().step_by(if format < "d" { 4 } else { 1 }) {
+            let place = Place::of(format);
+            let mut sessions = Vec::new();
+            for (number, file) in order.iter().map(|number| (*number, &FAMILY[*number])) {
+                let imported = import(&place, format, file);
+                assert_eq!(shown(&place, &imported.session), texts(file.turns), "{format} {order:?}: {}", file.id);
+                sessions.push((number, imported.session));
+            }
+            assert_eq!(used(&place), counted(FAMILY.iter().map(|file| file.turns)), "{format} {order:?}");
+            for (number, session) in sessions {
+                let file = &FAMILY[number];
+                assert_eq!(place.source(&session), file.write(format), "{format} {order:?}: {}", file.id);
+                assert_eq!(place.export(&session), file.write(format), "{format} {order:?}: {}", file.id);
+                assert_eq!(import(&place, format, file).new_events, 0, "{format} {order:?}: {}", file.id);
+            }
+            if order[0] == 2 {
+                place.is_sound();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fork_may_have_more_of_its_parent_than_was_imported_of_it() {
+    for format in FORMATS {
+        for order in orders(FAMILY.len()).into_iter().step_by(7) {
+            for parts in 1..=2 {
+                let place = Place::of(format);
+                for file in order.iter().map(|number| &FAMILY[*number]) {
+                    // What is copied is written at once.
+                    let copied = file.parent.map_or(0, |(_, copied)| copied);
+                    let turns = &file.turns[..file.turns.len().min(copied + parts)];
+                    import(&place, format, &File { turns, ..*file });
+                }
+                for file in order.iter().map(|number| &FAMILY[*number]) {
+                    let imported = import(&place, format, file);
+                    let what = format!("{format} {order:?} {parts}: {}", file.id);
+                    assert_eq!(shown(&place, &imported.session), texts(file.turns), "{what}");
+                    assert_eq!(place.source(&imported.session), file.write(format), "{what}");
+                }
+                assert_eq!(used(&place), counted(FAMILY.iter().map(|file| file.turns)), "{format} {order:?} {parts}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_parent_may_have_branches_that_its_forks_left_out() {
+    // Its forks have a branch each, without what was tried between.
+    let family = [
+        File { id: "tree", parent: None, turns: &["1", "x!", "2", "y!", "3", "4"] },
+        File { id: "one", parent: Some(("tree", 2)), turns: &["1", "2", "o3"] },
+        File { id: "two", parent: Some(("tree", 3)), turns: &["1", "2", "3", "t4"] },
+    ];
+    for format in ["pi", "claude-code"] {
+        for order in orders(family.len()) {
+            let place = Place::of(format);
+            for file in order.iter().map(|number| &family[*number]) {
+                let imported = import(&place, format, file);
+                assert_eq!(shown(&place, &imported.session), texts(file.turns), "{format} {order:?}: {}", file.id);
+                assert_eq!(place.source(&imported.session), file.write(format), "{format} {order:?}: {}", file.id);
+                assert_eq!(import(&place, format, file).new_events, 0, "{format} {order:?}: {}", file.id);
+            }
+            assert_eq!(used(&place), counted(family.iter().map(|file| file.turns)), "{format} {order:?}");
+            place.is_sound();
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{Part, Record, Shape, short};
-use crate::exchange::json::text;
+use crate::exchange::json::{beginning, text};
 use crate::exchange::reader::{Item, JSON, Reader};
 use crate::exchange::source::{self, MAX_LINE, Source};
 use crate::model::Timestamp;
@@ -47,7 +47,7 @@ pub fn session(root: &str, below: &str) -> String {
 }
 
 /// The records that a file begins with, as long as they are asked for. What cannot be read is told of when it is imported.
-fn beginning(path: &Path, each: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) {
+fn first_records(path: &Path, each: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) {
     let mut reader = Reader::of(&Source::file(path).parts, JSON);
     for _ in 0..BEGINNING.0 {
         let Ok(Some(item)) = reader.advance() else { return };
@@ -66,7 +66,7 @@ fn beginning(path: &Path, each: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) 
 /// Whether a file begins with records that tell of the program alone, of types that may be new, and goes on with messages.
 pub fn begins_later(path: &Path) -> bool {
     let (mut seen, mut is_log) = (0, false);
-    beginning(path, &mut |record| {
+    first_records(path, &mut |record| {
         seen += 1;
         is_log = record.is_message();
         let may_be = is_log || record.may_be_known();
@@ -80,7 +80,7 @@ pub fn about(path: &Path) -> About {
     let mut about = About::default();
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let (mut sessions, mut is_side, mut agent, mut first) = (Vec::new(), None, None, None);
-    beginning(path, &mut |record| {
+    first_records(path, &mut |record| {
         first = first.or(record.at());
         // What stands before the first message is not copied with a session.
         about.at = about.at.or(record.at().filter(|_| record.uuid.is_some()));
@@ -132,7 +132,7 @@ fn is_uuid(text: &str) -> bool {
 pub fn is_copy(path: &Path, root: &str, below: &str) -> bool {
     let Some(caller) = caller(path, root) else { return false };
     let mut first = None;
-    beginning(path, &mut |record| {
+    first_records(path, &mut |record| {
         first = text(record.uuid);
         if first.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -141,7 +141,7 @@ pub fn is_copy(path: &Path, root: &str, below: &str) -> bool {
         return has(&caller, &first).unwrap_or(false);
     }
     let mut is_there = false;
-    beginning(&caller, &mut |record| {
+    first_records(&caller, &mut |record| {
         is_there = text(record.uuid).as_ref() == Some(&first);
         if is_there { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -244,7 +244,7 @@ fn sidechain(line: &[u8]) -> Option<(Record<'_>, String)> {
     if !said.contains("\"isSidechain\":true") && !said.contains("\"isSidechain\": true") {
         return None;
     }
-    let record = Record::read(said.trim().as_bytes()).ok().filter(Record::is_sidechain)?;
+    let record = Record::read(beginning(said.trim_end().as_bytes())).ok().filter(Record::is_sidechain)?;
     let uuid = text(record.uuid)?;
     Some((record, uuid))
 }

@@ -140,7 +140,7 @@ impl Writer<'_> {
     }
 
     fn line(&mut self, kind: &str, place: &Place, rest: Rest) -> Result<(), ExportError> {
-        let uuid = self.id(place);
+        let uuid = self.lines.uuid(place);
         let leaf = self.leaf.take().filter(|_| rest.logical_parent_uuid.is_none());
         let line = Line {
             parent_uuid: leaf.as_deref(),
@@ -159,20 +159,16 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The same id at each export.
-    fn id(&self, place: &Place) -> String {
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&self.lines.id(place).0[..16]);
-        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
-    }
-
     fn told(&mut self, told: Told) -> Result<(), ExportError> {
         match told {
-            Told::Said(place, row) => {
-                let is_input = row.role == Role::User;
+            Told::Input(place, row) => {
                 let text = self.lines.text(row.content)?;
-                if is_input || row.role == Role::Summary {
-                    return self.user(&place, &text, Rest { is_meta: !is_input, ..Rest::default() });
+                self.user(&place, &text, Rest::default())
+            }
+            Told::Said(place, row) => {
+                let text = self.lines.text(row.content)?;
+                if row.role == Role::User || row.role == Role::Summary {
+                    return self.user(&place, &text, Rest { is_meta: true, ..Rest::default() });
                 }
                 let rest = Rest { subtype: Some("informational"), content: Some(text), ..Rest::default() };
                 self.line("system", &place, rest)
@@ -221,7 +217,7 @@ impl Writer<'_> {
         let content = said.into_iter().chain(asked).collect::<Result<Vec<_>, _>>()?;
         let call = answer.call();
         let said = Said {
-            id: Some(format!("msg_{}", &Digest::of(self.id(place).as_bytes()).to_string()[..24])),
+            id: Some(format!("msg_{}", &Digest::of(self.lines.uuid(place).as_bytes()).to_string()[..24])),
             kind: Some("message"),
             role: "assistant",
             // What no call of a model gave.
@@ -231,7 +227,8 @@ impl Writer<'_> {
             usage: call.map(usage),
         };
         let cost = call.map(cost).transpose()?.flatten();
-        let is_api_error_message = answer.failed().is_some();
+        // That the user stopped it is told where its turn ends.
+        let is_api_error_message = answer.failed().is_some_and(|call| call.status != Status::ABORTED);
         self.line("assistant", place, Rest { message: Some(said), is_api_error_message, cost, ..Rest::default() })?;
         answer.tools.iter().try_for_each(|tool| self.result(tool))
     }

@@ -12,7 +12,7 @@ use crate::exchange::export::{Output, Task};
 use crate::exchange::format::Format;
 use crate::exchange::told::{self, Answer, Lines, Place, Plan, Start, Told, Tool, raw};
 use crate::exchange::written;
-use crate::model::{Call, EventNumber, HeadId, Message, Role, SessionId, Status, Turn};
+use crate::model::{Call, EventNumber, HeadId, Message, SessionId, Status, Turn};
 
 /// What a tool and its result are named by, before its number.
 const TOOL: &str = "call_";
@@ -78,9 +78,9 @@ impl Writer<'_> {
 
     fn told(&mut self, told: Told) -> Result<(), ExportError> {
         match told {
-            Told::Said(place, row) => self.said(&place, &row),
+            Told::Input(place, row) => self.input(&place, &row),
             Told::Answer(answer) => self.answer(&answer),
-            Told::Result(place, row) => {
+            Told::Said(place, row) | Told::Result(place, row) => {
                 let text = self.lines.text(row.content)?;
                 self.message(&place, "developer", "input_text", &text)
             }
@@ -106,11 +106,8 @@ impl Writer<'_> {
         self.line("response_item", place, json!({ "type": "message", "role": role, "content": content }))
     }
 
-    fn said(&mut self, place: &Place, row: &Message) -> Result<(), ExportError> {
+    fn input(&mut self, place: &Place, row: &Message) -> Result<(), ExportError> {
         let text = self.lines.text(row.content)?;
-        if row.role != Role::User {
-            return self.message(place, "developer", "input_text", &text);
-        }
         self.line("event_msg", place, json!({ "type": "task_started" }))?;
         self.message(place, "user", "input_text", &text)?;
         self.line("event_msg", place, json!({ "type": "user_message", "message": text }))
@@ -119,10 +116,13 @@ impl Writer<'_> {
     fn answer(&mut self, answer: &Answer) -> Result<(), ExportError> {
         let task = self.lines.task;
         let Some(place) = answer.place() else { return Ok(()) };
-        let model = answer.call().and_then(|call| call.model.clone());
-        if model.is_some() && model != self.context {
-            self.line("turn_context", place, json!({ "cwd": "/", "model": model }))?;
-            self.context = model;
+        if let Some(call) = answer.call().filter(|call| call.model.is_some() || self.context.is_some()) {
+            // A call is of the model that was last said to answer.
+            let model = call.model.clone().unwrap_or_else(|| "unknown".to_owned());
+            if self.context.as_ref() != Some(&model) {
+                self.line("turn_context", place, json!({ "cwd": "/", "model": model }))?;
+                self.context = Some(model);
+            }
         }
         if let Some((place, row)) = &answer.message {
             let text = self.lines.text(row.content)?;

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead};
 
-use crate::exchange::json::compact;
+use crate::exchange::json::{BYTE_ORDER_MARK, compact};
 
 /// The values that are kept, by their names, and how long they may be.
 const KEPT: [&str; 4] = ["sessionId", "projectHash", "startTime", "kind"];
@@ -113,7 +113,8 @@ impl Scan {
                 continue;
             }
             if self.depth == 0 && byte != b'{' {
-                if !byte.is_ascii_whitespace() {
+                let is_mark = usize::try_from(here).is_ok_and(|here| BYTE_ORDER_MARK.get(here) == Some(&byte));
+                if !byte.is_ascii_whitespace() && !is_mark {
                     return false;
                 }
                 continue;

@@ -14,7 +14,7 @@ use crate::exchange::format::Format;
 use crate::exchange::kept::{self, backwards};
 use crate::exchange::reader::{Item, Reader};
 use crate::exchange::source::Source;
-use crate::exchange::tools::TurnState;
+use crate::exchange::tools::{TurnState, Turns};
 use crate::model::{Digest, EventNumber, HeadId, Role, SessionId};
 use crate::store::{NewMessage, Store};
 
@@ -226,10 +226,11 @@ impl Pi {
             step.odd("missing-parent", message);
             return Ok(());
         }
-        // What the branch that is left has, has a head.
+        let point = tree.borrow_mut().point(step, parent.as_deref())?;
+        // What the branch that is left has, has a head. A tool that is at work where the other leaves may have its result there.
+        self.tools.leave_to(&point.state.tools);
         self.end(step)?;
         step.seal(self)?;
-        let point = tree.borrow_mut().point(step, parent.as_deref())?;
         step.batch.go_on_from(point.head)?;
         let (entries, repeated) = (self.entries, self.repeated);
         *self = Pi { entries, repeated, tree: self.tree.take(), leaf: parent, ..point.state };

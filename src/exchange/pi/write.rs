@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Pi;
-use super::entry::{Answered, Entry, First, MAX_HEADER, Said, Usage, is_tree, millis, part};
+use super::entry::{Answered, Entry, First, Said, Usage, is_tree, millis, part};
 use crate::exchange::ExportError;
-use crate::exchange::export::{Output, Task};
+use crate::exchange::export::{Output, Stream, Task};
 use crate::exchange::format::Format;
-use crate::exchange::told::{self, Answer, Lines, Place, Plan, Start, Told, Tool, cost, raw};
+use crate::exchange::told::{self, Answer, Lines, Place, Plan, Start, Tail, Told, Tool, cost, raw};
 use crate::exchange::written;
 use crate::model::{Call, EventNumber, HeadId, Message, Role, SessionId, Status, Turn};
 
@@ -35,9 +35,7 @@ pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportE
         }
         Start::Shared(session, mark) => {
             writer.leaf = plan.state::<Pi>(task)?.leaf;
-            let mut first = First { out: &mut *writer.lines.out, line: Vec::new(), cut: true };
-            written::copy(task.store, session, 0, mark.bytes.min(MAX_HEADER as u64), &mut first)?;
-            let header = first.header().to_vec();
+            let header = first_line(task, session, mark.bytes)?;
             writer.is_tree = is_tree(&header);
             writer.header(Some(session))?;
             written::copy(task.store, session, header.len() as u64, mark.bytes, writer.lines.out)?;
@@ -54,6 +52,20 @@ pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportE
     told::tell(task, &plan.spans, &mut |told| writer.told(told))?;
     writer.lines.left_out.tell(task, "Pi");
     Ok(())
+}
+
+/// The first line of the first `bytes` of a kept source, with its end.
+fn first_line(task: &Task<'_>, session: &SessionId, bytes: u64) -> Result<Vec<u8>, ExportError> {
+    let mut end = 64 * 1_024;
+    loop {
+        let mut nothing = Vec::new();
+        let mut first = First { out: &mut Stream(&mut nothing), line: Vec::new(), cut: true };
+        written::copy(task.store, session, 0, bytes.min(end), &mut first)?;
+        if first.is_whole() || end >= bytes {
+            return Ok(first.line);
+        }
+        end *= 8;
+    }
 }
 
 struct Writer<'w> {
@@ -109,12 +121,13 @@ impl<'w> Writer<'w> {
 
     fn told(&mut self, told: Told) -> Result<(), ExportError> {
         match told {
-            Told::Said(place, row) => self.said(&place, &row),
-            Told::Answer(answer) => self.answer(&answer),
-            Told::Result(place, row) => {
-                let id = format!("message_{}", row.message);
-                self.result(&place, id, "eval", &self.lines.text(row.content)?, false)
+            Told::Input(place, row) => {
+                let content = vec![part(&self.lines.text(row.content)?)?];
+                let said = Said { role: "user", content, timestamp: millis(&place), ..Said::default() };
+                self.entry("message", &place, Value::Null, Some(said)).map(drop)
             }
+            Told::Said(place, row) | Told::Result(place, row) => self.said(&place, &row),
+            Told::Answer(answer) => self.answer(&answer),
             Told::Compacted(place, row, head) => self.compacted(&place, &row, &head),
             Told::Ended(place, turn) => self.ended(&place, &turn),
             Told::Noted(place, kind, payload) => {
@@ -136,11 +149,6 @@ impl<'w> Writer<'w> {
     fn said(&mut self, place: &Place, row: &Message) -> Result<(), ExportError> {
         let text = self.lines.text(row.content)?;
         match &row.role {
-            Role::User => {
-                let said =
-                    Said { role: "user", content: vec![part(&text)?], timestamp: millis(place), ..Said::default() };
-                self.entry("message", place, Value::Null, Some(said))?;
-            }
             Role::Summary => {
                 let from = self.leaf.clone().unwrap_or_else(|| "root".to_owned());
                 self.entry("branch_summary", place, json!({ "fromId": from, "summary": text }), None)?;
@@ -224,17 +232,14 @@ impl<'w> Writer<'w> {
     }
 
     fn compacted(&mut self, place: &Place, row: &Message, head: &HeadId) -> Result<(), ExportError> {
-        let ranges = self.lines.task.store.root_of(head)?.transcript.unwrap_or_default();
-        let is_kept = |session: &SessionId, event: EventNumber| {
-            ranges.iter().any(|range| range.session == *session && range.from <= event && event <= range.to)
-        };
-        let first = self.entries.iter().find(|(session, event, _)| is_kept(session, *event));
+        let tail = Tail::of(self.lines.task, head)?;
+        let first = self.entries.iter().find(|(session, event, _)| tail.has(session, *event));
         let mut rest = json!({ "summary": self.lines.text(row.content)?, "tokensBefore": 0 });
         match (first, rest.as_object_mut()) {
             (Some((_, _, id)), Some(fields)) => {
                 fields.insert("firstKeptEntryId".to_owned(), id.as_str().into());
             }
-            _ if ranges.iter().any(|range| range.from < place.event || range.session != place.session) => {
+            _ if tail.is_before(&place.session, place.event) => {
                 self.lines.task.notice(
                     "kept-tail",
                     "a compaction keeps messages that lie too far back: Pi will see its summary alone",

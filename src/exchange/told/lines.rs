@@ -49,13 +49,15 @@ impl<'w> Lines<'w> {
 
     /// What the next record may be named by: another for each, and the same at each export.
     pub fn id(&self, place: &Place) -> Digest {
-        id(self.task, place, self.written)
+        Digest::of(format!("{} {} {} {}", self.task.session, place.session, place.event, self.written).as_bytes())
     }
-}
 
-/// What the record of that number may be named by, which tells of what happened at `place`.
-pub fn id(task: &Task<'_>, place: &Place, number: u64) -> Digest {
-    Digest::of(format!("{} {} {} {number}", task.session, place.session, place.event).as_bytes())
+    /// The same as a UUID.
+    pub fn uuid(&self, place: &Place) -> String {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&self.id(place).0[..16]);
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
 }
 
 /// A value as JSON.

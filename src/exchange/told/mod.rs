@@ -2,6 +2,7 @@
 //! they asked for, results, summaries. A format's writer puts each into its own records, and is no more than their shapes:
 //! what is to be told ([`plan`](Plan)), in which order ([`tell`]), and what an answer, a tool and a line are, is here.
 
+mod inputs;
 mod lines;
 mod plan;
 mod teller;
@@ -13,9 +14,13 @@ use serde_json::value::RawValue;
 use super::ExportError;
 use super::export::Task;
 use crate::model::canonical::canonicalize;
-use crate::model::{Call, Digest, Eval, EventNumber, HeadId, Message, SessionId, Status, Timestamp, Turn};
+use crate::model::{
+    Body, Call, Digest, Eval, EventNumber, HeadId, Invocation, Message, SessionId, Status, Timestamp, TranscriptRange,
+    Turn,
+};
 use crate::store::error::ReadError;
 
+pub use inputs::Inputs;
 pub use lines::{Lines, cost, raw};
 pub use plan::{Plan, Start, mark_at, state_at};
 pub use teller::{compaction_of, events, is_model, last_eval, tell};
@@ -56,7 +61,7 @@ pub fn arguments(code: &str) -> Result<Box<RawValue>, ExportError> {
 
 /// What a format has no record for, counted by type.
 #[derive(Default)]
-pub struct LeftOut(BTreeMap<String, u64>);
+pub struct LeftOut(BTreeMap<String, i64>);
 
 impl LeftOut {
     /// One more event of that type.
@@ -64,9 +69,19 @@ impl LeftOut {
         *self.0.entry(kind.into()).or_default() += 1;
     }
 
+    /// An invocation was told of with the tool that it was: it is not left out.
+    pub fn has_said(&mut self, invocation: &Invocation) {
+        let ended = Body::InvocationCompleted(invocation.clone());
+        let failed = Body::InvocationFailed(invocation.clone());
+        let ended = if is_failure(&invocation.status) { failed } else { ended };
+        for kind in [Body::InvocationStarted(invocation.clone()).kind(), ended.kind()] {
+            *self.0.entry(kind.to_owned()).or_default() -= 1;
+        }
+    }
+
     /// A notice for each type.
     pub fn tell(self, task: &Task<'_>, format: &str) {
-        for (kind, count) in self.0 {
+        for (kind, count) in self.0.into_iter().filter(|(_, count)| *count > 0) {
             task.notice("left-out", format!("{kind}, {count} of them: {format} has no record for it"));
         }
     }
@@ -139,6 +154,8 @@ pub struct Tool {
     pub place: Place,
     /// Its row.
     pub eval: Eval,
+    /// The session that it was, if the end of an invocation stands right before it.
+    pub agent: Option<Box<Invocation>>,
 }
 
 impl Tool {
@@ -175,14 +192,21 @@ impl Tool {
         arguments(&self.code(task)?)
     }
 
-    /// What came of it: what the model was shown, else its result, else its error. None where it never ended.
+    /// What came of it: what the model was shown, else its result, else its error; none where it never ended.
     ///
     /// # Errors
     ///
     /// [`ReadError`].
     pub fn value(&self, task: &Task<'_>) -> Result<Option<String>, ReadError> {
         let value = self.eval.observation.or(self.eval.result).or(self.eval.error);
-        value.map(|value| text(task, value)).transpose()
+        match value {
+            Some(value) => text(task, value).map(Some),
+            None => Ok(self.has_ended().then(String::new)),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.eval.status != Status::UNFINISHED && self.eval.status != Status::ORPHANED
     }
 }
 
@@ -191,10 +215,37 @@ fn is_failure(status: &Status) -> bool {
     *status != Status::OK && *status != Status::FINAL
 }
 
+/// What a compaction keeps of the messages before its summary.
+pub struct Tail(Vec<TranscriptRange>);
+
+impl Tail {
+    /// Of a compaction's head.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn of(task: &Task<'_>, head: &HeadId) -> Result<Tail, ReadError> {
+        let ranges = task.store.root_of(head)?.transcript.unwrap_or_default();
+        Ok(Tail(ranges))
+    }
+
+    /// Whether a message is kept.
+    pub fn has(&self, session: &SessionId, event: EventNumber) -> bool {
+        self.0.iter().any(|range| range.session == *session && range.from <= event && event <= range.to)
+    }
+
+    /// Whether messages are kept that stand before this place.
+    pub fn is_before(&self, session: &SessionId, event: EventNumber) -> bool {
+        self.0.iter().any(|range| range.session != *session || range.from < event)
+    }
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub enum Told {
-    /// A message that is neither an answer nor a result.
+    /// What the user asked: a turn begins.
+    Input(Place, Message),
+    /// Another message that is neither an answer nor a result. One of the user's is what a program said in the user's name.
     Said(Place, Message),
     /// An answer.
     Answer(Box<Answer>),

@@ -35,22 +35,24 @@ impl Plan {
     /// [`ReadError`].
     pub fn of(task: &Task<'_>, format: &str) -> Result<Plan, ReadError> {
         let info = task.store.session(task.session)?;
-        let session = || task.session.clone();
-        let to = EventNumber(info.events);
         if let Some(source) = &task.kept {
-            let from = source.last_event.next();
+            let (session, from, to) = (task.session.clone(), source.last_event.next(), EventNumber(info.events));
             let last = kept::last(task.store, task.session, info.events)?;
             let end = last.map(|(event, _)| kept::Kept::read(task.store, task.session, event)).transpose()?;
             let head = end.map_or(Ok(None), |kept| head_at(task, task.session, kept.end().head))?;
-            return Ok(Plan { start: Start::Own, spans: vec![Span { session: session(), from, to }], head });
+            return Ok(Plan { start: Start::Own, spans: vec![Span { session, from, to }], head });
         }
-        let mut spans = match info.current_head {
-            Some(head) => task.store.spans(&head)?,
-            None => Vec::new(),
-        };
-        // What is not sealed yet: all behind the last span, where that is the session's own.
-        let sealed = spans.last().filter(|span| span.session == *task.session).map_or(0, |span| span.to.0);
-        spans.push(Span { session: session(), from: EventNumber(sealed + 1), to });
+        Plan::visible(task, format)
+    }
+
+    /// What is visible at the current head, and not sealed yet, behind the last source of that format on the way there, be it the
+    /// session's own.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn visible(task: &Task<'_>, format: &str) -> Result<Plan, ReadError> {
+        let mut spans = visible(task)?;
         // A kept source holds what was before it too: a fork's has the records it shares.
         for at in (0..spans.len()).rev() {
             let Some(mark) = mark_until(task, format, &spans[at])? else { continue };
@@ -59,13 +61,38 @@ impl Plan {
             let head = head_at(task, &spans[0].session, mark.head)?;
             return Ok(Plan { start: Start::Shared(spans[0].session.clone(), mark), spans, head });
         }
+        Plan::anew(task)
+    }
+
+    /// The same from the first event on.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn anew(task: &Task<'_>) -> Result<Plan, ReadError> {
+        let events = task.store.session(task.session)?.events;
+        let spans = visible(task)?;
         let own = spans.iter().filter(|span| span.session == *task.session);
         let visible: u64 = own.map(|span| (span.to.0 + 1).saturating_sub(span.from.0)).sum();
-        if visible < info.events {
+        if visible < events {
             task.notice("left-out", "branches that the session left: what is visible at its current head is written");
         }
         Ok(Plan { start: Start::Nothing, spans, head: None })
     }
+}
+
+/// The events that are visible at the current head, and those that are not sealed yet: all behind the last span, where that is the
+/// session's own.
+fn visible(task: &Task<'_>) -> Result<Vec<Span>, ReadError> {
+    let info = task.store.session(task.session)?;
+    let mut spans = match info.current_head {
+        Some(head) => task.store.spans(&head)?,
+        None => Vec::new(),
+    };
+    let sealed = spans.last().filter(|span| span.session == *task.session).map_or(0, |span| span.to.0);
+    let (from, to) = (EventNumber(sealed + 1), EventNumber(info.events));
+    spans.push(Span { session: task.session.clone(), from, to });
+    Ok(spans)
 }
 
 impl Plan {

@@ -2,14 +2,14 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::{Answer, Place, Told, Tool, text};
+use super::{Answer, Inputs, Place, Told, Tool, text};
 use crate::exchange::ExportError;
 use crate::exchange::export::Task;
 use crate::exchange::kept;
 use crate::exchange::template::json_string;
 use crate::model::{
-    Body, Call, CallNumber, CallType, Digest, Eval, Event, EventNumber, HeadId, HeadKind, Message, Role, SessionId,
-    Span, Status,
+    Body, Call, CallNumber, CallType, Digest, Eval, Event, EventNumber, HeadId, HeadKind, Invocation, Message, Role,
+    SessionId, Span, Status,
 };
 use crate::store::error::ReadError;
 use crate::store::{Range, Scope};
@@ -75,6 +75,8 @@ pub fn tell(
         behind: Vec::new(),
         results: VecDeque::new(),
         before: Vec::new(),
+        came_back: None,
+        inputs: Inputs::default(),
         calls: HashSet::new(),
     };
     for span in spans {
@@ -94,6 +96,9 @@ struct Teller<'t> {
     results: VecDeque<Digest>,
     /// What came of the tools right before.
     before: Vec<Digest>,
+    /// The invocation whose end stands right before.
+    came_back: Option<Box<Invocation>>,
+    inputs: Inputs,
     /// The calls that were told of: of one that was said more of later, all is told at once.
     calls: HashSet<(SessionId, CallNumber)>,
 }
@@ -151,6 +156,8 @@ impl Teller<'_> {
         if matches!(event.body, Body::CallStarted(_) | Body::TurnStarted(_) | Body::TurnPut(_)) {
             self.before.clear();
         }
+        let came_back = self.came_back.take();
+        self.inputs.take(&event);
         match event.body {
             Body::MessageAdded(row) => self.message(place, row),
             // A call that was over when it was recorded has no second event.
@@ -179,7 +186,8 @@ impl Teller<'_> {
                     let call = self.call_of(&place, row.call)?;
                     self.open.push_back(Answer { call, ..Answer::default() });
                 }
-                let tool = Tool { place, eval: row };
+                let agent = came_back.filter(|agent| agent.call == row.call);
+                let tool = Tool { place, eval: row, agent };
                 if let Some(open) = self.answer_of(tool.eval.call) {
                     open.tools.push(tool);
                 }
@@ -200,7 +208,13 @@ impl Teller<'_> {
             | Body::SessionStatus(_)
             | Body::RefUpdated(_)
             | Body::CallerHeadRecorded(_) => Ok(()),
-            other => self.note(Told::Other(other.kind().to_owned())),
+            other => {
+                let kind = other.kind().to_owned();
+                if let Body::InvocationCompleted(row) | Body::InvocationFailed(row) = other {
+                    self.came_back = Some(Box::new(row));
+                }
+                self.note(Told::Other(kind))
+            }
         }
     }
 
@@ -230,6 +244,7 @@ impl Teller<'_> {
                 Some(head) => self.say(Told::Compacted(place, row, head)),
                 None => self.say(Told::Said(place, row)),
             },
+            Role::User if self.inputs.is_input(self.task, &place, &row)? => self.say(Told::Input(place, row)),
             Role::User | Role::System | Role::Other(_) => self.say(Told::Said(place, row)),
         }
     }
