@@ -202,6 +202,20 @@ impl Pi {
         }
     }
 
+    /// Before the turn ends where the record leaves the branch: a tool that is at work where that one goes on may have its result there.
+    pub(super) fn leave(&mut self, step: &Step<'_, '_>, record: &Record<'_>) -> Result<(), Stop> {
+        if self.tools.is_empty() || !self.leaves(record) {
+            return Ok(());
+        }
+        let parent = match record.parent() {
+            Parent::Entry(id) => Some(id),
+            _ => None,
+        };
+        let point = self.tree(step)?.borrow_mut().point(step, parent.as_deref())?;
+        self.tools.leave_to(&point.state.tools);
+        Ok(())
+    }
+
     /// Goes where the record goes on: seals the head of the one before it, if others leave there, and goes back to that
     /// of its parent.
     pub(super) fn go(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, is_user: bool) -> Result<(), Stop> {
@@ -226,11 +240,10 @@ impl Pi {
             step.odd("missing-parent", message);
             return Ok(());
         }
-        let point = tree.borrow_mut().point(step, parent.as_deref())?;
-        // What the branch that is left has, has a head. A tool that is at work where the other leaves may have its result there.
-        self.tools.leave_to(&point.state.tools);
+        // What the branch that is left has, has a head.
         self.end(step)?;
         step.seal(self)?;
+        let point = tree.borrow_mut().point(step, parent.as_deref())?;
         step.batch.go_on_from(point.head)?;
         let (entries, repeated) = (self.entries, self.repeated);
         *self = Pi { entries, repeated, tree: self.tree.take(), leaf: parent, ..point.state };
