@@ -551,7 +551,7 @@ fn a_tool_whose_result_comes_beside_a_branch_that_was_left_ran_once() {
     // In whatever parts it comes, each answer is one call.
     for lines in 2..text.lines().count() {
         let parts = Place::of("pi");
-        parts.import(&text.lines().take(lines).map(|line| format!("{line}\n")).collect::<String>());
+        parts.import(text.lines().take(lines).map(|line| format!("{line}\n")).collect::<String>());
         let grown = parts.import(&text);
         assert_eq!((grown.turns, grown.calls), (imported.turns, imported.calls), "{lines}");
         assert_eq!(parts.source(&grown.session), text);
