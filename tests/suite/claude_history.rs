@@ -423,3 +423,66 @@ fn a_file_that_has_only_begun_is_the_session_that_it_is_named_after() {
         assert_eq!(place.store.sessions().unwrap().len(), if name == ID { 1 } else { 2 });
     }
 }
+
+#[test]
+fn a_file_may_begin_with_a_record_of_any_type() {
+    let mut log = Log::new("from-afar");
+    log.user("one");
+    log.say("m1", "done");
+    let first =
+        json!({ "type": "teleported-from", "remoteSessionId": "session_01", "branch": "main", "messageCount": 2 });
+    let place = Place::new();
+    let text = format!("{first}\n{}", log.text);
+    let imported = place.import(&text);
+    assert_eq!(
+        (imported.session.as_str(), imported.format, imported.turns, imported.calls),
+        ("from-afar", "claude-code", 1, 1)
+    );
+    assert_eq!(place.export(&imported.session), text);
+    let notes = place.store.events(&imported.session).unwrap();
+    assert!(notes.iter().any(|event| event.body.kind() == "claude-code/teleported-from"));
+    // Alone, it is no log.
+    let path = place.file("p/alone.jsonl", format!("{first}\n{{\"type\":\"user\",\"message\":\"x\"}}\n").as_bytes());
+    assert!(exchange::import(&place.store, &path).is_err());
+}
+
+/// The records of one answer may be written behind the results of its tools.
+#[test]
+fn a_result_that_stands_before_its_tool_is_the_tools() {
+    let mut log = Log::new("early");
+    log.user("one");
+    log.say("m1", "I look.");
+    log.result("t1", json!("all of it"), false, Value::Null);
+    log.ask("m1", "t1", "Read", json!({ "path": "a" }));
+    log.result("t2", json!("it failed"), true, json!({ "agentId": "a7" }));
+    log.ask("m2", "t2", "Task", json!({ "description": "look", "prompt": "Look." }));
+    log.result("t9", json!("nobody's"), false, Value::Null);
+    log.user("two");
+    let check = |place: &Place, imported: &headwater::exchange::Imported, cut: usize| {
+        assert_eq!((imported.turns, imported.calls, imported.evals, imported.invocations), (2, 2, 3, 1), "{cut}");
+        let evals: Vec<_> = place.store.view(&imported.session).unwrap().rows.evals;
+        let told: Vec<_> = evals
+            .iter()
+            .map(|entry| {
+                (
+                    entry.row.name.as_deref(),
+                    entry.row.status.as_str(),
+                    entry.row.code.is_some(),
+                    entry.row.call.is_some(),
+                )
+            })
+            .collect();
+        let is = |name, status| (Some(name), status, true, true);
+        assert_eq!(told, [is("Read", "ok"), is("Task", "error"), (None, "ok", false, false)], "{cut}");
+        let edges = place.store.view(&imported.session).unwrap().rows.invocations;
+        assert_eq!(edges.iter().map(|entry| entry.row.status.as_str()).collect::<Vec<_>>(), ["error"], "{cut}");
+        assert_eq!(place.export(&imported.session), log.text);
+    };
+    let place = Place::new();
+    check(&place, &place.import(&log.text), 0);
+    for cut in 1..log.text.lines().count() {
+        let place = Place::new();
+        place.import(&log.text.split_inclusive('\n').take(cut).collect::<String>());
+        check(&place, &place.import(&log.text), cut);
+    }
+}

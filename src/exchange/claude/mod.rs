@@ -31,6 +31,7 @@ use crate::store::Store;
 use aside::Aside;
 use away::Away;
 use record::{Message, Record, Shape};
+use tool::Early;
 
 /// What must be known between two records.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -58,6 +59,9 @@ pub struct Claude {
     last: Option<Answered>,
     #[serde(skip_serializing_if = "Tools::is_blank")]
     tools: Tools<Sub>,
+    /// Results in this turn that nothing had asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    early: Vec<Early>,
     /// Subagents in the background.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     away: Vec<Away>,
@@ -110,6 +114,11 @@ impl Format for Claude {
             ),
             _ => Recognized::No,
         }
+    }
+
+    fn recognize_file(path: &Path) -> io::Result<Recognized> {
+        let is_log = Self::wants(path) && side::begins_later(path);
+        Ok(if is_log { Recognized::Yes } else { Recognized::No })
     }
 
     fn sources(path: &Path) -> io::Result<Vec<Source>> {

@@ -226,6 +226,17 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Whether it is a message of a session.
+    pub fn is_message(&self) -> bool {
+        let is_message = matches!(self.kind().as_deref(), Some("user" | "assistant"));
+        is_message && self.is_known() && text(self.uuid).is_some() && text(self.session_id).is_some()
+    }
+
+    /// Whether it may be of a type that is not known yet.
+    pub fn may_be_known(&self) -> bool {
+        self.kind().is_some() && self.payload.is_none() && self.message.is_none()
+    }
+
     /// What it becomes; why it cannot be that.
     pub fn shape(&self) -> Result<(Shape, Message<'a>), String> {
         let kind = self.kind().ok_or("it has no `type`")?;
