@@ -14,6 +14,8 @@ mod copies;
 mod exchange;
 mod facts;
 mod files;
+#[path = "../support/fill.rs"]
+mod fill;
 mod format;
 mod fractal;
 mod gemini;
@@ -30,6 +32,7 @@ mod observed;
 mod opencode;
 mod opencode_data;
 mod opening;
+mod outcome;
 mod packs;
 mod payloads;
 mod pi;
