@@ -629,11 +629,16 @@ fn a_check_writes_nothing() {
         bytes[500] ^= 1;
         fs::write(path, bytes).unwrap();
     };
-    let damages: [(&str, &dyn Fn()); 7] = [
+    let damages: [(&str, &dyn Fn()); 8] = [
         ("none", &|| {}),
         ("log", &|| flip(&segment)),
         ("row", &|| sql(&sample.root, "DELETE FROM hw_message WHERE n = 1")),
         ("no database", &|| fs::remove_file(&database).unwrap()),
+        // SQLite takes the WAL of an empty file for a stray one, and removes it.
+        ("emptied", &|| {
+            fs::write(&database, "").unwrap();
+            fs::write(sample.root.join("store.sqlite-wal"), [7; 5_000]).unwrap();
+        }),
         ("no segment", &|| fs::remove_file(&segment).unwrap()),
         ("cut off", &|| {
             fs::create_dir(sample.root.join("repair")).unwrap();
