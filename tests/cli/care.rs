@@ -133,6 +133,8 @@ fn a_repair_killed_anywhere_is_brought_to_its_end_or_begun_again() {
                 assert!(nth > 1 || call == "renameat2" || call == "mkdir", "{call} was never met");
                 break;
             }
+            let signal = std::os::unix::process::ExitStatusExt::signal(&ran.status);
+            assert_eq!(signal, Some(9), "{place}: {}", String::from_utf8_lossy(&ran.stderr));
             killed += 1;
             // As if nothing had happened, or brought to its end by this.
             let again = home.run(&["repair", "--yes", "--json"]);

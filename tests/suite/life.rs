@@ -109,6 +109,10 @@ fn a_refused_commit_that_rolled_the_log_harms_no_other() {
         assert!(matches!(bad.unwrap().wait(), Err(CommitError::Conflict(_))));
         good.unwrap().wait().unwrap();
     }
+    assert!(headwater::segment::list(&store.root().join("blobs")).unwrap().len() > 3, "the log did not roll");
+    let events = store.events(right.id()).unwrap();
+    assert_eq!((events.len(), store.events(left.id()).unwrap().len()), (103, 3));
+    assert_eq!(headwater::care::check(store.root(), headwater::care::Mode::Deep).unwrap().issues, []);
 }
 
 /// With the rollback journal every commit changes the main file; it is noted all the same.
