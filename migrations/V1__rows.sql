@@ -19,10 +19,6 @@ CREATE TABLE hw_tx (
   offset  INTEGER
 );
 
--- Words that rows share: names of models, of tools, types of annotations, of 64 bytes at most. Numbered from 18 on, above the codes of
--- event types, in order of first appearance; at most 255: the writer knows them by heart, so that they need no index.
-CREATE TABLE hw_word (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
-
 CREATE TABLE hw_session (
   sid        INTEGER PRIMARY KEY,
   id         TEXT NOT NULL UNIQUE,

@@ -43,7 +43,7 @@ CREATE VIEW session AS SELECT
     WHERE d.target = s.sid AND d.kind IN ('fork', 'attach') ORDER BY d.target_ev LIMIT 1) AS source_head
 FROM hw_session s;
 
--- Types up to 17 are codes; an annotation's is a word from 18 on, or text, which compares as greater than any number.
+-- Types up to 18 are codes; an annotation's is a word from 64 on, or text, which compares as greater than any number.
 CREATE VIEW hw_event_text AS SELECT
   e.sid AS sid,
   s.id AS session,
@@ -54,44 +54,45 @@ CREATE VIEW hw_event_text AS SELECT
     WHEN 9 THEN 'call/started' WHEN 10 THEN 'call/put' WHEN 11 THEN 'eval/added' WHEN 12 THEN 'snapshot/added'
     WHEN 13 THEN 'head/created' WHEN 14 THEN 'invocation/started' WHEN 15 THEN 'invocation/completed'
     WHEN 16 THEN 'invocation/failed'
-    WHEN 17 THEN 'invocation/caller-head-recorded'
+    WHEN 17 THEN 'invocation/caller-head-recorded' WHEN 18 THEN 'eval/put'
     ELSE iif(typeof(e.type) = 'integer', (SELECT text FROM hw_word WHERE id = e.type), e.type) END AS type,
   (SELECT at FROM hw_at WHERE sid = e.sid AND ev = e.ev) AS at,
   CASE
     WHEN e.type <= 4 THEN 'session' WHEN e.type = 5 THEN 'ref' WHEN e.type = 6 THEN 'message' WHEN e.type <= 8 THEN 'turn'
     WHEN e.type <= 10 THEN 'call' WHEN e.type = 11 THEN 'eval' WHEN e.type = 12 THEN 'snapshot' WHEN e.type = 13 THEN 'head'
-    WHEN e.type <= 17 THEN 'invocation' ELSE 'annotation' END AS row_kind,
+    WHEN e.type <= 17 THEN 'invocation' WHEN e.type = 18 THEN 'eval' ELSE 'annotation' END AS row_kind,
   CASE
     WHEN e.type <= 4 THEN s.id
     WHEN e.type = 5 THEN 'current-head'
     WHEN e.type <= 12 THEN CAST(e.n AS TEXT)
     WHEN e.type = 13 THEN (SELECT head FROM hw_hash WHERE bid = e.ref)
     WHEN e.type <= 17 THEN (SELECT id FROM hw_invocation WHERE sid = e.sid AND ev = e.ev)
+    WHEN e.type = 18 THEN CAST(e.n AS TEXT)
     ELSE CAST(e.ev AS TEXT) END AS row_id,
   CASE
     WHEN e.type IN (2, 3) THEN e.status
     WHEN e.type IN (7, 8) THEN (SELECT status FROM hw_turn WHERE sid = e.sid AND ev = e.ev)
     WHEN e.type IN (9, 10) THEN (SELECT status FROM hw_call WHERE sid = e.sid AND ev = e.ev)
-    WHEN e.type = 11 THEN (SELECT status FROM hw_eval WHERE sid = e.sid AND ev = e.ev)
+    WHEN e.type IN (11, 18) THEN (SELECT status FROM hw_eval WHERE sid = e.sid AND ev = e.ev)
     WHEN e.type BETWEEN 14 AND 17 THEN (SELECT status FROM hw_invocation WHERE sid = e.sid AND ev = e.ev) END AS status,
   CASE
     WHEN e.type = 6 THEN (SELECT turn FROM hw_message WHERE sid = e.sid AND ev = e.ev)
     WHEN e.type IN (7, 8) THEN e.n
     WHEN e.type IN (9, 10) THEN (SELECT turn FROM hw_call WHERE sid = e.sid AND ev = e.ev)
-    WHEN e.type = 11 THEN (SELECT turn FROM hw_eval WHERE sid = e.sid AND ev = e.ev)
+    WHEN e.type IN (11, 18) THEN (SELECT turn FROM hw_eval WHERE sid = e.sid AND ev = e.ev)
     WHEN e.type = 12 THEN (SELECT turn FROM hw_snapshot WHERE sid = e.sid AND ev = e.ev)
-    WHEN e.type > 17 THEN e.n END AS turn_id,
+    WHEN e.type > 18 THEN e.n END AS turn_id,
   CASE
     WHEN e.type = 6 THEN e.n
-    WHEN e.type = 11 THEN (SELECT message FROM hw_eval WHERE sid = e.sid AND ev = e.ev) END AS message_id,
+    WHEN e.type IN (11, 18) THEN (SELECT message FROM hw_eval WHERE sid = e.sid AND ev = e.ev) END AS message_id,
   CASE
     WHEN e.type IN (9, 10) THEN (SELECT eval FROM hw_call WHERE sid = e.sid AND ev = e.ev)
-    WHEN e.type = 11 THEN e.n
+    WHEN e.type IN (11, 18) THEN e.n
     WHEN e.type = 12 THEN (SELECT eval FROM hw_snapshot WHERE sid = e.sid AND ev = e.ev) END AS eval_id,
   CASE
     WHEN e.type = 6 THEN (SELECT call FROM hw_message WHERE sid = e.sid AND ev = e.ev)
     WHEN e.type IN (9, 10) THEN e.n
-    WHEN e.type = 11 THEN (SELECT call FROM hw_eval WHERE sid = e.sid AND ev = e.ev)
+    WHEN e.type IN (11, 18) THEN (SELECT call FROM hw_eval WHERE sid = e.sid AND ev = e.ev)
     WHEN e.type BETWEEN 14 AND 17 THEN (SELECT call FROM hw_invocation WHERE sid = e.sid AND ev = e.ev) END AS call_id,
   CASE
     WHEN e.type = 4 THEN (SELECT snapshot FROM hw_head WHERE hid = e.ref)
@@ -108,14 +109,14 @@ CREATE VIEW hw_event_text AS SELECT
       WHERE d.target = e.sid AND d.kind IN ('fork', 'attach') ORDER BY d.target_ev LIMIT 1)
     WHEN e.type = 4 THEN (SELECT head FROM hw_hash WHERE bid = e.ref) END AS source_head_id,
   CASE
-    WHEN e.type IN (2, 3) OR e.type > 17 THEN (SELECT ref FROM hw_hash WHERE bid = e.ref)
+    WHEN e.type IN (2, 3) OR e.type > 18 THEN (SELECT ref FROM hw_hash WHERE bid = e.ref)
     WHEN e.type = 6 THEN (SELECT b.ref FROM hw_message t
       JOIN hw_hash b ON b.bid = t.content WHERE t.sid = e.sid AND t.ev = e.ev)
     WHEN e.type IN (7, 8) THEN (SELECT b.ref FROM hw_turn t
       JOIN hw_hash b ON b.bid = coalesce(t.final, t.error, t.input) WHERE t.sid = e.sid AND t.ev = e.ev)
     WHEN e.type IN (9, 10) THEN (SELECT b.ref FROM hw_call t
       JOIN hw_hash b ON b.bid = coalesce(t.response, t.result, t.error, t.request, t.input) WHERE t.sid = e.sid AND t.ev = e.ev)
-    WHEN e.type = 11 THEN (SELECT b.ref FROM hw_eval t
+    WHEN e.type IN (11, 18) THEN (SELECT b.ref FROM hw_eval t
       JOIN hw_hash b ON b.bid = coalesce(t.result, t.observation, t.error, t.code) WHERE t.sid = e.sid AND t.ev = e.ev)
     WHEN e.type = 12 THEN (SELECT b.ref FROM hw_snapshot t
       JOIN hw_hash b ON b.bid = t.vars WHERE t.sid = e.sid AND t.ev = e.ev)
@@ -312,11 +313,6 @@ FROM hw_session s JOIN hw_call_text r ON r.sid = s.sid
   LEFT JOIN hw_version l ON l.sid = r.sid AND l.kind = 9 AND l.n = r.id AND l.ev > r.event
 WHERE l.ev IS NULL;
 
-CREATE VIEW eval AS SELECT
-  s.id AS session, r.event, r.id, r.turn_id, r.message_id, r.call_id, r.name, r.status, r.code_ref, r.result_ref,
-  r.observation_ref, r.error_ref, r.extra_ref, r.started_at, r.ended_at
-FROM hw_session s JOIN hw_eval_text r ON r.sid = s.sid;
-
 CREATE VIEW snapshot AS SELECT
   s.id AS session, r.event, r.id, r.turn_id, r.eval_id, r.kind, r.vars_ref, r.restorable, r.unrestorable, r.extra_ref, r.at
 FROM hw_session s JOIN hw_snapshot_text r ON r.sid = s.sid;
@@ -411,12 +407,6 @@ FROM hw_current_span p CROSS JOIN hw_call_text r ON r.sid = p.source AND r.event
         WHERE q.sid = f.sid AND f.ev BETWEEN q.span_from AND q.span_to AND q.depth > p.ord) END
 WHERE l.ev IS NULL AND f.ev IS NULL;
 
-CREATE VIEW current_eval AS SELECT
-  p.session, (SELECT id FROM hw_session WHERE sid = r.sid) AS source_session, p.ord AS span_order, r.event, r.id, r.turn_id,
-  r.message_id, r.call_id, r.name, r.status, r.code_ref, r.result_ref, r.observation_ref, r.error_ref, r.extra_ref,
-  r.started_at, r.ended_at
-FROM hw_current_span p CROSS JOIN hw_eval_text r ON r.sid = p.source AND r.event BETWEEN p.span_from AND p.span_to;
-
 CREATE VIEW current_snapshot AS SELECT
   p.session, (SELECT id FROM hw_session WHERE sid = r.sid) AS source_session, p.ord AS span_order, r.event, r.id, r.turn_id,
   r.eval_id, r.kind, r.vars_ref, r.restorable, r.unrestorable, r.extra_ref, r.at
@@ -468,23 +458,6 @@ FROM (
     WHERE p.ord >= coalesce(k.depth, 0)
   )
 ) u CROSS JOIN hw_message_text r ON r.sid = u.sid AND r.event = u.ev;
-
--- The greatest number of each kind that was ever given in a session, abandoned branches and inherited ones included.
--- Each is one seek.
-CREATE VIEW high_water_counters AS SELECT
-  s.id AS session,
-  max(s.i_message, coalesce((SELECT n FROM hw_message WHERE sid = s.sid ORDER BY ev DESC LIMIT 1), 0)) AS message,
-  max(s.i_turn, coalesce((SELECT max(n) FROM hw_version WHERE sid = s.sid AND kind = 7), 0)) AS turn,
-  max(s.i_eval, coalesce((SELECT n FROM hw_eval WHERE sid = s.sid ORDER BY ev DESC LIMIT 1), 0)) AS eval,
-  max(s.i_call, coalesce((SELECT max(n) FROM hw_version WHERE sid = s.sid AND kind = 9), 0)) AS call,
-  s.last_event AS event,
-  max(s.i_snapshot, coalesce((SELECT n FROM hw_snapshot WHERE sid = s.sid ORDER BY ev DESC LIMIT 1), 0)) AS snapshot,
-  max(s.i_head, coalesce((SELECT h.ordinal FROM hw_ref r CROSS JOIN hw_head h ON h.hid = r.hid
-    WHERE r.sid = s.sid AND r.made = 1 ORDER BY r.ev DESC LIMIT 1), 0)) AS head,
-  max(s.i_invocation, coalesce((SELECT max(n) FROM hw_version WHERE sid = s.sid AND kind = 14), 0)) AS invocation,
-  max(s.i_child, coalesce((SELECT child FROM hw_invocation
-    WHERE sid = s.sid AND child IS NOT NULL ORDER BY child DESC LIMIT 1), 0)) AS child
-FROM hw_session s;
 
 CREATE VIEW derivation AS SELECT
   lower(hex(d.hash)) AS id,

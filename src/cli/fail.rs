@@ -120,6 +120,7 @@ fn causes(error: &dyn Error) -> Vec<String> {
 }
 
 const DAMAGED: &str = "headwater check says what is damaged; nothing was changed";
+const AGAIN: &str = "do the same again";
 const FULL: &str = "free some space, then do the same again: nothing was changed";
 
 impl From<io::Error> for Failure {
@@ -259,6 +260,7 @@ impl From<CheckError> for Failure {
                 Failure::new("newer-format", error.to_string()).hint("install a newer headwater; nothing was changed")
             }
             CheckError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
+            CheckError::Changed => Failure::new("changed", error.to_string()).hint(AGAIN),
             CheckError::NoHead(_) => {
                 Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads")
             }
@@ -340,6 +342,7 @@ impl From<ReadError> for Failure {
                     _ => failure.details(json!({ "what": what })),
                 }
             }
+            ReadError::Changed => Failure::new("changed", message).hint(AGAIN),
             ReadError::Database(_) => Failure::caused("database", &error).hint(DAMAGED),
             _ => Failure::caused("io", &error),
         }

@@ -22,7 +22,8 @@ use crate::model::{Digest, Event, EventNumber, Record, SessionId, Timestamp, Tx}
 pub const VERSION: u16 = 2;
 /// The greatest size of a batch's lines, uncompressed.
 pub const LINE_LIMIT: usize = 256 << 20;
-const HEAD: usize = 56;
+/// Bytes of a commit's head.
+pub const HEAD: usize = 56;
 /// Lines of fewer bytes have too little in common to be taken apart.
 const IN_COLUMNS: usize = 4 << 10;
 
@@ -264,6 +265,14 @@ impl Commit {
         digest(&self.head, self.key.as_ref(), &self.lines)
     }
 
+    /// Place and digest of the commit in a frame's body, whose lines are not read.
+    pub fn sealed(body: &[u8]) -> Result<(TxHeader, Digest), BadCommit> {
+        let Opened { head, key, text } = open(body)?;
+        let lines: Vec<Digest> = texts(&text).map(Digest::of).collect();
+        let digest = digest_of(&head, key.as_ref(), lines.iter());
+        Ok((head, digest))
+    }
+
     /// How many payload frames of its group are this commit's.
     pub fn payload_frames(&self) -> usize {
         self.lines.iter().filter(|line| takes_frame(&line.item)).count()
@@ -287,23 +296,33 @@ fn texts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
-fn open(body: &[u8]) -> Result<Opened, BadCommit> {
-    let head: &[u8; HEAD] = body.first_chunk().ok_or(BadCommit::Short)?;
-    let version = u16::from_le_bytes([head[0], head[1]]);
-    if version > VERSION {
-        return Err(BadCommit::Newer(version));
+impl TxHeader {
+    /// Reads the head of a commit frame's body.
+    pub fn decode(head: &[u8; HEAD]) -> Result<TxHeader, BadCommit> {
+        let version = u16::from_le_bytes([head[0], head[1]]);
+        if version > VERSION {
+            return Err(BadCommit::Newer(version));
+        }
+        let eight = |at: usize| <[u8; 8]>::try_from(&head[at..at + 8]).unwrap_or_default();
+        if version == 0 {
+            return Err(BadCommit::Head);
+        }
+        Ok(TxHeader {
+            tx: Tx(u64::from_le_bytes(eight(8))),
+            at: Timestamp::from_micros(i64::from_le_bytes(eight(16))).ok_or(BadCommit::Time)?,
+            previous: Digest::from_slice(&head[24..]).ok_or(BadCommit::Short)?,
+        })
     }
-    let (codec, has_key) = (Codec(head[2]), head[3]);
-    let raw = usize::try_from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])).unwrap_or(usize::MAX);
-    let eight = |at: usize| <[u8; 8]>::try_from(&head[at..at + 8]).unwrap_or_default();
-    if version == 0 || has_key > 1 || raw > LINE_LIMIT {
+}
+
+fn open(body: &[u8]) -> Result<Opened, BadCommit> {
+    let bytes: &[u8; HEAD] = body.first_chunk().ok_or(BadCommit::Short)?;
+    let head = TxHeader::decode(bytes)?;
+    let (codec, has_key) = (Codec(bytes[2]), bytes[3]);
+    let raw = usize::try_from(u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]])).unwrap_or(usize::MAX);
+    if has_key > 1 || raw > LINE_LIMIT {
         return Err(BadCommit::Head);
     }
-    let head = TxHeader {
-        tx: Tx(u64::from_le_bytes(eight(8))),
-        at: Timestamp::from_micros(i64::from_le_bytes(eight(16))).ok_or(BadCommit::Time)?,
-        previous: Digest::from_slice(&head[24..]).ok_or(BadCommit::Short)?,
-    };
     let mut text = match codec {
         Codec::COLUMNS => columns::decode(&body[HEAD..], raw),
         codec => codec::decode(codec, &body[HEAD..], raw),

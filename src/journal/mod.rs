@@ -6,7 +6,9 @@
 
 mod columns;
 mod commit;
+mod last;
 mod replay;
 
 pub use commit::{BadCommit, BatchKey, Commit, LINE_LIMIT, Line, Lines, TxHeader, VERSION, takes_frame};
+pub(crate) use last::LastCommit;
 pub use replay::{Ended, Placed, ReplayError, Replayed, Stored, replay, settle};

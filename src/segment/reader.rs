@@ -116,6 +116,18 @@ impl SegmentReader {
         Ok(Frame { header, body })
     }
 
+    /// The first bytes of what follows the header at `offset`, as many as `bytes` holds: nothing verifies them. False where the file
+    /// has fewer.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Io`].
+    pub(crate) fn peek(&self, offset: u64, bytes: &mut [u8]) -> Result<bool, ReadError> {
+        let at = offset.saturating_add(FRAME_HEADER_LEN);
+        let got = read_up_to(&self.file, bytes, at).map_err(|source| self.fault(offset, source))?;
+        Ok(got == bytes.len())
+    }
+
     pub(super) fn seed(&self) -> Seed {
         self.seed
     }

@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io;
 
 use super::error::ReadError;
-use super::frame::{FRAME_HEADER_LEN, FrameHeader, le_u64};
+use super::frame::{FRAME_HEADER_LEN, FrameHeader, le_u32, le_u64};
+use super::header::SEGMENT_HEADER_LEN;
 use super::reader::{SegmentReader, read_up_to};
 
 const HEADER: usize = FRAME_HEADER_LEN as usize;
 const WINDOW: usize = 256 << 10;
+/// How far back is looked first for the frame that ends somewhere.
+const FIRST_LOOK: u64 = 4 << 10;
 
 impl SegmentReader {
     /// The first byte at or after `offset` that is not zero, if there is one.
@@ -62,6 +65,44 @@ impl SegmentReader {
                 budget -= u64::from(header.body_len);
             }
             at += (got - HEADER + 1) as u64;
+        }
+        Ok(None)
+    }
+
+    /// The frame that ends at `end`, found backwards by its length: where it begins, and its header, whose checksum is verified.
+    /// None where there is none, or its header is damaged. Its body is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Io`].
+    pub(crate) fn frame_ending_at(&self, end: u64) -> Result<Option<(u64, FrameHeader)>, ReadError> {
+        if self.file_len().map_err(|source| self.fault(end, source))? < end {
+            return Ok(None);
+        }
+        let Some(mut above) = end.checked_sub(FRAME_HEADER_LEN).map(|last| last + 1) else { return Ok(None) };
+        // Most commits are short: a page has them.
+        let mut window = Vec::new();
+        let mut step = FIRST_LOOK;
+        while above > SEGMENT_HEADER_LEN {
+            let from = above.saturating_sub(step).max(SEGMENT_HEADER_LEN);
+            window.resize((above - from) as usize + HEADER - 1, 0);
+            let got = read_up_to(&self.file, &mut window, from).map_err(|source| self.fault(from, source))?;
+            if got < window.len() {
+                return Ok(None);
+            }
+            for start in (0..=window.len() - HEADER).rev() {
+                let place = from + start as u64;
+                // Most bytes fail this before a checksum is computed.
+                if u64::from(le_u32(&window[start..], 4)) != end - place - FRAME_HEADER_LEN {
+                    continue;
+                }
+                let mut head = [0; HEADER];
+                head.copy_from_slice(&window[start..start + HEADER]);
+                if let Ok(Some(header)) = FrameHeader::decode(&head, self.seed()) {
+                    return Ok(Some((place, header)));
+                }
+            }
+            (above, step) = (from, (step * 8).min(WINDOW as u64));
         }
         Ok(None)
     }
@@ -128,6 +169,32 @@ mod tests {
         assert_eq!(reader.later_group_after(202, 1).unwrap(), None);
         assert_eq!(reader.first_nonzero_after(234).unwrap(), None);
         assert_eq!(reader.first_nonzero_after(233).unwrap(), Some(233));
+    }
+
+    /// The last frame is found from where it ends, however long it is; what is damaged, or ends elsewhere, is not.
+    #[test]
+    fn a_frame_is_found_from_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let header = SegmentHeader::fresh(1, Position::START);
+        for size in [0, 1, 23, 4000, 4049, 4050, 4096, 40_000, 600_000] {
+            let mut bytes = header.encode().to_vec();
+            encode(&mut bytes, FrameRef { kind: Kind::Payload, codec: 0, body: &[7; 5000] }, 1, header.seed());
+            let place = bytes.len() as u64;
+            encode(&mut bytes, FrameRef { kind: Kind::Commit, codec: 0, body: &vec![0; size] }, 1, header.seed());
+            let end = bytes.len() as u64;
+            bytes.extend_from_slice(&[0; 300]);
+            fs::write(segment_path(folder.path(), 1), &bytes).unwrap();
+            let reader = SegmentReader::open(folder.path(), 1).unwrap();
+            let found = |end| reader.frame_ending_at(end).unwrap().map(|(at, header)| (at, header.body_len as usize));
+            assert_eq!(found(end), Some((place, size)));
+            assert_eq!(found(place), Some((64, 5000)));
+            for none in [0, 23, 64, 87, place - 1, end + 1, end + 299, end + 400, u64::MAX] {
+                assert_eq!(found(none), None, "{none}");
+            }
+            bytes[place as usize + 8] ^= 1;
+            fs::write(segment_path(folder.path(), 1), &bytes).unwrap();
+            assert_eq!(SegmentReader::open(folder.path(), 1).unwrap().frame_ending_at(end).unwrap(), None);
+        }
     }
 
     #[test]

@@ -24,6 +24,16 @@ impl Turnstile {
         Ok(Turnstile { turn: LockFile::open(turn)?, write: LockFile::open(write)? })
     }
 
+    /// The same without creating anything: none where either is not there, and nobody can be writing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`LockFile::open_existing`].
+    pub fn open_existing(turn: &Path, write: &Path) -> Result<Option<Turnstile>, LockError> {
+        let both = LockFile::open_existing(turn)?.zip(LockFile::open_existing(write)?);
+        Ok(both.map(|(turn, write)| Turnstile { turn, write }))
+    }
+
     /// Takes `turn`, then `write`, then frees `turn`, waiting in the system's queue. The one to use: it is
     /// fair, and a holder that dies frees its lock.
     ///

@@ -9,6 +9,7 @@ pub(crate) mod fault;
 pub(crate) mod migrate;
 pub(crate) mod open;
 pub(crate) mod read;
+pub(crate) mod reader;
 pub(crate) mod row;
 pub(crate) mod session_row;
 pub(crate) mod spans;

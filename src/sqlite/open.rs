@@ -1,12 +1,10 @@
 //! Opening the database, in one fixed order; every pragma with its reason.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{Access, StatVfsMountFlags};
-use rustix::io::Errno;
 
 /// SQLite before 3.51.3 can corrupt a database when a WAL is reset while another connection checkpoints.
 const OLDEST: i32 = 3_051_003;
@@ -74,76 +72,9 @@ pub(crate) fn writer(path: &Path, journal: Journal) -> rusqlite::Result<Connecti
     Ok(conn)
 }
 
-/// A reader's connection.
-pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
-    let (name, flags) = reading(path);
-    let conn = Connection::open_with_flags(name, flags)?;
-    prepare_reader(&conn)?;
-    Ok(conn)
-}
-
-/// Whether nothing can be written in the folder `dir`: its file system is read-only, or this process may not.
-pub(crate) fn is_read_only(dir: &Path) -> bool {
-    let refused = [Errno::ROFS, Errno::ACCESS, Errno::PERM];
-    rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY))
-        || rustix::fs::access(dir, Access::WRITE_OK).is_err_and(|errno| refused.contains(&errno))
-}
-
-/// Whether a reader of the database sees what is in its WAL: where nothing can be written, SQLite needs the shared memory that a
-/// writer left.
-pub(crate) fn reads_wal(path: &Path) -> bool {
-    let beside = |end: &str| path.with_file_name(format!("store.sqlite{end}"));
-    let wal = std::fs::metadata(beside("-wal")).map_or(0, |meta| meta.len());
-    wal == 0 || !path.parent().is_some_and(is_read_only) || beside("-shm").exists()
-}
-
-/// By what name and how a reader opens the database.
-pub(crate) fn reading(path: &Path) -> (PathBuf, OpenFlags) {
-    let both = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    if !path.parent().is_some_and(is_read_only) {
-        // Read-write at the level of the file, for the WAL's shared memory; read-only at the level of statements.
-        return (path.to_owned(), OpenFlags::SQLITE_OPEN_READ_WRITE | both);
-    }
-    // A store that is written through another mount has both: this one must see what that one does.
-    if ["store.sqlite-wal", "store.sqlite-shm"].iter().all(|name| path.with_file_name(name).exists()) {
-        return (path.to_owned(), OpenFlags::SQLITE_OPEN_READ_ONLY | both);
-    }
-    // Without shared memory there is no WAL: the main file is, by itself, a state that the rows once had, and nobody can
-    // change it.
-    (as_it_is(path), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | both)
-}
-
-/// A reader of the main file alone, as it lies there: no WAL, and no journal is played back.
-pub(crate) fn reader_of_file(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(as_it_is(path), flags)?;
-    prepare_reader(&conn)?;
-    Ok(conn)
-}
-
-fn as_it_is(path: &Path) -> PathBuf {
-    let mut name = "file:".to_owned();
-    for letter in path.to_string_lossy().chars() {
-        match letter {
-            '%' | '?' | '#' => name.push_str(&format!("%{:02x}", u32::from(letter))),
-            letter => name.push(letter),
-        }
-    }
-    name.push_str("?immutable=1");
-    PathBuf::from(name)
-}
-
-/// Settings of a reader's connection.
-pub(crate) fn prepare_reader(conn: &Connection) -> rusqlite::Result<()> {
-    common(conn)?;
-    map_memory(conn)?;
-    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
-    conn.pragma_update(None, "query_only", true)
-}
-
 /// Has SQLite map its shared memory now, which the first connection makes. It does not say why that fails: what fails once is
 /// tried again, and lost is nothing; what fails twice is told by what the disk says.
-fn map_memory(conn: &Connection) -> rusqlite::Result<()> {
+pub(super) fn map_memory(conn: &Connection) -> rusqlite::Result<()> {
     let look = || conn.query_row(super::stmt::meta::LOOK, [], |_| Ok(()));
     match look() {
         Err(error) if super::fault::is_shared_memory(&error) => look(),
@@ -151,7 +82,7 @@ fn map_memory(conn: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-fn common(conn: &Connection) -> rusqlite::Result<()> {
+pub(super) fn common(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(256);
     // The last connection to close would checkpoint behind our back, and the file would no longer be the one noted.

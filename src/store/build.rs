@@ -16,6 +16,7 @@ use crate::progress::Observer;
 use crate::segment;
 use crate::sqlite::migrate;
 use crate::sqlite::open as sqlite;
+use crate::sqlite::reader::Reader;
 
 /// Makes a database from what is there: a new schema, a migration, or all rows from the log. The store is ours alone.
 pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut OpenReport) -> Result<(), OpenError> {
@@ -31,9 +32,12 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     segment::remove_temporaries(&blobs).map_err(io("left-over files cannot be removed"))?;
     let trusted = mark::trust(root, &path).map_err(io("the database file cannot be looked at"))?;
     let is_ours = || {
-        let conn = sqlite::reader(&path).map_err(sql(root))?;
-        let is_made = migrate::version(&conn).map_err(|error| migration(root, error))? > 0;
-        Ok::<bool, OpenError>(!is_made || !kin::are_strangers(&conn, &blobs).map_err(sql(root))?)
+        let conn = Reader::open(&path).map_err(sql(root))?;
+        Ok::<bool, OpenError>(match migrate::version(&conn).map_err(|error| migration(root, error))? {
+            0 => true,
+            1..migrate::OLDEST => false,
+            _ => kin::estranged(&conn, root).map_err(|error| levelled(root, error))?.is_none(),
+        })
     };
     if trusted == Trust::Trusted && is_ours()? {
         let mut conn = sqlite::writer(&path, options.journal).map_err(sql(root))?;

@@ -10,6 +10,7 @@ use super::mark::{self, Trust};
 use super::writer::Writer;
 use crate::segment::LockGuard;
 use crate::sqlite::open::{self, Journal};
+use crate::sqlite::reader::{self, Reader};
 
 /// Groups between two looks at the size of the WAL.
 const LOOK_EVERY: u32 = 16;
@@ -51,9 +52,9 @@ pub(crate) fn database(root: &Path) -> PathBuf {
     root.join("store.sqlite")
 }
 
-/// The bytes in SQLite's WAL. Only `stat` touches the file.
+/// The bytes in SQLite's WAL.
 pub(super) fn wal_len(root: &Path) -> u64 {
-    std::fs::metadata(root.join("store.sqlite-wal")).map_or(0, |meta| meta.len())
+    reader::wal_len(&database(root))
 }
 
 impl Checkpointer {
@@ -109,18 +110,25 @@ impl Checkpointer {
         }
         looked.tried = used;
         let too_large = used >= self.wal_size.saturating_mul(TOO_LARGE);
-        if too_large || left <= self.wal_size / REST {
+        if too_large || left <= self.wal_size / REST || !self.has_thread() {
             if let Err(error) = run_now(&self.root, &writer.conn, too_large) {
                 tracing::warn!(error = chain(error.as_ref()), "a WAL checkpoint failed");
             }
             return;
         }
-        locked(&self.thread).get_or_insert_with(|| {
-            let (root, signal) = (self.root.clone(), Arc::clone(&self.signal));
-            std::thread::spawn(move || attend(&root, &signal))
-        });
         locked(&self.signal.0).wanted = true;
         self.signal.1.notify_one();
+    }
+
+    /// Whether the thread runs, which is started if it can be had.
+    fn has_thread(&self) -> bool {
+        let mut thread = locked(&self.thread);
+        if thread.is_none() {
+            let (root, signal) = (self.root.clone(), Arc::clone(&self.signal));
+            let attending = move || attend(&root, &signal);
+            *thread = std::thread::Builder::new().name("headwater-wal".to_owned()).spawn(attending).ok();
+        }
+        thread.is_some()
     }
 
     /// Ends the thread, after the checkpoint under way.
@@ -148,7 +156,7 @@ fn attend(root: &Path, signal: &(Mutex<Signal>, Condvar)) {
             state.wanted = false;
         }
         if conn.is_none() {
-            conn = match open::reader(&database(root)).and_then(|conn| {
+            conn = match Reader::open(&database(root)).and_then(|conn| {
                 conn.pragma_update(None, "query_only", false)?;
                 Ok(conn)
             }) {
@@ -192,7 +200,7 @@ pub(super) fn complete(root: &Path, journal: Journal) -> Result<(), Cause> {
     if journal != Journal::Wal || !cut_off || !mark::is_noted_file(root, &database) || !lease::anyone_is_alive(root)? {
         return Ok(());
     }
-    let conn = open::reader(&database)?;
+    let conn = Reader::open(&database)?;
     conn.pragma_update(None, "query_only", false)?;
     run(root, &conn, false)?;
     tracing::warn!("a WAL checkpoint that was cut off was completed beside open stores");

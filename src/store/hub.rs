@@ -17,7 +17,7 @@ use super::level::Meta;
 use super::subscribe::{Ephemeral, Source};
 use super::writer::Answers;
 use crate::model::{EventNumber, SessionId, Tx};
-use crate::sqlite::open;
+use crate::sqlite::reader::Reader;
 
 /// How often the rows are looked at for commits of other processes.
 const POLL: Duration = Duration::from_millis(100);
@@ -192,7 +192,7 @@ impl Hub {
 
     /// Looks for commits of other processes as long as somebody wants to know.
     fn watch(&self) {
-        let mut conn = None;
+        let mut conn: Option<Reader> = None;
         let mut state = locked(&self.state);
         while !state.closed {
             if state.boxes.is_empty() {
@@ -202,11 +202,13 @@ impl Hub {
                 continue;
             }
             drop(state);
+            conn = conn.filter(|conn| !conn.is_stale());
             if conn.is_none() {
-                let opened = open::reader(&database(&self.root));
+                let opened = Reader::open(&database(&self.root));
                 conn = opened.inspect_err(|error| tracing::warn!(%error, "no connection to watch for commits")).ok();
             }
-            match conn.as_ref().map(Meta::read) {
+            let meta = conn.as_ref().map(|conn| Meta::read(conn));
+            match meta.filter(|_| !conn.as_ref().is_some_and(Reader::was_changed)) {
                 Some(Ok(meta)) if meta.tx.0 > self.told.fetch_max(meta.tx.0, Ordering::AcqRel) => {
                     self.publish(&News::All);
                 }

@@ -9,7 +9,7 @@ use crate::model::{Digest, Tx};
 use crate::progress::Observer;
 use crate::segment::sabotage::{self, Sabotage};
 use crate::segment::{
-    self, AdoptError, End, EndMismatch, Log, Position, Readers, Reading, SegmentError, SegmentReader,
+    self, AdoptError, End, EndMismatch, LockError, Log, Position, Readers, Reading, SegmentError, SegmentReader,
 };
 use crate::sqlite::apply::{Applier, ApplyError, BlobPlace, Fetch, FramePlace};
 use crate::sqlite::stmt;
@@ -67,6 +67,8 @@ pub(crate) enum LevelError {
     Apply(#[from] ApplyError),
     #[error("the database cannot be written")]
     Sql(#[from] rusqlite::Error),
+    #[error("a lock of the store cannot be taken")]
+    Lock(#[from] LockError),
 }
 
 impl LevelError {

@@ -1,19 +1,18 @@
 //! What a writer reads before it writes: rows it does not hold, payloads that are there, leases.
 
-use r2d2::Pool;
-use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Inner;
 use super::commit::{Work, locked};
 use super::error::{CommitError, ReadError, SessionOpenError};
+use super::pool::Pool;
 use super::state::State;
 use super::writer::{lock_error, sql_error};
 use crate::blob::{self, Prepared, codec::Class};
 use crate::journal::{BatchKey, Lines};
 use crate::model::{
-    Call, CallNumber, Counters, Digest, Entry, EventNumber, HeadId, Invocation, InvocationNumber, Message, Record,
-    Role, Root, SessionId, Span, Turn, TurnNumber,
+    Call, CallNumber, Counters, Digest, Entry, Eval, EvalNumber, EventNumber, HeadId, Invocation, InvocationNumber,
+    Message, Record, Role, Root, SessionId, Span, Turn, TurnNumber,
 };
 use crate::segment::sabotage::{self, Sabotage};
 use crate::sqlite::apply::find_blob;
@@ -58,24 +57,21 @@ fn place(entry: Entry<Message>) -> Span {
 }
 
 /// Runs `f` in one read transaction on one of the pool's connections.
-pub(super) fn read_in<T>(
-    pool: &Pool<SqliteConnectionManager>,
-    f: impl FnOnce(&Connection) -> Result<T, ReadError>,
-) -> Result<T, ReadError> {
+pub(super) fn read_in<T>(pool: &Pool, f: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
     let database = |error: rusqlite::Error| ReadError::Database(Box::new(error));
-    let conn = pool.get().map_err(|error| ReadError::Database(Box::new(error)))?;
-    stmt::run(&conn, stmt::meta::BEGIN_READ).map_err(database)?;
-    let result = f(&conn);
-    // Ended explicitly, whatever happened: the pool takes a connection back as it is.
-    let ended = stmt::run(&conn, stmt::meta::COMMIT);
-    if ended.is_err() && !conn.is_autocommit() {
-        // It would be the next reader's transaction. What cannot even be rolled back fails there, by name.
-        let _ = stmt::run(&conn, stmt::meta::ROLLBACK);
-    }
-    // What was asked for comes first: an end that fails says little of why.
-    let value = result?;
-    ended.map_err(database)?;
-    Ok(value)
+    pool.with(|conn| {
+        stmt::run(conn, stmt::meta::BEGIN_READ).map_err(database)?;
+        let result = f(conn);
+        // Ended explicitly, whatever happened. One that cannot be ended costs its connection.
+        let ended = stmt::run(conn, stmt::meta::COMMIT);
+        if ended.is_err() && !conn.is_autocommit() {
+            let _ = stmt::run(conn, stmt::meta::ROLLBACK);
+        }
+        // What was asked for comes first: an end that fails says little of why.
+        let value = result?;
+        ended.map_err(database)?;
+        Ok(value)
+    })
 }
 
 impl Inner {
@@ -86,7 +82,7 @@ impl Inner {
 
     /// The same for an `f` that runs one statement, which is one read point by itself.
     pub(super) fn read_once<T>(&self, f: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        f(&*self.pool.get().map_err(|error| ReadError::Database(Box::new(error)))?)
+        self.pool.with(|conn| f(conn))
     }
 
     pub(super) fn sid(&self, session: &SessionId) -> Result<i64, ReadError> {
@@ -175,6 +171,10 @@ impl Inner {
         self.row(spans, "call", number.0)
     }
 
+    pub(super) fn eval(&self, spans: &[Span], number: EvalNumber) -> Result<Eval, CommitError> {
+        self.row(spans, "eval", number.0)
+    }
+
     pub(super) fn invocation(&self, spans: &[Span], number: InvocationNumber) -> Result<Invocation, CommitError> {
         self.row(spans, "invocation", number.0)
     }
@@ -233,7 +233,7 @@ impl Inner {
     pub(super) fn take_lease(&self, session: &SessionId, steal: bool) -> Result<(i64, u64), SessionOpenError> {
         let at = self.clock.now();
         let mut held_by = None;
-        let taken = locked(&self.desk.writer).alone(None, |writer| {
+        let taken = locked(&self.desk.writer).alone(None, |writer, _| {
             let missing = || CommitError::from(ReadError::NotFound { what: "session", name: session.to_string() });
             let row = writer.applier.session(&writer.conn, session).map_err(sql_error)?.ok_or_else(missing)?;
             let lease = writer.holder.read(&writer.conn, row.sid).map_err(sql_error)?;
@@ -280,7 +280,7 @@ impl Inner {
 
     /// Gives the first lease of a new session back, whose local number could not be read.
     pub(super) fn give_new_lease_back(&self, session: &SessionId) -> Result<(), CommitError> {
-        let found = locked(&self.desk.writer).alone(None, |writer| {
+        let found = locked(&self.desk.writer).alone(None, |writer, _| {
             Ok(writer.applier.session(&writer.conn, session).map_err(sql_error)?.map(|row| row.sid))
         })?;
         found.map_or(Ok(()), |sid| self.give_lease_back(sid, 1))
@@ -288,7 +288,7 @@ impl Inner {
 
     /// Gives a lease back, if it is still ours.
     pub(super) fn give_lease_back(&self, sid: i64, fence: u64) -> Result<(), CommitError> {
-        locked(&self.desk.writer).alone(None, |writer| {
+        locked(&self.desk.writer).alone(None, |writer, _| {
             let holder = writer.holder.id().to_owned();
             writer
                 .conn
@@ -308,7 +308,8 @@ mod tests {
     /// connection serves the next reader.
     #[test]
     fn a_failed_read_is_told_and_not_how_its_transaction_ended() {
-        let pool = Pool::builder().max_size(1).build(SqliteConnectionManager::memory()).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let pool = Pool::new(file.path(), 1);
         let failed: Result<(), ReadError> = read_in(&pool, |conn| {
             stmt::run(conn, stmt::meta::ROLLBACK).unwrap();
             Err(ReadError::NotFound { what: "session", name: "demo".to_owned() })

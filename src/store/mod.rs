@@ -32,6 +32,7 @@ mod outcome;
 mod payload_io;
 mod pins;
 mod places;
+mod pool;
 mod read;
 pub(crate) mod read_only;
 mod records;
@@ -45,9 +46,6 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-
-use r2d2::Pool;
-use r2d2_sqlite::SqliteConnectionManager;
 
 pub use batch::Batch;
 pub use blobs::Blobs;
@@ -92,7 +90,7 @@ pub(crate) struct Inner {
     pub(crate) root: PathBuf,
     pub(crate) clock: Clock,
     pub(crate) report: OpenReport,
-    pub(crate) pool: Pool<SqliteConnectionManager>,
+    pub(crate) pool: Arc<pool::Pool>,
     pub(crate) log: Arc<Readers>,
     places: places::Places,
     desk: Arc<Desk>,

@@ -3,11 +3,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use r2d2::Pool;
-use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::build::build;
@@ -20,9 +19,11 @@ use super::lead::Desk;
 use super::lease::Holder;
 use super::level::{self, LevelError, Meta};
 use super::mark::{self, Trust};
+use super::pool::Pool;
+use super::read_only::{self, Ground};
 use super::swap;
 use super::writer::{Poison, Writer};
-use super::{Inner, OpenReport, Options, Store, kin, read_only};
+use super::{Inner, OpenReport, Options, Store, kin};
 use crate::segment::{
     self, FileSystem, LockError, LockFile, LockGuard, Log, LogOptions, Readers, Turnstile, create_dir_private,
     filesystem_kind,
@@ -30,16 +31,11 @@ use crate::segment::{
 use crate::sqlite::apply::Applier;
 use crate::sqlite::migrate::{self, MigrateError};
 use crate::sqlite::open::{self as sqlite, Journal};
+use crate::sqlite::reader::{Reader, is_read_only};
 use crate::sqlite::{fault, stmt};
 
 /// How long an opening waits for the write lock to adopt what a dead writer left; then it reads at the rows' end.
 const ADOPTION: Duration = Duration::from_secs(5);
-
-/// How long frames ahead of the rows are taken for a live writer's.
-pub(super) const GRACE: Duration = Duration::from_millis(30);
-
-/// What is said of rows that are not of the log's store.
-pub(super) const STRANGERS: &str = "its rows are of another store: a WAL that is not its own lies beside it";
 
 pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> OpenError {
     let what = what.into();
@@ -105,17 +101,20 @@ pub(super) fn open(home: Home<'_>, options: Options) -> Result<Store, OpenError>
         .map_err(|what| OpenError::Io { what, source: "the SQLite library is too old".into() })?;
     let root = folder(root, &options, &mut report)?;
     // From here on the store cannot be rebuilt, migrated or removed under us.
-    let read_only = sqlite::is_read_only(&root);
-    let (held, path, beside) = match read_only {
+    let read_only = is_read_only(&root);
+    let (held, path, beside, conn, meta, holder) = match read_only {
         true => {
-            let ground = read_only::ground(&root, &options, &mut report)?;
-            (ground.held, ground.database, Some(ground.beside))
+            let Ground { held, database, beside, meta } = read_only::ground(&root, &options, &mut report)?;
+            // Nobody asks a writer that writes nothing.
+            let conn = Connection::open_in_memory().map_err(sql(&root))?;
+            (held, database, Some(beside), conn, meta, Holder::nobody(&root))
         }
-        false => (Some(ready(&root, &options, &mut report)?), database(&root), None),
-    };
-    let (conn, holder) = match read_only {
-        true => (sqlite::reader(&path).map_err(sql(&root))?, Holder::nobody(&root)),
-        false => (sqlite::writer(&path, options.journal).map_err(sql(&root))?, Holder::enter(&root).map_err(lock)?),
+        false => {
+            let (held, path) = (ready(&root, &options, &mut report)?, database(&root));
+            let conn = sqlite::writer(&path, options.journal).map_err(sql(&root))?;
+            let meta = Meta::read(&conn).map_err(sql(&root))?;
+            (Some(held), path, None, conn, meta, Holder::enter(&root).map_err(lock)?)
+        }
     };
     // Locks that nobody else looks at, where none can be made.
     let locks = beside.as_ref().map_or(root.as_path(), |folder| folder.path());
@@ -123,7 +122,8 @@ pub(super) fn open(home: Home<'_>, options: Options) -> Result<Store, OpenError>
     let readers = Arc::new(Readers::new(&blobs));
     let log_options = LogOptions { segment_size: options.segment_size, zero_fill: options.zero_fill, sync };
     let mut writer = Writer {
-        meta: Meta::read(&conn).map_err(sql(&root))?,
+        meta,
+        proven: None,
         conn,
         log: Log::open(&blobs, log_options).map_err(io("the folder of segments cannot be opened"))?,
         turnstile: Turnstile::open(&locks.join("turn"), &locks.join("write")).map_err(lock)?,
@@ -144,7 +144,7 @@ pub(super) fn open(home: Home<'_>, options: Options) -> Result<Store, OpenError>
     let inner = Arc::new(Inner {
         clock: options.clock.clone(),
         report,
-        pool: pool(&path, options.readers),
+        pool: Arc::new(Pool::new(&path, options.readers)),
         log: readers,
         places: Default::default(),
         desk,
@@ -192,7 +192,7 @@ fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<Pat
         return Err(OpenError::Network { path: root, kind: kind.to_owned() });
     }
     safe(&root)?;
-    if sqlite::is_read_only(&root) {
+    if is_read_only(&root) {
         return Ok(root);
     }
     for name in ["blobs", "open", "index"] {
@@ -283,12 +283,11 @@ fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
         Trust::Untrusted(why) => return Ok(Some(format!("the database is not trusted: {why}"))),
         Trust::Trusted => {}
     }
-    let conn = sqlite::reader(&path).map_err(sql(root))?;
+    let conn = Reader::open(&path).map_err(sql(root))?;
     match migrate::version(&conn).map_err(|error| migration(root, error))? {
         found if found > migrate::KNOWN => Err(migration(root, MigrateError::Newer { found, known: migrate::KNOWN })),
         found if found < migrate::KNOWN => Ok(Some(format!("its schema has version {found}"))),
-        _ if kin::are_strangers(&conn, &root.join("blobs")).map_err(sql(root))? => Ok(Some(STRANGERS.to_owned())),
-        _ => Ok(None),
+        _ => Ok(kin::estranged(&conn, root).map_err(|error| levelled(root, error))?.map(str::to_owned)),
     }
 }
 
@@ -348,28 +347,16 @@ fn make_ready(
     }
 }
 
-/// Adopts the commits of dead writers, if there are any.
+/// Adopts the commits of dead writers, if there are any. A live writer's frames are ahead of the rows between its sync and its
+/// COMMIT, and only while it holds `write`: under that lock they are a dead one's.
 fn adopt(root: &Path, writer: &mut Writer, report: &mut OpenReport) -> Result<(), OpenError> {
-    let start = Instant::now();
-    loop {
-        match writer.log.end_mismatch(writer.meta.end) {
-            Ok(None) => return Ok(()),
-            Ok(Some(_)) => {}
-            Err(error) => return Err(levelled(root, error.into())),
-        }
-        // A live writer's frames are ahead of the rows between its sync and its COMMIT. Rows that move are those of
-        // a writer who, if there was something to adopt, has adopted it.
-        if moved(root, writer)? {
-            return Ok(());
-        }
-        if start.elapsed() > GRACE {
-            break;
-        }
-        std::thread::park_timeout(Duration::from_millis(1));
+    match writer.log.end_mismatch(writer.meta.end) {
+        Ok(None) => return Ok(()),
+        Ok(Some(_)) => {}
+        Err(error) => return Err(levelled(root, error.into())),
     }
-    let before = writer.meta.tx;
-    match writer.alone(Some(ADOPTION), |_| Ok(())) {
-        Ok(()) => report.adopted = writer.meta.tx.0.saturating_sub(before.0),
+    match writer.alone(Some(ADOPTION), |_, adopted| Ok(adopted)) {
+        Ok(adopted) => report.adopted = adopted,
         Err(CommitError::Damaged(what)) => return Err(OpenError::Damaged { path: root.to_owned(), what }),
         Err(CommitError::NewerFormat(what)) => return Err(OpenError::NewerFormat { path: root.to_owned(), what }),
         Err(_) if moved(root, writer)? => {}
@@ -391,34 +378,15 @@ fn moved(root: &Path, writer: &mut Writer) -> Result<bool, OpenError> {
     Ok(moved)
 }
 
-/// Readers' connections, opened when first needed.
-fn pool(path: &Path, most: u32) -> Pool<SqliteConnectionManager> {
-    let (name, flags) = sqlite::reading(path);
-    let manager = SqliteConnectionManager::file(name).with_flags(flags).with_init(|conn| sqlite::prepare_reader(conn));
-    Pool::builder()
-        .max_size(most.max(1))
-        .min_idle(Some(0))
-        .test_on_check_out(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        // Above SQLite's own patience, so that the error which comes first is the one that says more.
-        .connection_timeout(sqlite::BUSY + Duration::from_secs(5))
-        .build_unchecked(manager)
-}
-
-/// The pool of stores that are closing: its threads are those of the process, not of each store.
-static NOBODY: LazyLock<Pool<SqliteConnectionManager>> =
-    LazyLock::new(|| Pool::builder().max_size(1).min_idle(Some(0)).build_unchecked(SqliteConnectionManager::memory()));
-
 /// Closes the store: with nobody else in it, moves the WAL into the main file and cuts the zeros off the log.
-pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError> {
+pub(super) fn close(inner: &Inner, held: LockGuard) -> Result<(), OpenError> {
     let root = inner.root.clone();
     drop(held);
     let mut file = LockFile::open(&root.join("lock")).map_err(lock)?;
     // Another open store will do it when it closes.
     let Some(_alone) = file.try_exclusive().map_err(lock)? else { return Ok(()) };
     // Nobody reads any more; the writer's connection is to be the last.
-    inner.pool = NOBODY.clone();
+    inner.pool.close();
     let mut writer = locked(&inner.desk.writer);
     if writer.poison.is_some() {
         return Ok(());
@@ -446,18 +414,19 @@ pub(super) fn close(inner: &mut Inner, held: LockGuard) -> Result<(), OpenError>
         sqlite::leave_nothing(&writer.conn).map_err(sql(&root))?;
         // Now, while nobody can open the store: SQLite removes the WAL by its name, and once another has made the rows
         // anew the WAL of that name is another's.
-        let gone = rusqlite::Connection::open_in_memory().map_err(sql(&root))?;
+        let gone = Connection::open_in_memory().map_err(sql(&root))?;
         drop(std::mem::replace(&mut writer.conn, gone));
     }
     Ok(())
 }
 
 impl Writer {
-    /// Runs `f` in a write transaction, level with the log, while no other process writes.
+    /// Runs `f` in a write transaction, level with the log, while no other process writes; it is told how many commits of dead
+    /// writers were adopted.
     pub(super) fn alone<T>(
         &mut self,
         patience: Option<Duration>,
-        f: impl FnOnce(&mut Writer) -> Result<T, CommitError>,
+        f: impl FnOnce(&mut Writer, u64) -> Result<T, CommitError>,
     ) -> Result<T, CommitError> {
         self.refuses()?;
         let _write = match patience {
@@ -466,7 +435,7 @@ impl Writer {
         }
         .map_err(super::writer::lock_error)?;
         self.conn.execute_batch(stmt::meta::BEGIN).map_err(super::writer::sql_error)?;
-        let result = self.level_now().and_then(|()| f(self)).and_then(|value| {
+        let result = self.level_now().and_then(|adopted| f(self, adopted)).and_then(|value| {
             self.conn.execute_batch(stmt::meta::COMMIT).map_err(super::writer::sql_error)?;
             Ok(value)
         });
@@ -479,18 +448,19 @@ impl Writer {
         })
     }
 
-    fn level_now(&mut self) -> Result<(), CommitError> {
+    fn level_now(&mut self) -> Result<u64, CommitError> {
         let mut meta = Meta::read(&self.conn).map_err(super::writer::sql_error)?;
         if meta != self.meta {
             self.applier.forget();
         }
+        self.prove(&meta).map_err(super::writer::level_error)?;
         let before = meta.clone();
-        level::level(&self.conn, &mut self.applier, &mut self.log, &self.readers, &mut meta)
+        let adopted = level::level(&self.conn, &mut self.applier, &mut self.log, &self.readers, &mut meta)
             .map_err(super::writer::level_error)?;
         if meta != before {
             meta.write(&self.conn).map_err(super::writer::sql_error)?;
         }
         self.meta = meta;
-        Ok(())
+        Ok(adopted)
     }
 }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use r2d2::Pool;
-use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
 
 use super::error::{CommitError, ReadError, RecvError};
 use super::hub::{Hub, Mail, Mailbox, Posted};
 use super::level::Meta;
 use super::lookup::read_in;
+use super::pool::Pool;
 use super::tail::{Committed, Tail};
 use super::{Session, Store};
 use crate::model::event::EPHEMERAL;
@@ -69,7 +68,7 @@ pub enum Item {
 
 /// What a subscription reads through. It does not keep the store open.
 pub(super) struct Source {
-    pool: Pool<SqliteConnectionManager>,
+    pool: Arc<Pool>,
     log: Arc<Readers>,
 }
 
@@ -133,7 +132,7 @@ impl Store {
             }
             Topic::All { since } => (None, Reach::All { since, tail: None }),
         };
-        let source = Source { pool: self.inner.pool.clone(), log: Arc::clone(&self.inner.log) };
+        let source = Source { pool: Arc::clone(&self.inner.pool), log: Arc::clone(&self.inner.log) };
         let hub = Arc::clone(&self.inner.desk.hub);
         let mailbox = hub.enter(session, source);
         Ok(Subscription { hub, mailbox, reach, ready: VecDeque::new(), tried: 0, failed: false })
@@ -291,15 +290,14 @@ impl Subscription {
         let guard = super::commit::locked(&self.mailbox.source);
         // Taken away by a store that closes: what it says of itself follows.
         let Some(source) = guard.as_ref() else { return Ok(()) };
-        let (reach, ready) = (&mut self.reach, &mut self.ready);
-        let more = read_in(&source.pool, |conn| match reach {
+        let read = read_in(&source.pool, |conn| match &self.reach {
             Reach::Session { session, read } => {
                 let sid = sessions::sid(conn, session)?;
                 let found = events::events(conn, sid, *read, CHUNK)?;
                 let more = found.len() == CHUNK;
-                *read = found.last().map_or(*read, |event| event.number);
-                ready.extend(found.into_iter().map(|event| (Tx(0), Box::new(event))));
-                Ok(more)
+                let read = found.last().map_or(*read, |event| event.number);
+                let found: Vec<Committed> = found.into_iter().map(|event| (Tx(0), Box::new(event))).collect();
+                Ok((found, Reach::Session { session: session.clone(), read }, more))
             }
             Reach::All { since, tail } => {
                 let end = meta(conn)?;
@@ -316,12 +314,16 @@ impl Subscription {
                     }
                 }
                 found.retain(|(tx, event)| *tx > *since && known.get(&event.session) == Some(&true));
-                ready.extend(found);
-                *tail = Some(next);
-                Ok(more)
+                Ok((found, Reach::All { since: *since, tail: Some(next) }, more))
             }
         });
         drop(guard);
+        // Taken over only now: a read that failed, at its end too, is made again.
+        let more = read.map(|(found, reach, more)| {
+            self.ready.extend(found);
+            self.reach = reach;
+            more
+        });
         match more {
             Ok(false) => Ok(()),
             Ok(true) => {

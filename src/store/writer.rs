@@ -31,6 +31,8 @@ pub(super) struct Writer {
     pub(super) readers: Arc<Readers>,
     /// As this process last left or found it: another process may have gone on since.
     pub(super) meta: Meta,
+    /// Where the rows stood when the log last proved them.
+    pub(super) proven: Option<Meta>,
     pub(super) holder: Holder,
     pub(super) clock: Clock,
     /// Why nothing is written any more.
@@ -173,6 +175,7 @@ impl Writer {
             // Another process wrote since.
             self.applier.forget();
         }
+        self.prove(&meta).map_err(level_fault)?;
         let adopted = level::level(&self.conn, &mut self.applier, &mut self.log, &self.readers, &mut meta)
             .map_err(level_fault)?;
         let mut filled = Filled { adopted: adopted > 0 || meta.end != self.meta.end, start: meta.end, meta };
@@ -331,6 +334,7 @@ impl Writer {
             }
             meta.write(&self.conn).map_err(sql_fault)?;
             stmt::run(&self.conn, stmt::meta::COMMIT).map_err(sql_fault)?;
+            self.proven = Some(meta.clone());
             self.meta = meta;
             return Ok(());
         }
@@ -371,6 +375,7 @@ impl Writer {
             self.poison = Some(Poison::Failure(format!("the database could not commit: {error}")));
             return Err(Fault::Unknown { what: "the database could not commit", source: Arc::new(error) });
         }
+        self.proven = Some(meta.clone());
         self.meta = meta;
         Ok(())
     }

@@ -46,6 +46,9 @@ pub enum ReadError {
         #[source]
         source: Option<Cause>,
     },
+    /// The store lies where this process can write nothing, and another one that can changed it while it was read. Read it again.
+    #[error("the store was changed while it was read")]
+    Changed,
     /// What was read could not be handed on.
     #[error("the output cannot be written")]
     Output(#[source] Cause),

@@ -3,6 +3,7 @@
 mod alias;
 mod branch;
 mod care;
+mod disturbed;
 mod events;
 mod help;
 mod listing;

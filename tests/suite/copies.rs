@@ -182,3 +182,35 @@ fn a_wal_that_is_missing_or_anothers_changes_nothing_silently() {
     std::fs::copy(&early, stale.join("store.sqlite-wal")).unwrap();
     opens(&stale, acknowledged);
 }
+
+/// The WAL of a store as it was before a checkpoint, put beside what the checkpoint made of the database: its pages would be old ones
+/// among new ones. Nothing but what they say tells it, since the main file is the one that was noted.
+#[test]
+fn a_wal_of_an_earlier_time_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let store = Store::open(&root).unwrap();
+    let session = named(&store, "demo");
+    let (wal, early) = (root.join("store.sqlite-wal"), folder.path().join("early.wal"));
+    for n in 0..60 {
+        session.add_message(Role::User, format!("message {n}")).commit().unwrap();
+        if n == 20 {
+            std::fs::copy(&wal, &early).unwrap();
+        }
+    }
+    session.seal().unwrap();
+    let acknowledged = session.counters().event;
+    drop(session);
+    store.close().unwrap();
+    let before = std::fs::read(root.join("store.sqlite")).unwrap();
+    std::fs::copy(&early, &wal).unwrap();
+    let told: Vec<_> = care::check(&root, Mode::Quick).unwrap().issues.into_iter().map(|issue| issue.code).collect();
+    assert!(told.contains(&"row-differs"), "{told:?}");
+    std::fs::remove_file(root.join("store.sqlite-shm")).unwrap();
+    let store = Store::open(&root).unwrap();
+    let (why, _) = store.report().rebuilt.clone().expect("the rows are made from the log");
+    assert!(why.contains("WAL"), "{why}");
+    store.close().unwrap();
+    assert_eq!(std::fs::read(root.join("set-aside/1/store.sqlite")).unwrap(), before, "nothing was moved into it");
+    opens(&root, acknowledged);
+}

@@ -8,7 +8,7 @@ use headwater::care::{self, Mode};
 use headwater::journal::{Lines, TxHeader};
 use headwater::model::{Body, Digest, Event, EventNumber, Role, SessionStatus, Status, Timestamp, Tx};
 use headwater::segment::{self, FrameRef, Kind, Log, LogOptions, Position, SegmentReader};
-use headwater::store::{OpenError, Options, Store};
+use headwater::store::{CommitError, OpenError, Options, SessionOpenError, Store};
 
 use super::repair::{Sample, events, files};
 use super::tools::{fresh, named, note, turn};
@@ -205,4 +205,64 @@ fn a_stray_journal_is_never_played_back() {
     assert_eq!(fs::read(report.quarantine.unwrap().join("store.sqlite-journal")).unwrap(), journal);
     assert_eq!(events(root), now);
     assert_eq!(care::check(root, Mode::Deep).unwrap().issues, []);
+}
+
+/// The digest that the rows have of the last commit is what the next one is chained to. One that was changed would break the log for
+/// good: an opening makes the rows anew, and a writer that has the store open already refuses to go on.
+#[test]
+fn a_commit_is_never_chained_to_what_the_log_does_not_have() {
+    let home = fresh();
+    let super::tools::Fresh { folder: _kept, store } = home;
+    let root = store.root().to_owned();
+    let session = named(&store, "demo");
+    turn(&session, "what is 2 + 2?", "4").unwrap();
+    let edit = || {
+        let conn = rusqlite::Connection::open(root.join("store.sqlite")).unwrap();
+        conn.execute("UPDATE hw_tx SET digest = zeroblob(32) WHERE digest IS NOT NULL", []).unwrap()
+    };
+    assert_eq!(edit(), 1);
+    let refused = session.add_message(Role::User, "is this still there?").commit();
+    assert!(matches!(refused, Err(CommitError::Damaged(_))), "{refused:?}");
+    drop(session);
+    store.close().unwrap();
+    note(&root);
+    let store = Store::open(&root).unwrap();
+    assert!(
+        store.report().rebuilt.as_ref().is_some_and(|(why, _)| why.contains("last commit")),
+        "{:?}",
+        store.report()
+    );
+    turn(&store.open_session(&"demo".parse().unwrap()).unwrap(), "and 3 + 3?", "6").unwrap();
+    store.close().unwrap();
+    assert_eq!(care::check(&root, Mode::Deep).unwrap().issues, []);
+    // Beside a commit too long to be read at each opening, who writes first tells it.
+    let store = Store::open(&root).unwrap();
+    let session = store.open_session(&"demo".parse().unwrap()).unwrap();
+    session
+        .write(|batch| {
+            for n in 0..2_500_u32 {
+                let payload = batch.put(&n.to_le_bytes());
+                batch.add_annotation("note/long", None, Some(payload))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let events = store.events(session.id()).unwrap();
+    drop(session);
+    store.close().unwrap();
+    let (log, edited) = (fs::read(segment::segment_path(&root.join("blobs"), 1)).unwrap(), edit());
+    assert_eq!(edited, 1);
+    note(&root);
+    let store = Store::open(&root).unwrap();
+    assert_eq!(
+        (store.report().rebuilt.clone(), store.events(&"demo".parse().unwrap()).unwrap()),
+        (None, events.clone())
+    );
+    let refused = store.open_session(&"demo".parse().unwrap());
+    let damaged = |error: &SessionOpenError| matches!(error, SessionOpenError::Commit(CommitError::Damaged(_)));
+    assert!(refused.as_ref().err().is_some_and(damaged), "{:?}", refused.err());
+    store.close().unwrap();
+    assert_eq!(fs::read(segment::segment_path(&root.join("blobs"), 1)).unwrap(), log, "nothing was written");
+    care::repair(&root).unwrap();
+    assert_eq!(self::events(&root)[&"demo".parse().unwrap()], events);
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use headwater::care::{self, Mode};
-use headwater::model::Role;
-use headwater::store::{CommitError, OpenError, Options, SessionOpenError, Store};
+use headwater::model::{EventNumber, Role};
+use headwater::store::{CommitError, OpenError, Options, ReadError, SessionOpenError, Store};
 
 use super::repair::{Sample, events, files};
 use super::tools::note;
@@ -167,4 +167,109 @@ fn what_only_the_wal_or_the_log_holds_is_read_where_nothing_can_be_written() {
         assert_eq!(events(&backup)[&"demo".parse().unwrap()].len(), sample.events[&"demo".parse().unwrap()].len() + 5);
         assert!(files(&at) == before);
     }
+}
+
+/// A store that is read through a mount which lets nobody write, and written through another one that does. While nobody writes
+/// there is no shared memory, and SQLite takes the file for one that never changes: what is committed is seen all the same, no
+/// answer is of two states, and nothing is called damaged.
+#[test]
+fn what_is_written_by_another_mount_is_seen() {
+    let sample = Sample::new();
+    sample.restore();
+    fs::remove_file(sample.root.join("mark")).unwrap();
+    Store::open(&sample.root).unwrap().close().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_mounted) = ReadOnly::mount(&sample.root, folder.path()) else {
+        println!("skipped: what_is_written_by_another_mount_is_seen: nothing can be mounted here");
+        return;
+    };
+    let id = "demo".parse().unwrap();
+    let start = sample.events[&id].len() as u64;
+    let reading = reads(folder.path(), &sample, 0);
+    let events = || match reading.events(&id) {
+        Ok(events) => {
+            assert!(events.iter().zip(1..).all(|(event, n)| event.number == EventNumber(n)));
+            assert_eq!(reading.session(&id).map(|session| session.events >= events.len() as u64).ok(), Some(true));
+            Some(events.len() as u64)
+        }
+        Err(ReadError::Changed) => None,
+        Err(error) => panic!("{error:?}"),
+    };
+    assert_eq!(events(), Some(start));
+    for round in 1..=3 {
+        // WAL checkpoints in the background and by the writer, and one at the end.
+        let store = Store::open_with(&sample.root, Options { wal_size: 32 << 10, ..Options::default() }).unwrap();
+        let session = store.open_session(&id).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for n in 0..120 {
+                    session.add_message(Role::User, format!("round {round}, message {n}")).commit().unwrap();
+                }
+            });
+            let mut last = 0;
+            while !writer.is_finished() {
+                let now = events().unwrap_or(last);
+                assert!(now >= last, "{now} after {last}");
+                last = now;
+            }
+            writer.join().unwrap();
+        });
+        let written = Some(session.counters().event);
+        assert_eq!(events().or_else(events), written, "while the writer has it open");
+        assert_eq!(care::check(folder.path(), Mode::Deep).unwrap().issues, []);
+        drop(session);
+        store.close().unwrap();
+        assert_eq!(events().or_else(events), written, "when it was closed");
+        assert_eq!(care::check(folder.path(), Mode::Deep).unwrap().issues, []);
+    }
+    let backup = folder.path().with_extension("backup");
+    care::backup(folder.path(), &backup).unwrap();
+    assert_eq!(events().map(|events| events as usize), Some(super::repair::events(&backup)[&id].len()));
+    fs::remove_dir_all(backup).unwrap();
+    reading.close().unwrap();
+}
+
+/// Frames beyond the rows are a live writer's as long as that holds `write`, however long it takes; where nobody does, they are a dead
+/// one's at once, and are read from the log.
+#[test]
+fn a_reader_waits_for_who_writes_and_not_for_the_dead() {
+    use headwater::segment::LockFile;
+    let sample = Sample::new();
+    let (store, id) = (Store::open(&sample.root).unwrap(), "demo".parse().unwrap());
+    let session = store.open_session(&id).unwrap();
+    let start = store.events(&id).unwrap().len();
+    let folder = tempfile::tempdir().unwrap();
+    let rows = folder.path().join("rows");
+    assert!(Command::new("cp").arg("-r").arg(&sample.root).arg(&rows).status().unwrap().success());
+    session.add_message(Role::User, "in the log alone").commit().unwrap();
+    drop(session);
+    store.close().unwrap();
+    // The rows of before beside the log of now: as between a writer's sync and its COMMIT.
+    fs::remove_dir_all(rows.join("blobs")).unwrap();
+    assert!(Command::new("cp").arg("-r").arg(sample.root.join("blobs")).arg(&rows).status().unwrap().success());
+    note(&rows);
+    let mounted = tempfile::tempdir().unwrap();
+    let Some(_mounted) = ReadOnly::mount(&rows, mounted.path()) else {
+        println!("skipped: a_reader_waits_for_who_writes_and_not_for_the_dead: nothing can be mounted here");
+        return;
+    };
+    let open = || Store::open_with(mounted.path(), Options { create: false, ..Options::default() }).unwrap();
+    let dead = open();
+    assert_eq!(dead.events(&id).unwrap().len(), start + 1);
+    assert!(dead.report().notes.join("; ").contains("made from the log"));
+    dead.close().unwrap();
+    // A writer that takes its time, and brings the rows level at last.
+    let held = LockFile::open(&rows.join("write")).unwrap().exclusive_blocking().unwrap();
+    let opened = std::thread::scope(|scope| {
+        let opening = scope.spawn(open);
+        let patient = std::time::Instant::now();
+        while patient.elapsed() < std::time::Duration::from_millis(300) {
+            assert!(!opening.is_finished(), "it did not wait");
+            std::thread::yield_now();
+        }
+        drop(held);
+        opening.join().unwrap()
+    });
+    assert_eq!(opened.events(&id).unwrap().len(), start + 1);
+    opened.close().unwrap();
 }

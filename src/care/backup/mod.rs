@@ -24,6 +24,7 @@ use crate::model::Tx;
 use crate::progress::Observer;
 use crate::segment::{self, LockError, LockFile};
 use crate::sqlite::open::{self as sqlite, Journal};
+use crate::sqlite::reader::{Reader, reads_wal};
 use crate::store::error::{is_full, is_no_lack_of_room};
 use crate::store::level::Meta;
 use crate::store::mark::{self, Trust};
@@ -352,21 +353,30 @@ fn rows(root: &Path, to: &Path) -> Result<Option<Meta>, BackupError> {
         return Ok(None);
     }
     // Commits that are in the log alone, those of before a power loss say, are in the copy's log: its rows are made from that.
-    if !sqlite::reads_wal(&database(root)) {
+    if !reads_wal(&database(root)) {
         return Ok(None);
     }
-    let source = sqlite::reader(&database(root)).map_err(sql_error)?;
-    if kin::are_strangers(&source, &root.join("blobs")).map_err(sql_error)? {
+    let source = Reader::open(&database(root)).map_err(sql_error)?;
+    let copied = copy_rows(&source, root, to);
+    if source.was_changed() {
+        // Where nothing can be written they are read without a lock: others may have written them, and the log has it all.
+        remove(&database(to))?;
         return Ok(None);
     }
-    if read_only::log_goes_on(&root.join("blobs"), &source).map_err(sql_error)? {
+    copied
+}
+
+fn copy_rows(source: &Reader, root: &Path, to: &Path) -> Result<Option<Meta>, BackupError> {
+    let behind =
+        kin::estranged(source, root).and_then(|why| Ok(why.is_some() || read_only::log_goes_on(root, source)?));
+    if behind.map_err(|error| refused("the rows cannot be compared with the log".to_owned(), Box::new(error)))? {
         return Ok(None);
     }
     segment::create_file_private(&database(to)).map_err(io_error("the backup's rows cannot be made"))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut target = Connection::open_with_flags(database(to), flags).map_err(sql_error)?;
     // In one step: one read point, however many write meanwhile.
-    Backup::new(&source, &mut target)
+    Backup::new(source, &mut target)
         .and_then(|backup| backup.run_to_completion(i32::MAX, Duration::ZERO, None))
         .map_err(sql_error)?;
     // Leases are of stores that are open elsewhere.

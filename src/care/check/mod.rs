@@ -18,10 +18,11 @@ use super::anchor::{self, Anchor};
 use crate::model::HeadId;
 use crate::progress::{Observer, Progress, Unit};
 use crate::segment::{LockError, LockFile};
-use crate::sqlite::{fault, open as sqlite, stmt};
+use crate::sqlite::reader::{Reader, reads_wal};
+use crate::sqlite::{fault, stmt};
 use crate::store::error::chain;
 use crate::store::kin;
-use crate::store::level::Meta;
+use crate::store::level::{LevelError, Meta};
 use crate::store::mark::{self, Trust};
 use crate::store::open::database;
 use crate::view::types::{CheckReport, Issue};
@@ -56,6 +57,9 @@ pub enum CheckError {
     /// A newer version wrote the store.
     #[error("the store has a newer format: {0}")]
     Newer(String),
+    /// The store lies where this process can write nothing, and another one that can changed it again and again while it was read.
+    #[error("the store was changed while it was read")]
+    Changed,
     /// A file could not be read, for a reason that is no damage.
     #[error("{what}")]
     Io {
@@ -119,8 +123,21 @@ pub fn check_observed(root: &Path, mode: Mode, observer: &Observer) -> Result<Ch
     unlocked(root, &mode, observer)
 }
 
+/// How often a store that others change is looked at.
+const LOOKS: usize = 5;
+
 /// The same, for one who holds the store's lock.
 pub(in crate::care) fn unlocked(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, CheckError> {
+    for _ in 1..LOOKS {
+        match once(root, mode, observer) {
+            Err(CheckError::Changed) => {}
+            done => return done,
+        }
+    }
+    once(root, mode, observer)
+}
+
+fn once(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, CheckError> {
     let path = database(root);
     let trust = mark::settled(root, &path).map_err(lock_error)?;
     let mut found = Findings::default();
@@ -139,7 +156,7 @@ pub(in crate::care) fn unlocked(root: &Path, mode: &Mode, observer: &Observer) -
     if journal {
         found.issue(codes::DATABASE_JOURNAL, "store.sqlite-journal");
     }
-    if !sqlite::reads_wal(&path) {
+    if !reads_wal(&path) {
         found.count("wal-not-read", 1);
     }
     if trust == Trust::Missing {
@@ -183,9 +200,33 @@ impl From<rusqlite::Error> for Looked {
     }
 }
 
+impl From<LevelError> for Looked {
+    fn from(error: LevelError) -> Looked {
+        match error {
+            LevelError::Sql(error) => Looked::Database(error),
+            error => Looked::Check(CheckError::Io {
+                what: "the rows cannot be compared with the log".to_owned(),
+                source: Box::new(error),
+            }),
+        }
+    }
+}
+
 fn look(path: &Path, root: &Path, mode: &Mode, observer: &Observer, found: &mut Findings) -> Result<(), Looked> {
-    let conn = sqlite::reader(path)?;
-    if let Ok(version) = crate::sqlite::migrate::version(&conn)
+    let conn = Reader::open(path)?;
+    let looked = look_at(&conn, root, mode, observer, found);
+    // Whatever was found, it is of no one point.
+    if conn.was_changed() { Err(Looked::Check(CheckError::Changed)) } else { looked }
+}
+
+fn look_at(
+    conn: &Connection,
+    root: &Path,
+    mode: &Mode,
+    observer: &Observer,
+    found: &mut Findings,
+) -> Result<(), Looked> {
+    if let Ok(version) = crate::sqlite::migrate::version(conn)
         && version > crate::sqlite::migrate::KNOWN
     {
         let known = crate::sqlite::migrate::KNOWN;
@@ -194,27 +235,27 @@ fn look(path: &Path, root: &Path, mode: &Mode, observer: &Observer, found: &mut 
     }
     // One point of the rows, whoever writes meanwhile.
     conn.execute_batch(stmt::meta::BEGIN_READ)?;
-    let meta = Meta::read(&conn)?;
+    let meta = Meta::read(conn)?;
     let blobs = root.join("blobs");
     match mode {
         Mode::Quick => {
-            if kin::are_strangers(&conn, &blobs)? {
-                found.issue(codes::ROW_DIFFERS, "hw_tx at 1: the rows are of another store");
+            if let Some(why) = kin::estranged(conn, root)? {
+                found.issue(codes::ROW_DIFFERS, format!("hw_tx: {why}"));
             }
             log::ends(&blobs, &meta, found);
-            structure::look(&conn, found)?;
+            structure::look(conn, found)?;
         }
         Mode::Deep => {
             observer.tell(Progress { stage: "checking the database's pages", done: 0, total: 0, unit: Unit::Items });
-            integrity(&conn, found)?;
-            structure::look(&conn, found)?;
+            integrity(conn, found)?;
+            structure::look(conn, found)?;
             let sound = log::go_through(&blobs, Some(&meta), observer, found);
             if sound {
-                compare::rows(&conn, &blobs, &meta, observer, found)?;
+                compare::rows(conn, &blobs, &meta, observer, found)?;
             }
         }
-        Mode::Head(head) => head::prove(&conn, &blobs, &meta, head, found)?,
-        Mode::Anchor(anchor) => anchor::compare(&conn, &blobs, &meta, anchor, found)?,
+        Mode::Head(head) => head::prove(conn, &blobs, &meta, head, found)?,
+        Mode::Anchor(anchor) => anchor::compare(conn, &blobs, &meta, anchor, found)?,
     }
     conn.execute_batch(stmt::meta::COMMIT)?;
     Ok(())

@@ -289,7 +289,10 @@ fn examine(root: &Path, trust: &Trust) -> Result<Examined, RepairError> {
         Ok(witness) => (witness, None),
         Err(why) => (None, Some(why)),
     };
-    let mut examined = examine_with(root, trust, witness)?;
+    let mut examined = examine_with(root, trust, witness.as_ref())?;
+    if witness.is_some_and(|witness| witness.was_changed()) {
+        return Err(RepairError::InUse);
+    }
     let report = match &mut examined {
         Examined::Sound(report) => report,
         Examined::Mended(mended) => &mut mended.report,
@@ -298,16 +301,16 @@ fn examine(root: &Path, trust: &Trust) -> Result<Examined, RepairError> {
     Ok(examined)
 }
 
-fn examine_with(root: &Path, trust: &Trust, witness: Option<Witness>) -> Result<Examined, RepairError> {
+fn examine_with(root: &Path, trust: &Trust, witness: Option<&Witness>) -> Result<Examined, RepairError> {
     let blobs = root.join("blobs");
     let mut found = Findings::default();
-    let meta = witness.as_ref().map(|witness| &witness.meta);
+    let meta = witness.map(|witness| &witness.meta);
     let sound = log::go_through(&blobs, meta, &Observer::default(), &mut found)
         && !found.issues.iter().any(|issue| is_of_log(issue.code));
     let mut report = Report::default();
     report.damaged.extend(found.issues.iter().map(|issue| format!("{} {}", issue.code, issue.place)));
     if sound {
-        report.rows = match (&witness, trust) {
+        report.rows = match (witness, trust) {
             (None, _) | (_, Trust::Missing | Trust::Untrusted(_)) => true,
             (Some(witness), _) => {
                 let mut found = Findings::default();
@@ -325,7 +328,7 @@ fn examine_with(root: &Path, trust: &Trust, witness: Option<Witness>) -> Result<
         return Ok(Examined::Sound(Box::new(report)));
     }
     let sources = Sources::read(root, meta.map(|meta| meta.end))?;
-    if witness.as_ref().is_some_and(|witness| witness.is_of_another(&sources.commits)) {
+    if witness.is_some_and(|witness| witness.is_of_another(&sources.commits)) {
         // What it says of the log says nothing about this one.
         let mut examined = examine_with(root, trust, None)?;
         let report = match &mut examined {
@@ -340,10 +343,10 @@ fn examine_with(root: &Path, trust: &Trust, witness: Option<Witness>) -> Result<
     crate::sqlite::migrate::migrate(&mut conn)
         .map_err(|error| RepairError::Io { what: "rows cannot be tried".to_owned(), source: Box::new(error) })?;
     conn.execute_batch(crate::sqlite::stmt::meta::BEGIN)?;
-    let mut mender = Mender::new(&sources, witness.as_ref(), conn, report);
+    let mut mender = Mender::new(&sources, witness, conn, report);
     mender.mend()?;
     let Mender { steps, made, mut report, .. } = mender;
-    report.damaged.extend(witness.iter().flat_map(Witness::unread));
+    report.damaged.extend(witness.into_iter().flat_map(Witness::unread));
     stage::count(&sources, &steps, &made, &mut report)?;
     Ok(Examined::Mended(Box::new(Mended { sources, steps, made, report })))
 }

@@ -13,8 +13,9 @@ use crate::model::{
 };
 use crate::sqlite::read::event;
 use crate::sqlite::read::names::Names;
+use crate::sqlite::reader::Reader;
 use crate::sqlite::stmt::repair as ask;
-use crate::sqlite::{migrate, open, stmt};
+use crate::sqlite::{migrate, stmt};
 use crate::store::error::chain;
 use crate::store::level::Meta;
 use crate::store::mark;
@@ -22,7 +23,7 @@ use crate::store::open::database;
 
 /// The rows of a store, at one point.
 pub(super) struct Witness {
-    conn: Connection,
+    conn: Reader,
     pub(super) meta: Meta,
     pub(super) sessions: Vec<Known>,
     /// Rows that could not be read.
@@ -59,7 +60,7 @@ impl Witness {
         let failed = |error: rusqlite::Error| format!("database-unreadable {}", chain(&error));
         // A journal that lies beside it must not be played back: the file is the witness as it is.
         let journal = mark::has_stray_journal(&path).map_err(|error| format!("database-journal {error}"))?;
-        let conn = if journal { open::reader_of_file(&path) } else { open::reader(&path) }.map_err(failed)?;
+        let conn = if journal { Reader::of_file(&path) } else { Reader::open(&path) }.map_err(failed)?;
         conn.execute_batch(stmt::meta::BEGIN_READ).map_err(failed)?;
         match migrate::version(&conn) {
             Ok(migrate::KNOWN) => {}
@@ -97,6 +98,11 @@ impl Witness {
             }
         }
         other > same
+    }
+
+    /// Whether others changed the rows while they were asked.
+    pub(super) fn was_changed(&self) -> bool {
+        self.conn.was_changed()
     }
 
     pub(super) fn connection(&self) -> &Connection {

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql};
 
-use crate::model::event::KINDS;
 use crate::sqlite::stmt;
 
 /// The greatest number of words: whoever writes knows them by heart, and reads them again where another process wrote.
 const MOST: usize = 255;
+/// The first number of a word: above the codes that event types have, or may get, which stand in the same column.
+const FIRST: i64 = 64;
 /// A longer text is no word.
 const LONGEST: usize = 64;
 
@@ -53,8 +54,7 @@ impl Words {
         if known.len() >= MOST {
             return Ok(Word::Text(text));
         }
-        // Above the codes of event types, which stand in the same column.
-        let number = (KINDS.len() + 1 + known.len()) as i64;
+        let number = FIRST + known.len() as i64;
         conn.prepare_cached(stmt::event::ADD_WORD)?.execute((number, text))?;
         known.insert(text.to_owned(), number);
         Ok(Word::Number(number))
@@ -81,12 +81,12 @@ mod tests {
             for (n, text) in texts.iter().enumerate() {
                 let word = words.of(&conn, text).unwrap();
                 match i64::try_from(n).unwrap() {
-                    n if n < 255 => assert_eq!(word, Word::Number(n + 18)),
+                    n if n < 255 => assert_eq!(word, Word::Number(n + 64)),
                     _ => assert_eq!(word, Word::Text(text)),
                 }
                 let sql = "SELECT iif(typeof(x) = 'integer', (SELECT text FROM hw_word WHERE id = x), x) FROM (SELECT ?1 AS x)";
                 assert_eq!(&conn.query_row(sql, [&word], |row| row.get::<_, String>(0)).unwrap(), text);
-                assert!(conn.query_row("SELECT ?1 > 17", [&word], |row| row.get::<_, bool>(0)).unwrap());
+                assert!(conn.query_row("SELECT ?1 > 18", [&word], |row| row.get::<_, bool>(0)).unwrap());
             }
             if round == 1 {
                 words = Words::default();

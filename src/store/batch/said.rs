@@ -38,7 +38,7 @@ fn without_what_is_new(mut body: Body) -> Body {
             (row.turn, row.eval, row.child) = (None, None, None);
             (row.started_at, row.ended_at) = (None, None);
         }
-        Body::EvalAdded(row) => {
+        Body::EvalAdded(row) | Body::EvalPut(row) => {
             row.eval = EvalNumber(0);
             (row.turn, row.message, row.call) = (None, None, None);
             (row.started_at, row.ended_at) = (None, None);

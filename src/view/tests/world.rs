@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use crate::model::event::Annotation;
 use crate::model::session::Source;
 use crate::model::*;
-use crate::sqlite::row::{CALL, CallTypeSql, INVOCATION, RoleSql, TURN, packed};
+use crate::sqlite::row::{CALL, CallTypeSql, EVAL, INVOCATION, RoleSql, TURN, packed};
 use crate::sqlite::stmt;
 
 /// An event by its place in the world's sessions.
@@ -284,6 +284,7 @@ impl World {
         let num = |n: u64| n as i64;
         let start = self.sessions[s].events.first().map_or(self.clock, |event| event.at.micros());
         let after = |at: Timestamp| packed(at.micros() - start);
+        let is_put = matches!(body, Body::EvalPut(_));
         match body.clone() {
             Body::SessionStarted(row) => status = Some(row.status),
             Body::SessionStatus(row) => {
@@ -358,8 +359,11 @@ impl World {
                 self.run(stmt::event::ADD_CALL, values);
                 self.version(CALL, sid, num(c.call.0), ev, c.call.0 <= inherited.call);
             }
-            Body::EvalAdded(e) => {
+            Body::EvalAdded(e) | Body::EvalPut(e) => {
                 n = Some(num(e.eval.0));
+                if is_put {
+                    self.run(stmt::event::ADD_INHERITED, params![sid, EVAL, n, ev]);
+                }
                 let refs = [e.code, e.result, e.observation, e.error].map(|digest| self.opt(digest));
                 let extra = self.opt(e.extra);
                 let values = params![
