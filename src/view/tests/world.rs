@@ -56,6 +56,7 @@ impl World {
         let conn = Connection::open_in_memory().unwrap();
         conn.set_prepared_statement_cache_capacity(256);
         conn.execute_batch(include_str!("../../../migrations/V1__rows.sql")).unwrap();
+        conn.execute_batch(include_str!("../../../migrations/V5__words.sql")).unwrap();
         World { conn, sessions: Vec::new(), heads: Vec::new(), bids: HashMap::new(), clock: START }
     }
 
