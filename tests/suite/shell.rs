@@ -73,7 +73,7 @@ fn every_view_selects_in_the_shell() {
 fn words_and_times_are_read_as_they_were_said() {
     let home = fresh();
     let session = named(&home.store, "demo");
-    let texts: Vec<String> = (0..300).map(|n| n.to_string()).chain(["word ".repeat(30).trim().to_owned()]).collect();
+    let texts: Vec<String> = (0..300).map(|n| n.to_string()).chain(["word ".repeat(20).trim().to_owned()]).collect();
     let start = home.store.session(session.id()).unwrap().started_at.micros();
     let times: Vec<Timestamp> = [0, 1, 999, 1_000, 1_001, 86_400_000_000, -1, -1_000, -86_400_000_001]
         .map(|after| Timestamp::from_micros(start + after).unwrap())
