@@ -313,16 +313,16 @@ fn staged(root: &Path, to: &Path, stage: &Path) -> Result<Staged, BackupError> {
     for folder in [stage, &blobs] {
         segment::create_dir_private(folder).map_err(io_error("the backup's folder cannot be made"))?;
     }
+    let diverged = |what: String| BackupError::Diverged { path: to.to_owned(), what };
     let before = match theirs.is_dir() {
         true => there::look(&theirs, None, Tx(0))
-            .map_err(|what| BackupError::Diverged { path: to.to_owned(), what: format!("it is damaged, {what}") })?,
+            .map_err(|error| error.told(|what| diverged(format!("it is damaged, {what}"))))?,
         false => there::There::NOTHING,
     };
     let meta = rows(root, stage)?;
     let copied = copy::segments(&root.join("blobs"), &theirs, &blobs, meta.as_ref(), &before.ends)?;
     let report = finish(stage, copied.bytes)?;
-    let now = there::look(&blobs, meta.as_ref(), before.tx).map_err(BackupError::Unverified)?;
-    let diverged = |what: String| BackupError::Diverged { path: to.to_owned(), what };
+    let now = there::look(&blobs, meta.as_ref(), before.tx).map_err(|error| error.told(BackupError::Unverified))?;
     if now.tx < before.tx {
         return Err(diverged(format!("it holds {} commits, the store {}", before.tx, now.tx)));
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -86,12 +87,12 @@ impl Sources {
                 sources.hurt(number, format!("segment {number} is missing"));
                 continue;
             }
-            let until = live_until(&blobs, number);
+            let until = live_until(&blobs, number)?;
             let known = end.filter(|end| end.segment == number).map(|end| end.offset);
             let path = segment::segment_path(&blobs, number);
             sources.file(File { path, number: Some(number) }, until, known.or(until), number == last)?;
         }
-        for path in set_aside(root) {
+        for path in set_aside(root).map_err(io)? {
             sources.file(File { path, number: None }, Some(0), None, false)?;
         }
         sources.dirty.dedup();
@@ -286,23 +287,38 @@ fn length(salvage: &Salvage) -> u64 {
 }
 
 /// Where the live frames of a segment end, as far as the next segment's header tells.
-fn live_until(blobs: &Path, number: u64) -> Option<u64> {
-    let next = Salvage::open(&segment::segment_path(blobs, number + 1)).ok()?;
-    next.header().map(|header| header.predecessor_end).filter(|end| end.segment == number).map(|end| end.offset)
+fn live_until(blobs: &Path, number: u64) -> Result<Option<u64>, RepairError> {
+    let next = match Salvage::open(&segment::segment_path(blobs, number + 1)) {
+        Ok(next) => next,
+        Err(error @ SegmentError::Io { .. }) => {
+            return Err(RepairError::Io { what: "a segment cannot be read".to_owned(), source: Box::new(error) });
+        }
+        Err(_) => return Ok(None),
+    };
+    let end = next.header().map(|header| header.predecessor_end).filter(|end| end.segment == number);
+    Ok(end.map(|end| end.offset))
 }
 
 /// Segments that openings and repairs moved out of the way, in the order of their names.
-fn set_aside(root: &Path) -> Vec<PathBuf> {
+fn set_aside(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let absent = |error: &io::Error| [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind());
     let mut found = Vec::new();
     for folder in ["set-aside", "quarantine"] {
-        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
-        for entry in entries.flatten() {
-            for below in [entry.path(), entry.path().join("blobs")] {
-                let numbers = segment::list(&below).unwrap_or_default();
+        let entries = match fs::read_dir(root.join(folder)) {
+            Err(error) if absent(&error) => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let folder = entry?.path();
+            for below in [folder.join("blobs"), folder] {
+                let numbers = match segment::list(&below) {
+                    Err(error) if absent(&error) => continue,
+                    numbers => numbers?,
+                };
                 found.extend(numbers.into_iter().map(|number| segment::segment_path(&below, number)));
             }
         }
     }
     found.sort();
-    found
+    Ok(found)
 }

@@ -189,6 +189,7 @@ pub(super) fn rows(root: &Path, blobs: &Path) -> Result<(), RepairError> {
     }
     let mut found = Findings::default();
     log::go_through(blobs, Some(&meta), &Observer::default(), &mut found);
+    found.refused()?;
     match found.issues.iter().find(|issue| issue.code != codes::PAYLOAD_LOST.name) {
         Some(issue) => Err(RepairError::Inside(format!("{} {}", issue.code, issue.place))),
         None => Ok(()),
