@@ -36,7 +36,7 @@ pub(in crate::care) fn rows(
             return Ok(());
         }
         Err(error) => {
-            found.issue(codes::LOG_CONTRADICTS, crate::store::error::chain(&error));
+            found.unread(codes::LOG_CONTRADICTS, crate::store::error::chain(&error), error);
             return Ok(());
         }
     }

@@ -4,6 +4,7 @@
 
 pub(crate) const SCHEMA: &str = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name";
 pub(crate) const INTEGRITY: &str = "PRAGMA integrity_check(20)";
+pub(crate) const IS_WHOLE: &str = "PRAGMA integrity_check(1)";
 /// How many sessions, events, heads, payloads.
 pub(crate) const COUNTS: &str = "SELECT (SELECT count(*) FROM hw_session), (SELECT count(*) FROM hw_event),
     (SELECT count(*) FROM hw_head), (SELECT count(*) FROM hw_blob)";
