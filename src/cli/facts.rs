@@ -123,7 +123,7 @@ pub fn is_error(event: &Compact) -> bool {
     let failed = || matches!(event.status.as_deref(), Some("error" | "timeout"));
     match event.kind.as_str() {
         "session/error" | "invocation/failed" => true,
-        "call/started" | "call/put" | "eval/added" | "turn/put" => failed(),
+        "call/started" | "call/put" | "eval/added" | "eval/put" | "turn/put" => failed(),
         _ => false,
     }
 }
@@ -194,7 +194,7 @@ impl Rows {
             "turn/started" => ("turn started".into(), turn(event)),
             "turn/put" => self.turn_put(event),
             "call/started" | "call/put" => self.call_fact(event),
-            "eval/added" => self.eval_added(event),
+            "eval/added" | "eval/put" => self.eval_added(event),
             "snapshot/added" => self.snapshot_added(event),
             "head/created" => {
                 let kind = event.head_id.and_then(|head| self.kinds.get(&head).copied());
@@ -289,7 +289,8 @@ impl Rows {
         if let Some(status) = event.status.as_deref().filter(|status| *status != "ok") {
             detail = format!("{detail}, {status}");
         }
-        ("repl evaluated".into(), detail)
+        let title = if event.kind == "eval/put" { "eval updated" } else { "repl evaluated" };
+        (title.into(), detail)
     }
 
     fn snapshot_added(&self, event: &Compact) -> (Cow<'static, str>, String) {

@@ -9,6 +9,7 @@ mod step;
 use std::collections::VecDeque;
 
 use super::beside::{self, Survey};
+use super::family::Family;
 use super::format::Format;
 use super::kept::{self, Last};
 use super::order;
@@ -127,6 +128,11 @@ impl<'a, F: Format> Importer<'a, F> {
         let mut importer = Importer { core, state, disorder };
         importer.core.advance().map_err(|error| source.io(error))?;
         Ok(importer)
+    }
+
+    /// Says what other sessions have of the source.
+    pub(super) fn family(&mut self, family: Family) {
+        self.core.family = family;
     }
 
     /// Whether there is something left to import.
@@ -274,10 +280,15 @@ impl<'a, F: Format> Importer<'a, F> {
             self.core.at = Some(at);
             batch.at(at);
         }
+        self.core.is_known = match &record {
+            Ok(record) => self.core.is_of_another::<F>(held, record)?,
+            Err(_) => false,
+        };
         let mut step = self.core.step(batch, held);
         let after = match (&held.item, record) {
             (Item::Record, Ok(record)) => {
                 step.tell_two_records();
+                step.tell_family::<F>(&record)?;
                 self.state.record(&mut step, record)?
             }
             (Item::Record, Err(why)) => {

@@ -139,6 +139,18 @@ impl Task<'_> {
         Ok(self.common.sessions.borrow_mut().insert(child.clone()))
     }
 
+    /// The same for another session, written beside this one.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError::Read`].
+    pub(super) fn of<'o>(&'o self, session: &'o SessionId) -> Result<Task<'o>, ExportError> {
+        let kept = last_kept(self.store, session, self.store.session(session)?.events)?;
+        let kept = kept.filter(|(name, _)| name == self.known.name).map(|(_, kept)| kept);
+        let (store, known, common) = (self.store, self.known, self.common);
+        Ok(Task { store, session, kept, known, common, depth: self.depth + 1 })
+    }
+
     /// Writes another session in the same format to a folder of its own; `main` is the file of its records.
     ///
     /// # Errors
@@ -151,11 +163,7 @@ impl Task<'_> {
         main: &str,
         out: &mut dyn Output,
     ) -> Result<(), ExportError> {
-        let out = &mut Below { out, folder };
-        let kept = last_kept(self.store, child, self.store.session(child)?.events)?;
-        let kept = kept.filter(|(name, _)| name == self.known.name).map(|(_, kept)| kept);
-        let (store, known, common) = (self.store, self.known, self.common);
-        Task { store, session: child, kept, known, common, depth: self.depth + 1 }.write(Some(main), out)
+        self.of(child)?.write(Some(main), &mut Below { out, folder })
     }
 
     /// Writes the session; `main` is the file that records go to which are a whole source of one file.
@@ -259,6 +267,10 @@ pub fn export_to(
     let mut out = Folder { root: folder.path().join("export"), file: None };
     let exported = export(store, session, format, &mut out)?;
     let made = out.finish()?;
+    // A folder would be put in the place of an empty one.
+    if made.is_dir() && path.symlink_metadata().is_ok() {
+        return Err(io(io::ErrorKind::AlreadyExists.into()));
+    }
     fs::rename(&made, path).map_err(io)?;
     File::open(beside).and_then(|parent| parent.sync_all()).map_err(io)?;
     Ok(exported)

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::batch::{After, Step, Stop};
 use super::beside::Beside;
 use super::export::{Output, Task, Writer};
+use super::family::Answers;
 use super::reader::{JSON, Reader, Syntax};
 use super::shared::{self, Branch};
 use super::source::Source;
@@ -37,6 +38,8 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     const IS_REWRITTEN: bool = false;
     /// Whether a child that goes on from another session's head was attached to it, rather than forked.
     const CHILDREN_ATTACH: bool = false;
+    /// Which sources are found by the answers that others have as their own.
+    const ANSWERS: Answers = Answers::Unknown;
     /// A record that was read.
     type Record<'r>;
 
@@ -210,6 +213,16 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     /// as a header.
     fn key(record: &[u8]) -> Option<Digest> {
         Some(Digest::of(record))
+    }
+
+    /// Whether a source says that it begins with another's records.
+    fn is_fork(header: &Header) -> bool {
+        !header.parents.is_empty()
+    }
+
+    /// Whether the record tells of an answer of the model and what it used, and its [`Format::key`] is hardly another's.
+    fn is_answer(_record: &Self::Record<'_>) -> bool {
+        false
     }
 
     /// Whether the source of a fork may have the record where its parent has not, or the other way: what is shown live.

@@ -11,6 +11,14 @@ pub fn range_in(text: &[u8], value: &RawValue) -> Option<Range<usize>> {
     (text.get(range.clone())? == value.get().as_bytes()).then_some(range)
 }
 
+/// The mark that some editors begin a file with.
+pub const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The beginning of a file without that mark and white space.
+pub fn beginning(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_ascii_start()
+}
+
 /// JSON text without the white space between its values; what is no JSON comes out as something.
 pub fn compact(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());

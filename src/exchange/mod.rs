@@ -4,8 +4,8 @@
 //! changes nothing. What the command prints of it is left to the floor above.
 //!
 //! One core does this for every format: [`find`](mod@find) what there is, [`reader`] its records, `run` where they go,
-//! [`batch`] make commits of them, [`kept`] what stays of the source, `shared` what it has in common with another. A format
-//! says what its records mean: see [`Format`](format::Format).
+//! [`batch`] make commits of them, [`kept`] what stays of the source, `shared` and `family` what it has in common with
+//! others. A format says what its records mean: see [`Format`](format::Format).
 
 pub mod batch;
 pub mod beside;
@@ -14,6 +14,7 @@ pub mod claude;
 pub mod codex;
 pub mod error;
 pub mod export;
+mod family;
 pub mod files;
 pub mod find;
 pub mod format;

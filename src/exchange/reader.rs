@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use super::json::beginning;
 use super::source::{MAX_LINE, Part};
 use super::sum::Sum;
 use crate::model::Digest;
@@ -279,7 +280,8 @@ impl<'a> Reader<'a> {
         let start = self.item.end;
         let rest = &self.line[start..];
         let end = self.line.len();
-        let trimmed = rest.trim_ascii_start();
+        let is_first = start == 0 && self.lines == 0 && self.before == 0;
+        let trimmed = if is_first { beginning(rest) } else { rest.trim_ascii_start() };
         let at = end - trimmed.len();
         if trimmed.is_empty() {
             (self.item, self.record) = (start..end, end..end);

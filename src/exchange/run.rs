@@ -1,13 +1,16 @@
 //! One source into the store: found again or made, gone on with, or made a fork of what it has in common with.
 
+use std::collections::HashSet;
 use std::io::BufReader;
 
 use super::batch::Importer;
+use super::family::{Family, relatives};
 use super::format::{Format, Header, Rewritten};
 use super::kept::{self, Last};
 use super::reader::{Item, Reader};
-use super::shared::{Agreement, Shared, agreement, branch_at, flat, unreadable};
+use super::shared::{Agreement, Branch, Shared, agreement, branch_at, flat, from_session, unreadable};
 use super::source::Source;
+use super::written::MAX_DEPTH;
 use super::{Diagnostic, ImportError, Imported, Seen};
 use crate::model::{DerivationKind, Digest, HeadId, SessionId, Status};
 use crate::store::error::{CommitError, ReadError, SessionOpenError};
@@ -36,7 +39,7 @@ pub(super) fn import<F: Format>(
             // Another import made or filled the session meanwhile.
             Ok(None)
             | Err(ImportError::Open(SessionOpenError::Exists { .. }))
-            | Err(ImportError::Commit(CommitError::Repeated { .. })) => {}
+            | Err(ImportError::Commit(CommitError::Repeated { .. } | CommitError::Conflict(_))) => {}
             Err(error) => return Err(error),
         }
     }
@@ -160,6 +163,8 @@ struct Place<F> {
     /// Or a child that is attached to it.
     is_attached: bool,
     shared: Option<Shared>,
+    /// The session whose rows it shares, if that may have more of its records.
+    kin: Option<SessionId>,
     /// All of the source is there already, whatever follows it there: why nothing is done.
     done: Option<&'static str>,
 }
@@ -173,8 +178,11 @@ fn place<F: Format>(
     let (id, info) = identity.find(store)?;
     let Some(info) = info else { return new_place(store, source, header, identity, id, None) };
     let mut best: Option<(u64, bool, Candidate<F>)> = None;
-    let mut next = vec![info];
+    let (mut next, mut met) = (vec![info], HashSet::new());
     while let Some(info) = next.pop() {
+        if !met.insert(info.session.clone()) {
+            continue;
+        }
         let Some(candidate) = Candidate::of(store, source, info)? else { continue };
         next.extend(left_at::<F>(store, &candidate.info.session, &identity.origin, candidate.same())?);
         let (value, is_full) = (candidate.same(), matches!(candidate.fit, Fit::Begins { .. }));
@@ -198,6 +206,7 @@ fn place<F: Format>(
         head: None,
         is_attached: false,
         shared: None,
+        kin: info.source.as_ref().map(|(session, _)| session.clone()),
         done,
     };
     if let Fit::Leaves { lines, .. } = fit
@@ -223,7 +232,7 @@ fn place<F: Format>(
         return Ok(here(Some(last), Some("")));
     };
     let identity = identity.leaving(F::NAME, &id, same, &item);
-    let (_, mut branch) = branch_at::<F>(store, &id, last.event, same)?;
+    let mut branch = branch_at::<F>(store, source, &id, last.event, same)?;
     branch.last.progress.state.repeats(branch.shared.common);
     let (id, info) = identity.find(store)?;
     Ok(Place {
@@ -233,6 +242,7 @@ fn place<F: Format>(
         last: Some(branch.last),
         head: Some(branch.head),
         is_attached: false,
+        kin: Some(branch.shared.session.clone()),
         shared: Some(branch.shared),
         done: None,
     })
@@ -268,13 +278,18 @@ fn new_place<F: Format>(
     id: SessionId,
     info: Option<SessionInfo>,
 ) -> Result<Place<F>, ImportError> {
-    let branch = match &info {
+    let branch = match info.as_ref().map(|info| &info.source) {
         // It was made without a parent; so it stays.
-        Some(info) if info.source.is_none() => None,
+        Some(None) => None,
         // Made, but its first batch was not written: at that head and no other.
-        Some(info) => F::branch(store, source, header, info.source.as_ref().map(|(_, head)| *head))?,
-        None => F::branch(store, source, header, None)?,
+        Some(Some((session, head))) => {
+            let named = F::branch(store, source, header, Some(*head))?.filter(|branch| branch.head == *head);
+            named.map_or_else(|| from_session(store, source, session, Some(*head)), |branch| Ok(Some(branch)))?
+        }
+        None => nearest(store, source, header, &id)?,
     };
+    let is_named = branch.as_ref().is_some_and(|branch| header.parents.contains(&branch.shared.session.to_string()));
+    let kin = branch.as_ref().filter(|_| !is_named).map(|branch| branch.shared.session.clone());
     let (head, shared, last) = match branch {
         Some(mut branch) => {
             branch.last.progress.state.repeats(branch.shared.common);
@@ -283,11 +298,29 @@ fn new_place<F: Format>(
         None => (None, None, None),
     };
     let is_attached = F::CHILDREN_ATTACH && header.kind == Status::CHILD;
-    Ok(Place { id, info, origin: identity.origin.clone(), last, head, is_attached, shared, done: None })
+    Ok(Place { id, info, origin: identity.origin.clone(), last, head, is_attached, shared, kin, done: None })
+}
+
+/// Where the history of a new source leaves that of another: one that it names, or one that begins alike.
+fn nearest<F: Format>(
+    store: &Store,
+    source: &Source,
+    header: &Header,
+    id: &SessionId,
+) -> Result<Option<Branch<F>>, ImportError> {
+    let named = F::branch(store, source, header, None)?;
+    let from = named.as_ref().map_or(0, |branch| branch.shared.common);
+    let (common, other) = relatives::<F>(store, source, header, id, from)?;
+    let Some(other) = other else { return Ok(named) };
+    let best = match named {
+        Some(named) if !other.shared.is_better_than(&named.shared) => named,
+        _ => other,
+    };
+    Ok(Some(best.with_common(common)))
 }
 
 /// The sessions of sources that left `session` after `same` bytes: those that left it elsewhere have no more in common
-/// with a source that leaves it there than the session has itself.
+/// with a source that leaves it there than the session has itself. One that left it before its first head was forked further up.
 fn left_at<F: Format>(
     store: &Store,
     session: &SessionId,
@@ -296,15 +329,19 @@ fn left_at<F: Format>(
 ) -> Result<Vec<SessionInfo>, ImportError> {
     // One that is written anew may have left it elsewhere by now.
     let prefix = if F::IS_REWRITTEN { format!("{origin}~") } else { format!("{origin}~{same}-") };
-    let mut found = Vec::new();
-    for derivation in store.derivations(session)? {
-        if derivation.kind != DerivationKind::Fork || derivation.source_session != *session {
-            continue;
+    let (mut found, mut next) = (Vec::new(), Some(session.clone()));
+    for _ in 0..MAX_DEPTH {
+        let Some(session) = next.take() else { break };
+        for derivation in store.derivations(&session)? {
+            if derivation.kind != DerivationKind::Fork || derivation.source_session != session {
+                continue;
+            }
+            let info = store.session(&derivation.target_session)?;
+            if info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
+                found.push(info);
+            }
         }
-        let info = store.session(&derivation.target_session)?;
-        if info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
-            found.push(info);
-        }
+        next = store.session(&session)?.source.map(|(above, _)| above);
     }
     Ok(found)
 }
@@ -380,11 +417,15 @@ fn attempt<F: Format>(
     place: Place<F>,
     seen: &mut dyn FnMut(Seen),
 ) -> Result<Option<Imported>, ImportError> {
-    let Place { id, info, origin, last, head, is_attached, shared, done } = place;
+    let Place { id, info, origin, last, head, is_attached, shared, kin, done } = place;
     let before = info.as_ref().map_or(0, |info| info.events);
     let (payload, end) = (last.as_ref().and_then(|last| last.payload), last.as_ref().and_then(Last::end));
+    let known =
+        last.as_ref().map_or(0, |last| last.progress.bytes).max(shared.as_ref().map_or(0, |shared| shared.common));
+    let is_new = last.as_ref().is_none_or(|last| last.event.is_none());
     let mut importer = Importer::<F>::new(store, source, last, shared, seen)?;
     if done.is_none() && importer.has_news(info.as_ref().map(|info| &info.session))? {
+        importer.family(Family::of::<F>(store, source, header, (&id, is_new), known, kin.as_ref())?);
         let session = match (&info, head) {
             (Some(_), _) => store.open_session(&id)?,
             (None, None) => store.create_session(new_session(header, &id, origin))?,

@@ -47,7 +47,7 @@ pub struct Branch<F> {
 type Agreed<F> = (u64, Branch<F>);
 
 impl<F> Branch<F> {
-    fn with_common(mut self, common: u64) -> Branch<F> {
+    pub(super) fn with_common(mut self, common: u64) -> Branch<F> {
         self.shared.common = common;
         self
     }
@@ -57,6 +57,11 @@ impl Shared {
     /// How many bytes the source begins with that are not imported as rows.
     pub(super) fn until(&self) -> u64 {
         self.runs.last().map_or(0, |run| run.to)
+    }
+
+    /// Whether more rows are shared, or as many and more is in common.
+    pub(super) fn is_better_than(&self, other: &Shared) -> bool {
+        (self.until(), self.common) > (other.until(), other.common)
     }
 
     /// The run that byte `at` lies in; asked in order.
@@ -133,13 +138,15 @@ impl Output for Compare<'_> {
     }
 }
 
-/// The last head of `session` that lies within the first `same` bytes of its source; its genesis if none does.
+/// The last head of `session` that lies within the first `same` bytes of its source; if none does, the last of what it was forked from
+/// that lies within the records `source` begins with too.
 pub(super) fn branch_at<F: Format>(
     store: &Store,
+    source: &Source,
     session: &SessionId,
     event: Option<EventNumber>,
     same: u64,
-) -> Result<(u64, Branch<F>), ImportError> {
+) -> Result<Branch<F>, ImportError> {
     let mut stays = u64::MAX;
     for kept in backwards(store, session, event) {
         let kept = kept?;
@@ -147,12 +154,16 @@ pub(super) fn branch_at<F: Format>(
         if let Some(mark) = kept.marks(&mut stays).into_iter().rev().find(|mark| mark.bytes <= same) {
             let parent = (depth <= MAX_DEPTH && !F::IS_REWRITTEN).then_some(0);
             let run = Run { from: 0, to: mark.bytes, parent };
-            let bytes = mark.bytes;
-            let runs = if bytes > 0 { vec![run] } else { Vec::new() };
-            return Ok((bytes, branch(store, session, mark, runs, depth)?.with_common(same)));
+            let runs = if mark.bytes > 0 { vec![run] } else { Vec::new() };
+            return Ok(branch(store, session, mark, runs, depth)?.with_common(same));
         }
     }
-    Ok((0, at_genesis(store, session)?.with_common(same)))
+    // Its own genesis has all that it shares: what the source has of that lies in the sessions further up.
+    let above = match store.session(session)?.source {
+        Some((above, _)) => from_session::<F>(store, source, &above, None)?,
+        None => None,
+    };
+    Ok(above.map_or_else(|| at_genesis(store, session), Ok)?.with_common(same))
 }
 
 /// The last head of `session`, which has so many events, whose state is `wanted`; with `made` that head alone. Nothing of the source is shared, only
@@ -181,11 +192,15 @@ pub(super) fn branch_where<F: Format>(
     Ok(None)
 }
 
-/// The beginning of a session, of whose history nothing is shared.
+/// The beginning of a session, of whose history nothing is shared: of a fork that of what it was forked from.
 fn at_genesis<F: Format>(store: &Store, session: &SessionId) -> Result<Branch<F>, ImportError> {
+    let mut session = session.clone();
+    while let Some((above, _)) = store.session(&session)?.source {
+        session = above;
+    }
     let (head, state) = (EventNumber(2), serde_json::value::to_raw_value(&F::default()));
     let state = state.map_err(|error| kept::damaged(Some(error.into())))?;
-    branch(store, session, Mark { head, records: 0, bytes: 0, lines: 0, at: None, state }, Vec::new(), 0)
+    branch(store, &session, Mark { head, records: 0, bytes: 0, lines: 0, at: None, state }, Vec::new(), 0)
 }
 
 fn branch<F: Format>(
@@ -213,38 +228,50 @@ pub(super) fn from_parent<F: Format>(
     header: &Header,
     made: Option<HeadId>,
 ) -> Result<Option<Branch<F>>, ImportError> {
-    let prefix = format!("{}:", F::NAME);
     for id in &header.parents {
         let Ok(id) = id.parse::<SessionId>() else { continue };
         if !store.exists(id.as_str())? {
             continue;
         }
-        let (mut best, mut most_common): (Option<Agreed<F>>, u64) = (None, 0);
-        let mut next = Some(id.clone());
-        for _ in 0..MAX_DEPTH {
-            let Some(session) = next.take() else { break };
-            let info = store.session(&session)?;
-            if !info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
-                break;
-            }
-            let (found, common) = against::<F>(store, &session, info.events, source, made)?;
-            most_common = most_common.max(common);
-            if let Some((bytes, branch)) = found
-                && best.as_ref().is_none_or(|(most, _)| bytes > *most)
-            {
-                best = Some((bytes, branch));
-            }
-            next = info.source.map(|(session, _)| session);
+        if let Some(branch) = from_session(store, source, &id, made)? {
+            return Ok(Some(branch));
         }
-        return match best {
-            Some((_, branch)) => Ok(Some(branch.with_common(most_common))),
-            None if store.session(&id)?.origin.is_some_and(|origin| origin.starts_with(&prefix)) => {
-                Ok(Some(at_genesis::<F>(store, &id)?.with_common(most_common)))
-            }
-            None => continue,
-        };
     }
     Ok(None)
+}
+
+/// The same of one session, which is there; none where it was imported from no source of that format.
+pub(super) fn from_session<F: Format>(
+    store: &Store,
+    source: &Source,
+    id: &SessionId,
+    made: Option<HeadId>,
+) -> Result<Option<Branch<F>>, ImportError> {
+    let prefix = format!("{}:", F::NAME);
+    let (mut best, mut most_common): (Option<Agreed<F>>, u64) = (None, 0);
+    let (mut next, mut is_known) = (Some(id.clone()), false);
+    for _ in 0..MAX_DEPTH {
+        let Some(session) = next.take() else { break };
+        let info = store.session(&session)?;
+        if !info.origin.as_deref().is_some_and(|origin| origin.starts_with(&prefix)) {
+            break;
+        }
+        is_known = true;
+        let (found, common) = against::<F>(store, &session, info.events, source, made)?;
+        most_common = most_common.max(common);
+        if let Some((bytes, branch)) = found
+            && best.as_ref().is_none_or(|(most, _)| bytes > *most)
+        {
+            best = Some((bytes, branch));
+        }
+        next = info.source.map(|(session, _)| session);
+    }
+    let branch = match best {
+        Some((_, branch)) => branch,
+        None if is_known => at_genesis::<F>(store, id)?,
+        None => return Ok(None),
+    };
+    Ok(Some(branch.with_common(most_common)))
 }
 
 /// The last head of `session` that lies within the records that `source` begins with too, and how many bytes of it; and

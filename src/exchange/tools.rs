@@ -1,19 +1,19 @@
 //! What a source tells in several records: the tools that were asked for and answered later, and the turn that runs
 //! meanwhile. A format keeps both between two records; what they mean is its own.
+//!
+//! A source may end anywhere, and go on later. Where it ends, its last turn gets its end as far as that can be told, and each
+//! tool without a result an eval, `unfinished`. If it goes on within that turn, the turn runs again, and what a tool gives is a
+//! later version of its eval. So a tool that was asked for is one eval, whenever it is looked at.
 
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Step, Stop};
 use super::json::is_false;
 use super::template::Hole;
-use crate::model::{CallNumber, Eval, MessageNumber, Status, Timestamp, TurnNumber};
+use crate::model::{CallNumber, Digest, Eval, EvalNumber, MessageNumber, Status, Timestamp, TurnNumber};
 
 /// Ids of tools that were given up, remembered in case a result comes late.
 const MAX_GIVEN_UP: usize = 256;
-
-/// Tools at work where a source ended, remembered until it goes on, and how long the code of one may be.
-const MAX_LEFT: usize = 64;
-const MAX_CODE: usize = 16 << 10;
 
 /// A tool that was asked for, and what its format remembers beyond that.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Asked<M = ()> {
     pub call: Option<CallNumber>,
     /// When it was asked for.
     pub at: Option<Timestamp>,
+    /// Its eval, and the turn which that is of, if the source ended before its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval: Option<(EvalNumber, Option<TurnNumber>)>,
     /// Its number among those asked for in this batch (see [`Step::ask`]), and whether its arguments are the text of a
     /// JSON string.
     #[serde(skip)]
@@ -49,9 +52,6 @@ pub struct Tools<M = ()> {
     pending: Vec<Asked<M>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     given_up: Vec<String>,
-    /// Those that were given up because the source ended, not their turn.
-    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
-    left: Vec<Asked<M>>,
 }
 
 /// What a result is the result of.
@@ -60,15 +60,13 @@ pub enum Answer<M = ()> {
     To(Asked<M>),
     /// Nothing that was asked for.
     Unasked,
-    /// A tool that has its eval already, as given up where the source ended: it was at work then.
-    Left(Asked<M>),
     /// A tool that has its eval already, as given up at the end of its turn.
     Late,
 }
 
 impl<M> Default for Tools<M> {
     fn default() -> Tools<M> {
-        Tools { pending: Vec::new(), given_up: Vec::new(), left: Vec::new() }
+        Tools { pending: Vec::new(), given_up: Vec::new() }
     }
 }
 
@@ -80,7 +78,17 @@ impl<M> Tools<M> {
 
     /// Whether there is nothing to remember.
     pub fn is_blank(&self) -> bool {
-        self.pending.is_empty() && self.given_up.is_empty() && self.left.is_empty()
+        self.pending.is_empty() && self.given_up.is_empty()
+    }
+
+    /// Whether one has neither a result nor an eval.
+    pub fn is_open(&self) -> bool {
+        self.any(|asked| asked.eval.is_none())
+    }
+
+    /// Whether one of those that gave no result yet is such a one.
+    pub fn any(&self, is_it: impl Fn(&Asked<M>) -> bool) -> bool {
+        self.pending.iter().any(is_it)
     }
 
     /// One more was asked for.
@@ -95,41 +103,27 @@ impl<M> Tools<M> {
 
     /// A result came: what for.
     pub fn answered(&mut self, id: Option<&str>) -> Answer<M> {
-        let is_it = |asked: &Asked<M>| Some(asked.id.as_str()) == id;
-        match (self.pending.iter().position(is_it), self.left.iter().position(is_it)) {
-            (Some(at), _) => Answer::To(self.pending.remove(at)),
-            (None, Some(at)) => Answer::Left(self.left.remove(at)),
-            (None, None) if id.is_some_and(|id| self.given_up.iter().any(|one| one == id)) => Answer::Late,
-            (None, None) => Answer::Unasked,
+        match self.pending.iter().position(|asked| Some(asked.id.as_str()) == id) {
+            Some(at) => Answer::To(self.pending.remove(at)),
+            None if id.is_some_and(|id| self.given_up.iter().any(|one| one == id)) => Answer::Late,
+            None => Answer::Unasked,
         }
     }
 
-    /// Takes those without a result where the source ends: they get their evals, too, and may have results when it goes on.
-    pub fn leave(&mut self) -> Vec<Asked<M>>
-    where
-        M: Clone,
-    {
-        self.batch_ended();
-        self.left.extend(
-            self.pending.iter().filter(|asked| asked.code.as_ref().is_none_or(|code| code.len() <= MAX_CODE)).cloned(),
-        );
-        let excess = self.left.len().saturating_sub(MAX_LEFT);
-        self.left.drain(..excess);
-        std::mem::take(&mut self.pending)
-    }
-
     /// Takes those without a result, in their order: they get their evals without one.
-    pub fn give_up(&mut self) -> Vec<Asked<M>> {
-        self.given_up.extend(self.pending.iter().map(|asked| asked.id.clone()));
-        let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
-        self.given_up.drain(..excess);
-        std::mem::take(&mut self.pending)
+    fn give_up(&mut self) -> Vec<Asked<M>> {
+        let asked = std::mem::take(&mut self.pending);
+        self.are_late(asked.iter().map(|asked| asked.id.clone()));
+        asked
     }
 
     /// Forgets those that were asked for on a way that the source left: what comes of them is not in sight from here.
     pub fn forget(&mut self) {
-        self.pending.clear();
-        self.given_up.extend(self.left.drain(..).map(|asked| asked.id));
+        drop(self.give_up());
+    }
+
+    fn are_late(&mut self, ids: impl Iterator<Item = String>) {
+        self.given_up.extend(ids);
         let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);
         self.given_up.drain(..excess);
     }
@@ -141,19 +135,11 @@ impl<M> Tools<M> {
 }
 
 impl<M> Answer<M> {
-    /// The tool; of a late result, which is told of, nothing and [`None`]. One that was at work when the source ended has an
-    /// eval more, which is told of too.
+    /// The tool; of a late result, which is told of, nothing and [`None`].
     pub fn unless_late(self, step: &mut Step<'_, '_>) -> Option<Option<Asked<M>>> {
         match self {
             Answer::To(asked) => Some(Some(asked)),
             Answer::Unasked => Some(None),
-            Answer::Left(asked) => {
-                step.odd(
-                    "late-result",
-                    "the result of a tool that was at work when the source ended: an eval of its own",
-                );
-                Some(Some(asked))
-            }
             Answer::Late => {
                 step.odd("late-result", "the result of a tool that was given up before: it is a message alone");
                 None
@@ -162,7 +148,7 @@ impl<M> Answer<M> {
     }
 }
 
-/// The eval of a tool that is over, `asked` for or not.
+/// The eval of a tool that is over, `asked` for or not: a later version of the one that it has.
 ///
 /// # Errors
 ///
@@ -173,10 +159,18 @@ pub fn add_eval<M>(
     asked: Option<Asked<M>>,
     status: Status,
     fill: impl FnOnce(&mut Eval),
-) -> Result<(), Stop> {
+) -> Result<EvalNumber, Stop> {
+    // What has no end has no time of it.
+    let ended = step.at().filter(|_| status != Status::UNFINISHED);
+    if let Some((number, _)) = asked.as_ref().and_then(|asked| asked.eval) {
+        step.batch.update_eval(number, |eval| {
+            (eval.turn, eval.status, eval.ended_at) = (turn, status, ended);
+            fill(eval);
+        })?;
+        return Ok(number);
+    }
     let code = asked.as_ref().and_then(|asked| asked.code.as_ref()).map(|code| step.batch.put(code.as_bytes()));
     let place = asked.as_ref().and_then(|asked| asked.place);
-    let ended = step.at();
     let number = step.batch.add_eval(status, |eval| {
         eval.turn = turn;
         eval.code = code;
@@ -192,7 +186,7 @@ pub fn add_eval<M>(
     if let Some((place, is_text)) = place {
         step.answer_with(Some(place), if is_text { Hole::CodeText(number) } else { Hole::Code(number) });
     }
-    Ok(())
+    Ok(number)
 }
 
 /// The turn that records belong to, of a source that may end in its middle and go on later.
@@ -207,6 +201,9 @@ pub struct TurnState {
     /// Whether the source ended within it, and nothing came since.
     #[serde(skip_serializing_if = "is_false")]
     pub paused: bool,
+    /// When the last thing in it happened, in a format whose records between two turns belong to none: see [`TurnState::touched`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 impl TurnState {
@@ -225,17 +222,15 @@ impl TurnState {
         self.ended = self.ended && self.turn.is_none();
     }
 
-    /// Ends the turn, if one is open: the turn, and whether its row tells its end already.
-    pub fn end(&mut self) -> Option<(TurnNumber, bool)> {
-        let turn = self.turn.filter(|_| !std::mem::replace(&mut self.ended, true))?;
-        Some((turn, std::mem::take(&mut self.paused)))
-    }
-
-    /// The source ended: the turn, if one runs, gets its end as far as can be told. Tools may still give their results.
-    pub fn pause(&mut self) -> Option<TurnNumber> {
-        let turn = self.turn.filter(|_| self.is_open())?;
-        self.paused = true;
-        Some(turn)
+    /// Something happened in the turn: if the source had ended in it, it runs again, and it ends no earlier than this. What is not
+    /// the turn's own, such as what comes before the next input, leaves it as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`].
+    pub fn touched(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        self.until = step.at();
+        self.resume(step)
     }
 
     /// The source goes on with a turn that it ended in: it runs again.
@@ -250,6 +245,125 @@ impl TurnState {
                 (row.final_value, row.error, row.ended_at) = (None, None, None);
             })?;
         }
+        Ok(())
+    }
+}
+
+/// How a turn ended, as far as can be told.
+pub(super) struct Ending {
+    /// Its status.
+    pub(super) status: Status,
+    /// Its final value.
+    pub(super) final_value: Option<Digest>,
+    /// Why it failed.
+    pub(super) error: Option<Digest>,
+}
+
+/// The ends of turns, alike in every format: see the module.
+pub(super) trait Turns {
+    /// What the format remembers of a tool.
+    type More: Clone;
+
+    /// The status of a tool whose turn ended without its result.
+    const GIVEN_UP: Status = Status::UNFINISHED;
+
+    /// The turn and the tools.
+    fn at_work(&mut self) -> (&mut TurnState, &mut Tools<Self::More>);
+
+    /// How the turn ends. `is_settled` is whether all tools had their results.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`].
+    fn ending(&mut self, step: &mut Step<'_, '_>, is_settled: bool) -> Result<Ending, Stop>;
+
+    /// Tells what is not told yet of what the turn holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`].
+    fn tell_rest(&mut self, _: &mut Step<'_, '_>) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    /// A tool gets its eval without a result.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`].
+    fn gives_up(&mut self, _: &mut Step<'_, '_>, _: &Asked<Self::More>) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    /// Ends the turn, if one is open; says whether there is something new. Tools that were asked for before the first turn wait
+    /// for its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`].
+    fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
+        self.tell_rest(step)?;
+        let (state, tools) = self.at_work();
+        let Some(turn) = state.turn.filter(|_| !std::mem::replace(&mut state.ended, true)) else { return Ok(false) };
+        let is_told = std::mem::take(&mut state.paused);
+        let is_settled = tools.is_empty();
+        let mut asked = tools.give_up();
+        // What was told where the source ended is told.
+        asked.retain(|asked| asked.eval.is_none_or(|(_, of)| of != Some(turn)) || Self::GIVEN_UP != Status::UNFINISHED);
+        if is_told && asked.is_empty() {
+            return Ok(false);
+        }
+        if let Some(at) = step.at() {
+            step.batch.at(at);
+        }
+        for asked in asked {
+            if asked.eval.is_none() {
+                self.gives_up(step, &asked)?;
+            }
+            add_eval(step, Some(turn), Some(asked), Self::GIVEN_UP, |_| {})?;
+        }
+        if !is_told {
+            self.tell_end(step, turn, is_settled)?;
+        }
+        Ok(true)
+    }
+
+    /// The source ended: the turn has its end as far as can be told, and each tool its eval.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`].
+    fn pause(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        self.tell_rest(step)?;
+        let (state, tools) = self.at_work();
+        let turn = state.turn;
+        let paused = turn.filter(|_| state.is_open());
+        state.paused |= paused.is_some();
+        if let Some(at) = step.at().filter(|_| paused.is_some() || tools.is_open()) {
+            step.batch.at(at);
+        }
+        let mut pending = std::mem::take(&mut tools.pending);
+        let is_settled = pending.is_empty();
+        for asked in pending.iter_mut().filter(|asked| asked.eval.is_none()) {
+            self.gives_up(step, asked)?;
+            let number = add_eval(step, turn, Some(asked.clone()), Status::UNFINISHED, |_| {})?;
+            asked.eval = Some((number, turn));
+        }
+        self.at_work().1.pending = pending;
+        paused.map_or(Ok(()), |turn| self.tell_end(step, turn, is_settled))
+    }
+
+    /// The turn's row, at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`].
+    fn tell_end(&mut self, step: &mut Step<'_, '_>, turn: TurnNumber, is_settled: bool) -> Result<(), Stop> {
+        let Ending { status, final_value, error } = self.ending(step, is_settled)?;
+        let at = self.at_work().0.until.or(step.at());
+        step.batch.update_turn(turn, |row| {
+            (row.status, row.final_value, row.error, row.ended_at) = (status, final_value, error, at);
+        })?;
         Ok(())
     }
 }

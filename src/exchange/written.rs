@@ -252,7 +252,7 @@ impl Payloads {
             Body::MessageAdded(row) => {
                 self.messages.insert(row.message, row.content);
             }
-            Body::EvalAdded(row) => {
+            Body::EvalAdded(row) | Body::EvalPut(row) => {
                 self.evals.extend(row.code.map(|code| (row.eval, code)));
                 self.results.extend(row.result.or(row.error).map(|result| (row.eval, result)));
             }

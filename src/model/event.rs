@@ -74,11 +74,12 @@ pub enum Body {
     InvocationCompleted(Invocation),
     InvocationFailed(Invocation),
     CallerHeadRecorded(Invocation),
+    EvalPut(Eval),
     Annotation(Annotation),
 }
 
 /// The store's own event types, by the code under which their rows are stored: the place in this list, from 1.
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 18] = [
     "session/started",
     "session/status",
     "session/error",
@@ -96,6 +97,7 @@ pub const KINDS: [&str; 17] = [
     "invocation/completed",
     "invocation/failed",
     "invocation/caller-head-recorded",
+    "eval/put",
 ];
 
 /// The code of one of the store's own event types.
@@ -124,6 +126,7 @@ impl Body {
             Body::InvocationCompleted(_) => 15,
             Body::InvocationFailed(_) => 16,
             Body::CallerHeadRecorded(_) => 17,
+            Body::EvalPut(_) => 18,
             Body::Annotation(_) => return None,
         })
     }

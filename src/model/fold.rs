@@ -66,7 +66,7 @@ impl View {
             Body::MessageAdded(row) => put(&mut self.messages, event, row),
             Body::TurnStarted(row) | Body::TurnPut(row) => put(&mut self.turns, event, row),
             Body::CallStarted(row) | Body::CallPut(row) => put(&mut self.calls, event, row),
-            Body::EvalAdded(row) => put(&mut self.evals, event, row),
+            Body::EvalAdded(row) | Body::EvalPut(row) => put(&mut self.evals, event, row),
             Body::SnapshotAdded(row) => put(&mut self.snapshots, event, row),
             Body::InvocationStarted(row)
             | Body::InvocationCompleted(row)

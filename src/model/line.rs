@@ -130,7 +130,7 @@ impl Compact {
                 c.status = Some(call.status.to_string());
                 c.payload_ref = call.payload();
             }
-            Body::EvalAdded(eval) => {
+            Body::EvalAdded(eval) | Body::EvalPut(eval) => {
                 row("eval", eval.eval.to_string());
                 c.eval_id = Some(eval.eval.0);
                 c.turn_id = eval.turn.map(|n| n.0);
@@ -202,7 +202,7 @@ pub fn encode_event(event: &Event) -> Vec<u8> {
         Body::MessageAdded(row) => serde_json::to_writer(&mut out, row),
         Body::TurnStarted(row) | Body::TurnPut(row) => serde_json::to_writer(&mut out, row),
         Body::CallStarted(row) | Body::CallPut(row) => serde_json::to_writer(&mut out, row),
-        Body::EvalAdded(row) => serde_json::to_writer(&mut out, row),
+        Body::EvalAdded(row) | Body::EvalPut(row) => serde_json::to_writer(&mut out, row),
         Body::SnapshotAdded(row) => serde_json::to_writer(&mut out, row),
         Body::InvocationStarted(row)
         | Body::InvocationCompleted(row)
@@ -270,6 +270,7 @@ pub fn decode(line: &[u8]) -> Result<Item, BadLine> {
         "call/started" => Body::CallStarted(read(row)?),
         "call/put" => Body::CallPut(read(row)?),
         "eval/added" => Body::EvalAdded(read(row)?),
+        "eval/put" => Body::EvalPut(read(row)?),
         "snapshot/added" => Body::SnapshotAdded(read(row)?),
         "head/created" => Body::HeadCreated(head()?),
         "invocation/started" => Body::InvocationStarted(read::<Invocation>(row)?),

@@ -21,9 +21,11 @@ use rusqlite::{Row, ToSql};
 use crate::model::event::KINDS;
 use crate::model::{Body, CallType, DerivationKind, Digest, HeadKind, Role, SessionId, Status, Timestamp};
 
-/// The kinds of hw_version: rows that have versions, each by the code of the event that starts one.
+/// The kinds of rows that have versions, each by the code of the event that starts one: those of hw_version, and evals, whose further
+/// versions alone are noted, in hw_inherited, since hardly any has one.
 pub(crate) const TURN: i64 = 7;
 pub(crate) const CALL: i64 = 9;
+pub(crate) const EVAL: i64 = 11;
 pub(crate) const INVOCATION: i64 = 14;
 
 /// The words of a column that have a code: the place in the list, from 1.

@@ -144,6 +144,7 @@ impl<'a> Batch<'a> {
             Body::Annotation(row) => return self.add_annotation(&row.kind, row.turn, row.payload),
             Body::TurnPut(_)
             | Body::CallPut(_)
+            | Body::EvalPut(_)
             | Body::InvocationCompleted(_)
             | Body::InvocationFailed(_)
             | Body::CallerHeadRecorded(_)
@@ -171,7 +172,7 @@ impl<'a> Batch<'a> {
             }
         }
         match &body {
-            Body::EvalAdded(row) if row.status.is_running() => {
+            Body::EvalAdded(row) | Body::EvalPut(row) if row.status.is_running() => {
                 Err(CommitError::Invalid("an eval is recorded when it ended, never while it runs".to_owned()))
             }
             Body::InvocationStarted(row)

@@ -4,7 +4,8 @@ use super::batch::Batch;
 use super::error::CommitError;
 use crate::model::line::Item;
 use crate::model::{
-    Body, Call, CallNumber, EventNumber, HeadId, Invocation, InvocationNumber, Role, Root, Span, Turn, TurnNumber,
+    Body, Call, CallNumber, Eval, EvalNumber, EventNumber, HeadId, Invocation, InvocationNumber, Role, Root, Span,
+    Turn, TurnNumber,
 };
 
 impl Batch<'_> {
@@ -79,6 +80,17 @@ impl Batch<'_> {
             _ => None,
         });
         written.map_or_else(|| self.store.call(&self.stored(&spans), call), Ok)
+    }
+
+    /// The latest version of an eval that the working branch shows.
+    pub(super) fn eval_in_sight(&self, eval: EvalNumber) -> Result<Eval, CommitError> {
+        self.drain();
+        let spans = self.branch()?;
+        let written = self.written(&spans, |body| match body {
+            Body::EvalAdded(row) | Body::EvalPut(row) if row.eval == eval => Some(row.clone()),
+            _ => None,
+        });
+        written.map_or_else(|| self.store.eval(&self.stored(&spans), eval), Ok)
     }
 
     /// The latest version of an invocation that the working branch shows.

@@ -11,8 +11,8 @@ use super::writer::{lock_error, sql_error};
 use crate::blob::{self, Prepared, codec::Class};
 use crate::journal::{BatchKey, Lines};
 use crate::model::{
-    Call, CallNumber, Counters, Digest, Entry, EventNumber, HeadId, Invocation, InvocationNumber, Message, Record,
-    Role, Root, SessionId, Span, Turn, TurnNumber,
+    Call, CallNumber, Counters, Digest, Entry, Eval, EvalNumber, EventNumber, HeadId, Invocation, InvocationNumber,
+    Message, Record, Role, Root, SessionId, Span, Turn, TurnNumber,
 };
 use crate::segment::sabotage::{self, Sabotage};
 use crate::sqlite::apply::find_blob;
@@ -169,6 +169,10 @@ impl Inner {
 
     pub(super) fn call(&self, spans: &[Span], number: CallNumber) -> Result<Call, CommitError> {
         self.row(spans, "call", number.0)
+    }
+
+    pub(super) fn eval(&self, spans: &[Span], number: EvalNumber) -> Result<Eval, CommitError> {
+        self.row(spans, "eval", number.0)
     }
 
     pub(super) fn invocation(&self, spans: &[Span], number: InvocationNumber) -> Result<Invocation, CommitError> {

@@ -92,7 +92,7 @@ impl State {
                 c.call = c.call.max(call.call.0);
                 keep(&mut self.calls, call.call.0, call, call.status.is_running());
             }
-            Body::EvalAdded(e) => c.eval = c.eval.max(e.eval.0),
+            Body::EvalAdded(e) | Body::EvalPut(e) => c.eval = c.eval.max(e.eval.0),
             Body::SnapshotAdded(s) => {
                 c.snapshot = c.snapshot.max(s.snapshot.0);
                 self.snapshot = Some((s.snapshot, s.vars));

@@ -169,7 +169,13 @@ impl Cursor {
                 let newest_first = self.range.newest_first;
                 rows::page(&mut names, run.sid, (from, to), (limit, ends), newest_first, &mut found).answer()?;
                 let whole = found.len() - before == wanted;
-                found.last().filter(|_| whole).map(|entry: &Entry<T>| bound(entry.event.0))
+                let last = found.last().filter(|_| whole).map(|entry: &Entry<T>| bound(entry.event.0));
+                if T::HAS_PUTS {
+                    for entry in found.iter_mut().skip(before) {
+                        self.put_anew(&mut names, entry)?;
+                    }
+                }
+                last
             };
             self.left = match last {
                 Some(ev) if self.range.newest_first => Some((from, ev - 1)),
@@ -296,17 +302,41 @@ impl Cursor {
         Ok(false)
     }
 
+    /// The runs from the one being read on, as a head puts them: later ones count more.
+    fn later(&self) -> Vec<(usize, Run)> {
+        match self.range.newest_first {
+            true => self.runs.iter().take(self.at + 1).rev().copied().enumerate().collect(),
+            false => self.runs.iter().skip(self.at).copied().enumerate().collect(),
+        }
+    }
+
+    /// Shows a row in its last version in sight, of a kind that hardly ever has more than one.
+    fn put_anew<T: Stored>(&self, names: &mut Names, entry: &mut Entry<T>) -> Result<(), ReadError> {
+        let mut puts = Vec::new();
+        rows::puts(names.connection(), bound(entry.row.number()), |sid, ev| puts.push((sid, ev))).answer()?;
+        if puts.is_empty() {
+            return Ok(());
+        }
+        let later = self.later();
+        let order = |(sid, ev): (i64, i64)| {
+            let run = later.iter().rev().find(|(_, run)| run.sid == sid && (run.from..=run.to).contains(&ev));
+            run.map(|(order, _)| (*order, ev, sid))
+        };
+        if let Some((_, ev, sid)) = puts.into_iter().filter_map(order).max() {
+            let mut last = Vec::new();
+            rows::range(names, sid, (ev, ev), &mut last).answer()?;
+            last.into_iter().for_each(|last| *entry = last);
+        }
+        Ok(())
+    }
+
     /// The last version in sight of the numbers that stand in the run being read: place in the order, session, event.
     fn latest<T: Stored>(
         &self,
         conn: &Connection,
         numbers: (i64, i64),
     ) -> Result<HashMap<i64, (usize, i64, i64)>, ReadError> {
-        // The runs from this one on, as a head puts them: later ones count more.
-        let mut later: Vec<(usize, Run)> = match self.range.newest_first {
-            true => self.runs.iter().take(self.at + 1).rev().copied().enumerate().collect(),
-            false => self.runs.iter().skip(self.at).copied().enumerate().collect(),
-        };
+        let mut later: Vec<(usize, Run)> = self.later();
         // By session and event, since each session is asked once, and runs of one session do not meet.
         later.sort_by_key(|(_, run)| (run.sid, run.from));
         let mut found: HashMap<i64, (usize, i64, i64)> = HashMap::new();

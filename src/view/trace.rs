@@ -197,9 +197,10 @@ impl Trace<'_> {
                 let child = child.filter(|_| put).map(Cause::Session);
                 vec![numbered(turn, a), numbered(eval, b), numbered(call, row.n.filter(|_| put)), child]
             }
-            11 => {
+            11 | 18 => {
                 let [a, b, c, ..] = own(cause::EVAL)?;
-                vec![numbered(turn, a), numbered(message, b), numbered(call, c)]
+                let put = row.n.filter(|_| code == 18);
+                vec![numbered(turn, a), numbered(message, b), numbered(call, c), numbered(eval, put)]
             }
             12 => {
                 let [a, b, ..] = own(cause::SNAPSHOT)?;

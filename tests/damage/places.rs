@@ -97,6 +97,13 @@ impl Place {
         place
     }
 
+    /// The same files in a folder of their own.
+    pub fn twin(&self) -> Place {
+        let folder = folder();
+        let root = copy(&self.root, &folder.path().join("twin"));
+        Place::at(folder, root)
+    }
+
     pub fn files(&self) -> Vec<File> {
         self.whole.clone()
     }

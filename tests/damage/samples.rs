@@ -10,7 +10,10 @@ pub struct Samples {
 impl Samples {
     pub fn new(stream: u64) -> Samples {
         let given = std::env::var("HEADWATER_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = given.unwrap_or_else(|| RandomState::new().hash_one(stream) >> 16);
+        Samples::of(given.unwrap_or_else(|| RandomState::new().hash_one(stream) >> 16), stream)
+    }
+
+    pub fn of(seed: u64, stream: u64) -> Samples {
         Samples { seed, state: seed ^ stream }
     }
 

@@ -191,3 +191,82 @@ proptest! {
         }
     }
 }
+
+/// What the program asks in the midst of a session, for a summary or beside it, goes on from all that was said: the agent's file begins with
+/// the caller's records, as they are known later, and is its caller's no fork.
+#[test]
+fn an_agent_that_goes_on_from_its_caller_has_only_what_is_its_own() {
+    let mut caller = Log::new("caller");
+    caller.user("one");
+    caller.ask("m1", "t1", "Bash", json!({ "command": "ls" }));
+    caller.add("progress", json!({ "data": { "type": "hook_progress" }, "parentToolUseID": "t1" }));
+    caller.result("t1", json!("a list of some length"), false, Value::Null);
+    caller.say("m2", "listed");
+    caller.user("two");
+    caller.say("m3", "done two");
+    // All that was said, or what was said since the last summary.
+    let agent = |name: &'static str, from: usize, calls: u64| {
+        let mut text = String::new();
+        for line in caller.text.lines().skip(from) {
+            let mut row: Value = serde_json::from_str(line).unwrap();
+            (row["isSidechain"], row["agentId"]) = (json!(true), json!(name));
+            if text.is_empty() {
+                row["parentUuid"] = Value::Null;
+            }
+            if row["message"]["id"] == "m2" {
+                (row["message"]["stop_reason"], row["message"]["usage"]["output_tokens"]) =
+                    (json!("end_turn"), json!(77));
+            }
+            text += &format!("{row}\n");
+        }
+        let mut log = Log { agent: Some(name), last: caller.last.clone(), count: 20, ..Log::new("caller") };
+        log.user("Sum up what was said.");
+        (0..calls).for_each(|number| drop(log.say(&format!("{name}-{number}"), "It was about a list.")));
+        text + &log.text
+    };
+    let mut text = caller.text.clone();
+    let mut rest = Log { last: None, count: 40, ..Log::new("caller") };
+    rest.add("user", json!({ "isCompactSummary": true, "message": { "role": "user", "content": "A list was made." } }));
+    rest.user("three");
+    rest.say("m4", "done three");
+    text += &rest.text;
+    let files = [
+        ("p/caller.jsonl", "caller", text),
+        ("p/caller/subagents/agent-acompact-1f.jsonl", "caller.agent-acompact-1f", agent("acompact-1f", 0, 1)),
+        ("p/caller/subagents/agent-aside-2f.jsonl", "caller.agent-aside-2f", agent("aside-2f", 5, 2)),
+        ("p/caller/subagents/agent-a3f.jsonl", "caller.agent-a3f", agent("a3f", 1, 0)),
+    ];
+    let place = Place::new();
+    files.iter().for_each(|(name, _, text)| drop(place.file(name, text.as_bytes())));
+    let imported = place.import_all();
+    let told: BTreeMap<_, _> = imported
+        .iter()
+        .map(|one| (one.session.as_str(), (one.forked_from.as_ref().map(|of| of.as_str()), one.turns)))
+        .collect();
+    let of = Some("caller");
+    assert_eq!(told["caller"], (None, 3));
+    assert_eq!(told["caller.agent-acompact-1f"], (of, 3));
+    assert_eq!((told["caller.agent-aside-2f"].0, told["caller.agent-a3f"].0), (of, of));
+    assert_eq!(imported[0].session, id("caller"));
+    assert!(imported.iter().all(|one| one.diagnostics.is_empty()), "{imported:?}");
+    // m1 to m4 are the caller's, as its own file says what they used.
+    assert_eq!(stored(&place), (4 + 3, 9 + 5 * 6));
+    assert_eq!(place.store.usage(&id("caller")).unwrap().root.calls, 4);
+    let said: Vec<String> = place.said(&id("caller.agent-acompact-1f")).into_iter().map(|(_, said)| said).collect();
+    assert_eq!(said.len(), 6 + 2, "{said:?}");
+    assert_eq!(said.last().unwrap(), "It was about a list.");
+    for (_, session, text) in &files {
+        assert_eq!(place.export(&id(session)), *text, "{session}");
+    }
+    assert!(place.import_all().iter().all(|one| one.new_events == 0));
+
+    // The agent alone, before its caller: that one is whole all the same.
+    let place = Place::new();
+    for (name, _, text) in files[..2].iter().rev() {
+        let path = place.file(name, text.as_bytes());
+        let imported = exchange::import(&place.store, &path).unwrap();
+        assert_eq!(imported.forked_from, None, "{name}");
+    }
+    assert_eq!(place.store.usage(&id("caller")).unwrap().root.calls, 4);
+    assert_eq!(place.export(&id("caller")), files[0].2);
+}

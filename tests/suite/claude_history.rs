@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use headwater::exchange;
 use headwater::model::Body;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -375,5 +376,27 @@ fn a_tool_before_the_first_input_is_unfinished_too() {
         );
         assert_eq!(place.import(&log.text).new_events, 0);
         assert_eq!(place.export(&imported.session), log.text);
+    }
+}
+
+/// A session that has only begun may have records that do not name it: the name of its file does.
+#[test]
+fn a_file_that_has_only_begun_is_the_session_that_it_is_named_after() {
+    const ID: &str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+    let first = json!({ "type": "file-history-snapshot", "messageId": "x", "snapshot": {}, "isSnapshotUpdate": false });
+    let mut log = Log::new(ID);
+    log.user("one");
+    log.say("m1", "done");
+    let (begun, whole) = (format!("{first}\n"), format!("{first}\n{}", log.text));
+    for name in [ID, "by-hand"] {
+        let place = Place::new();
+        let path = place.file(&format!("p/{name}.jsonl"), begun.as_bytes());
+        exchange::import(&place.store, &path).unwrap();
+        place.file(&format!("p/{name}.jsonl"), whole.as_bytes());
+        let grown = exchange::import(&place.store, &path).unwrap();
+        assert_eq!(grown.session.as_str(), ID);
+        assert_eq!(place.export(&grown.session), whole);
+        // What no name tells of is another session.
+        assert_eq!(place.store.sessions().unwrap().len(), if name == ID { 1 } else { 2 });
     }
 }

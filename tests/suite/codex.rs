@@ -385,6 +385,32 @@ fn a_spawned_agent_that_begins_with_its_parents_records_goes_on_from_there() {
     assert_eq!(place.store.view(&imported.session).unwrap().rows.turns[0].session.as_str(), "boss");
     assert_eq!(place.export(&imported.session), child);
     assert_eq!(place.import(&child).new_events, 0);
+
+    // The same in the other order: the rows are the agent's, and each call is counted once.
+    let mut calls = parent.clone();
+    let spawn = json!({"type": "function_call", "name": "spawn_agent", "call_id": "s1", "arguments": "{\"message\":\"Sound.\"}"});
+    let said = json!({"type": "function_call_output", "call_id": "s1", "output": "{\"agent_id\":\"kid\"}"});
+    calls.splice(14..14, [("response_item", spawn), ("response_item", said)]);
+    let parent = rollout("boss", &json!({}), 0, &calls);
+    let place = Place::new();
+    let kid = place.import(&child).session;
+    let boss = place.import(&parent);
+    assert_eq!(boss.forked_from, Some(kid.clone()));
+    assert_eq!(place.usage(&kid), [500, 10, 5, 0, 5]);
+    assert_eq!(place.usage(&boss.session), [100, 2, 1, 0, 1]);
+    assert_eq!((boss.turns, boss.invocations), (2, 1));
+    assert_eq!(place.export(&boss.session), parent);
+    assert_eq!(place.import(&parent).new_events, 0);
+    assert_eq!(place.import(&child).new_events, 0);
+    let name = headwater::model::NodeName::root(boss.session);
+    // The agent's rows were there first, so that its caller hangs below it as a fork, too.
+    let tree = place.store.tree(&name, headwater::view::types::TreeLimits::default()).unwrap();
+    let nodes = tree.nodes.iter().map(|node| (node.name.to_string(), node.mark.is_some()));
+    let name = |text: &str| text.to_owned();
+    assert_eq!(nodes.take(2).collect::<Vec<_>>(), [(name("boss"), false), (name("boss/child-0001"), false)]);
+    assert_eq!(tree.nodes[2].mark, Some(headwater::view::types::Mark::Cycle));
+    // One of them spawned the agent, and has no count.
+    assert_eq!(tree.nodes[0].subtree.calls, 7);
 }
 
 #[test]

@@ -421,3 +421,36 @@ fn a_tool_that_a_compaction_at_the_end_came_over_is_unfinished() {
     assert_eq!(place.import(&text).new_events, 0);
     assert_eq!(place.export(&imported.session), text);
 }
+
+/// A tool of another program's ends with an event of its own, whose result says whether it failed; its output does not.
+#[test]
+fn how_a_tool_ended_is_what_its_event_says() {
+    let ended = |end: Value, output: Value| {
+        let mut end = end;
+        end["call_id"] = json!("c1");
+        [
+            ("response_item", json!({"type": "function_call", "name": "find", "arguments": "{}", "call_id": "c1"})),
+            ("event_msg", end),
+            ("response_item", json!({"type": "function_call_output", "call_id": "c1", "output": output})),
+        ]
+    };
+    let mcp = |result: Value| json!({"type": "mcp_tool_call_end", "result": result});
+    let listed = json!("[{\"type\":\"text\",\"text\":\"no such thing\"}]");
+    for (rows, status) in [
+        (ended(mcp(json!({"Ok": {"content": [], "isError": true}})), listed.clone()), "error"),
+        (ended(mcp(json!({"Ok": {"content": [], "isError": false}})), listed.clone()), "ok"),
+        (ended(mcp(json!({"Ok": {"content": []}})), listed.clone()), "ok"),
+        (ended(mcp(json!({"Err": "it timed out"})), listed.clone()), "error"),
+        (ended(mcp(json!("odd")), listed.clone()), "ok"),
+        (ended(json!({"type": "dynamic_tool_call_response", "success": false}), listed), "error"),
+        (ended(json!({"type": "agent_reasoning"}), json!("exec command rejected by user")), "error"),
+        (ended(json!({"type": "agent_reasoning"}), json!("Wall time: 3.1 seconds\naborted by user")), "aborted"),
+    ] {
+        let place = Place::new();
+        let text = rollout("ended", &json!({}), 0, &rows);
+        let imported = place.import(&text);
+        let evals = place.store.view(&imported.session).unwrap().rows.evals;
+        assert_eq!(evals.iter().map(|entry| entry.row.status.as_str()).collect::<Vec<_>>(), [status], "{text}");
+        assert_eq!(place.export(&imported.session), text);
+    }
+}

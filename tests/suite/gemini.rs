@@ -278,7 +278,7 @@ fn an_object_written_anew_adds_what_is_new_in_it() {
         json!([{"id": "t1", "name": "look", "args": {"at": ["t1", "the harbor"]}, "status": "executing"}]);
     messages.push(reply.clone());
     let second = place.import(name, pretty(&chat("a", &messages)));
-    assert_eq!((second.session.clone(), counts(&second)[..4].to_vec()), (first.session.clone(), vec![2, 1, 1, 0]));
+    assert_eq!((second.session.clone(), counts(&second)[..4].to_vec()), (first.session.clone(), vec![2, 1, 1, 1]));
     assert_eq!(place.turns(&second.session), [("unfinished".to_owned(), String::new())]);
 
     // The tool has its result, another one came, and what was used is known.
@@ -559,6 +559,27 @@ fn a_file_that_ends_in_the_middle_has_the_messages_before() {
     }
 }
 
+/// Newer versions write what a chat is behind its messages, and into chats that had none.
+#[test]
+fn what_a_chat_is_may_be_told_later() {
+    let messages =
+        [user("u1", "how deep?"), answer("g1", "nine feet", 10), user("u2", "and now?"), answer("g2", "eight", 20)];
+    let said = |messages: &[Value], rest: &str| {
+        let head = r#"{"sessionId":"depth","projectHash":"0123","startTime":"2026-02-03T08:00:00.000Z","messages":"#;
+        format!("{head}{}{rest}}}", json!(messages))
+    };
+    let older = said(&messages[..3], "");
+    let whole = said(&messages, r#","kind":"main","summary":"Depths""#);
+    let torn = &whole[..whole.find("eight").unwrap()];
+    for before in [older.as_str(), torn] {
+        let place = Place::new();
+        let first = place.import("session-depth.json", before);
+        let done = place.import("session-depth.json", &whole);
+        assert_eq!((&done.session, &done.forked_from, done.calls), (&first.session, &None, 2), "{before}");
+        assert_eq!(place.export(&done.session), whole.as_bytes());
+    }
+}
+
 #[test]
 fn what_is_odd_is_told_of_and_kept() {
     let place = Place::new();
@@ -578,7 +599,7 @@ fn what_is_odd_is_told_of_and_kept() {
     let imported = place.import("session-odd.json", &odd);
     let kinds: BTreeSet<&str> = kinds(&imported).into_iter().collect();
     assert_eq!(kinds, ["bad-line", "bad-record", "repeated-id"].into());
-    assert_eq!(counts(&imported)[..4], [4, 2, 2, 0]);
+    assert_eq!(counts(&imported)[..4], [4, 2, 2, 2]);
     assert_eq!(place.tokens(&imported.session), [2, 0, 0, 0, 0]);
     assert!(place.annotations(&imported.session).contains(&"gemini/repeated".to_owned()));
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use headwater::care::{self, Mode};
 use headwater::exchange::{self, ImportError, Imported};
-use headwater::model::{Digest, Event, SessionId, Turn};
+use headwater::model::{Digest, Eval, EvalNumber, Event, SessionId, Turn};
 use headwater::store::{Options, Store};
 use tempfile::TempDir;
 
@@ -85,7 +85,11 @@ impl Place {
         let mut all: Vec<String> = rows.messages.iter().map(|entry| format!("{:?}", entry.row)).collect();
         all.extend(rows.turns.into_iter().map(|entry| format!("{:?}", Turn { head_before: None, ..entry.row })));
         all.extend(rows.calls.iter().map(|entry| format!("{:?}", entry.row)));
-        all.extend(rows.evals.iter().map(|entry| format!("{:?}", entry.row)));
+        // An eval has the number that it got when its source ended, or its result came.
+        let evals = rows.evals.into_iter().map(|entry| format!("{:?}", Eval { eval: EvalNumber(0), ..entry.row }));
+        let from = all.len();
+        all.extend(evals);
+        all[from..].sort();
         all
     }
 

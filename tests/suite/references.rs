@@ -55,6 +55,8 @@ fn a_number_nobody_was_given_cannot_be_named(make: Make) {
         Body::EvalAdded(eval(Some(t), None, None)),
         Body::EvalAdded(eval(None, Some(m), None)),
         Body::EvalAdded(eval(None, None, Some(c))),
+        Body::EvalPut(Eval::new(EvalNumber(2), Status::OK)),
+        Body::EvalPut(Eval { turn: Some(t), ..Eval::new(EvalNumber(1), Status::OK) }),
         Body::SnapshotAdded(snapshot(Some(t), None)),
         Body::SnapshotAdded(snapshot(None, Some(EvalNumber(2)))),
         Body::InvocationStarted(invocation(0, Some(c))),
@@ -77,6 +79,8 @@ fn a_number_nobody_was_given_cannot_be_named(make: Make) {
         session.add_snapshot(kind(), |row| row.eval = Some(e)).map(|_| ()),
         session.write(|batch| batch.begin_call(CallType::Leaf, |row| row.eval = Some(e))).map(|_| ()),
         session.update_call(CallNumber(1), |row| row.turn = Some(t)),
+        session.write(|batch| batch.update_eval(e, |_| {})),
+        session.write(|batch| batch.update_eval(EvalNumber(1), |row| row.call = Some(c))),
         session.complete_invocation(InvocationNumber(2), |_| {}),
         session.complete_invocation(InvocationNumber(1), |row| row.call = Some(c)),
     ];
@@ -94,8 +98,10 @@ fn a_number_nobody_was_given_cannot_be_named(make: Make) {
         Body::CallerHeadRecorded(invocation(1, None)),
     ];
     session.append_all(good.to_vec()).unwrap();
-    let running = Body::EvalAdded(Eval::new(EvalNumber(0), Status::RUNNING));
-    assert!(matches!(session.append(running), Err(CommitError::Invalid(_))));
+    let running = |number| Eval::new(EvalNumber(number), Status::RUNNING);
+    for running in [Body::EvalAdded(running(0)), Body::EvalPut(running(1))] {
+        assert!(matches!(session.append(running), Err(CommitError::Invalid(_))));
+    }
 }
 
 /// A caller, a child attached at one of its heads, the answer, the caller's head that holds it.

@@ -51,6 +51,28 @@ pub fn turn(session: &Session, question: &str, answer: &str) -> HeadId {
         .unwrap()
 }
 
+/// A turn whose one tool is another session.
+pub fn calls_a_session(session: &Session, callee: &SessionId) {
+    let turn = session.begin_turn("Send someone.").unwrap();
+    session
+        .write(|batch| {
+            let call = batch.begin_call(CallType::Root, |call| (call.turn, call.status) = (Some(turn), Status::OK))?;
+            let message = batch.add_message(NewMessage::new(Role::Assistant, "I do.").turn(turn).call(call))?;
+            let (code, value) = (batch.put(br#"{"prompt":"Look."}"#), batch.put(b"all is well"));
+            let invocation = batch.start_invocation(Status::new("subagent").unwrap(), |row| {
+                (row.call, row.callee, row.input) = (Some(call), Some(callee.clone()), Some(code));
+            })?;
+            batch.complete_invocation(invocation, |row| row.final_value = Some(value))?;
+            batch.add_eval(Status::OK, |eval| {
+                (eval.turn, eval.call, eval.message) = (Some(turn), Some(call), Some(message));
+                (eval.name, eval.code, eval.result) = (Some("task".to_owned()), Some(code), Some(value));
+            })?;
+            batch.update_turn(turn, |row| row.status = Status::FINAL)?;
+            batch.seal()
+        })
+        .unwrap();
+}
+
 /// The raw records behind the first `skip` lines.
 fn entries(text: &str, skip: usize) -> Vec<Value> {
     text.lines().skip(skip).map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -220,7 +242,7 @@ fn what_other_formats_imported_stays_one_answer_and_one_record() {
         .unwrap();
     let own = session.id().clone();
     session.close().unwrap();
-    for format in ["pi", "claude-code", "codex", "pixir"] {
+    for format in ["pi", "claude-code", "codex", "pixir", "gemini"] {
         let mut out = Vec::new();
         let mut stream = exchange::export::Stream(&mut out);
         exchange::export(&place.store, &own, Some(format), &mut stream).unwrap();

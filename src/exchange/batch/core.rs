@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use super::super::beside::Survey;
+use super::super::family::Family;
 use super::super::format::Format;
 use super::super::kept::{Last, Mark, Progress};
 use super::super::reader::{Item, Position, Reader, Syntax};
@@ -37,6 +38,9 @@ pub(in crate::exchange) struct Core<'a> {
     diagnostics_before: u64,
     depth: u32,
     pub(super) shared: Option<Shared>,
+    pub(super) family: Family,
+    /// Whether the current item is a record that another session has as its own.
+    pub(super) is_known: bool,
     pub(super) batch: InBatch,
     seen: &'a mut dyn FnMut(Seen),
     told: u64,
@@ -134,6 +138,8 @@ impl<'a> Core<'a> {
                 .map_or(0, |progress| progress.diagnostics_before + progress.diagnostics.len() as u64),
             depth: progress.map_or(0, |progress| progress.depth).max(shared.as_ref().map_or(0, |shared| shared.depth)),
             shared,
+            family: Family::none(),
+            is_known: false,
             batch: InBatch::default(),
             seen,
             told: 0,
@@ -269,6 +275,15 @@ impl<'a> Core<'a> {
             self.batch.records += 1;
         }
         Ok(true)
+    }
+
+    /// Whether a record is one that another session has as its own.
+    pub(super) fn is_of_another<F: Format>(&mut self, held: &Held, record: &F::Record<'_>) -> Result<bool, Stop> {
+        let end = self.reader.offset() + self.reader.bytes().len() as u64;
+        if self.shared.as_ref().is_some_and(|shared| end <= shared.common) {
+            return Ok(true);
+        }
+        Ok(self.family.has::<F>(self.store, self.source, (held.record(), end), record)?)
     }
 
     /// The batch that is done, and how far it came.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::super::ImportError;
+use super::super::family::Family;
 use super::super::format::Format;
 use super::super::json::range_in;
 use super::super::kept::Mark;
@@ -35,9 +36,13 @@ pub(in crate::exchange) trait Inside {
     fn batch(&mut self) -> &mut super::core::InBatch;
     /// Bytes and lines before the current item, and after it.
     fn place(&self, after: bool) -> (u64, u64);
-    /// Whether the current item is one of a fork's parent too.
+    /// Whether the current item is one of another session too.
     fn is_repeated(&self) -> bool {
         false
+    }
+    /// What other sessions have of the source; none of records that have none.
+    fn family(&mut self) -> Option<&mut Family> {
+        None
     }
     /// Shows the records before the current item.
     fn before(&self, look: &mut dyn FnMut(&[u8])) -> Result<(), ImportError>;
@@ -68,8 +73,11 @@ impl Inside for Core<'_> {
     }
 
     fn is_repeated(&self) -> bool {
-        let end = self.reader.offset() + self.reader.bytes().len() as u64;
-        self.shared.as_ref().is_some_and(|shared| end <= shared.common)
+        self.is_known
+    }
+
+    fn family(&mut self) -> Option<&mut Family> {
+        Some(&mut self.family)
     }
 
     fn before(&self, look: &mut dyn FnMut(&[u8])) -> Result<(), ImportError> {
@@ -246,8 +254,8 @@ impl<'i, 'b> Step<'i, 'b> {
         self.core.batch().closing = self.held.bytes.len() as u64;
     }
 
-    /// Whether the source of a fork begins with this record too, whose head lies before it: its rows are made again, but
-    /// what is counted, such as usage, is the parent's.
+    /// Whether another session has this record too, whose head lies before it: its rows are made again, but what is counted, such as usage, is
+    /// the other's.
     pub fn is_repeated(&self) -> bool {
         self.core.is_repeated()
     }
@@ -279,6 +287,21 @@ impl<'i, 'b> Step<'i, 'b> {
         let records = records + u64::from(self.is_kept);
         let head = EventNumber(self.batch.counters().event.saturating_sub(1));
         self.core.batch().marks.push(Mark { head, records, bytes, lines, at, state });
+    }
+
+    /// Lets other sources find the session, unless the record is another's.
+    pub(super) fn tell_family<F: Format>(&mut self, record: &F::Record<'_>) -> Result<(), Stop> {
+        if self.is_repeated() {
+            return Ok(());
+        }
+        let Some(mut family) = self.core.family().map(|family| std::mem::replace(family, Family::none())) else {
+            return Ok(());
+        };
+        let told = family.tell::<F>(self, record);
+        if let Some(place) = self.core.family() {
+            *place = family;
+        }
+        told
     }
 
     pub(super) fn tell_two_records(&mut self) {

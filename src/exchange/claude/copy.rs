@@ -16,16 +16,16 @@ use crate::store::Store;
 const NEAREST: usize = 8;
 
 /// What makes a record and its copy the same. Its id may be another; it has its time, and an answer has the id that the model's
-/// provider gave.
+/// provider gave. What the answer used may not have been known yet when one of both was written.
 pub(super) fn key(bytes: &[u8]) -> Option<Digest> {
     let Ok((record, shape, message)) = Claude::read(bytes) else { return Some(Digest::of(bytes)) };
     let uuid = record.uuid?;
-    let said = record.message.or(record.data).map(|said| said.get().as_bytes()).unwrap_or_default();
-    let said = canonicalize(said).unwrap_or_else(|_| said.to_vec());
-    let id = match shape {
-        Shape::Answer if message.id().is_some() => String::new(),
-        _ => record.time().or_else(|| text(Some(uuid))).unwrap_or_default(),
+    let (id, said) = match message.id().filter(|_| shape == Shape::Answer) {
+        Some(id) => (id, message.content),
+        None => (record.time().or_else(|| text(Some(uuid))).unwrap_or_default(), record.message.or(record.data)),
     };
+    let said = said.map(|said| said.get().as_bytes()).unwrap_or_default();
+    let said = canonicalize(said).unwrap_or_else(|_| said.to_vec());
     Some(Digest::of(&[record.note().as_bytes(), b"\n", id.as_bytes(), b"\n", &said].concat()))
 }
 
@@ -39,6 +39,11 @@ pub(super) fn branch(
     if let Some(branch) = shared::from_parent(store, source, header, made)? {
         return Ok(Some(branch));
     }
+    if !header.after.is_empty() {
+        let caller = Header { parents: header.after.clone(), ..header.clone() };
+        let branch = shared::from_parent::<Claude>(store, source, &caller, made)?;
+        return Ok(branch.filter(|branch| branch.shared.common > 0));
+    }
     let Some(at) = header.at.filter(|_| header.kind == Status::SESSION) else { return Ok(None) };
     let begun = match made {
         Some(head) => vec![store.head(&head)?.session],
@@ -46,6 +51,10 @@ pub(super) fn branch(
     };
     let mut best: Option<Branch<Claude>> = None;
     for session in begun {
+        // A subagent's may be a copy of its caller's, but not the other way.
+        if store.session(&session)?.kind == Status::CHILD {
+            continue;
+        }
         let of = Header { parents: vec![session.to_string()], ..header.clone() };
         let branch = shared::from_parent::<Claude>(store, source, &of, made)?.filter(|branch| branch.shared.common > 0);
         let most = best.as_ref().map_or(0, |best| best.shared.common);

@@ -11,7 +11,7 @@ use super::{Answered, Claude, Sub};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::text;
 use crate::exchange::template::{Hole, ascii_json_string, json_string};
-use crate::exchange::tools::{Asked, TurnState, add_eval};
+use crate::exchange::tools::{Asked, Ending, Tools, TurnState, Turns};
 use crate::model::{Call, CallType, MessageNumber, Role, Status, TurnNumber};
 use crate::store::{NewMessage, ReadError};
 
@@ -45,6 +45,9 @@ impl Claude {
             self.begin(step, message, parent)?;
         }
         self.aside.borrow_mut().add(record, parent, shape == Shape::Input, self.inputs);
+        if !matches!(shape, Shape::Meta | Shape::Other) {
+            self.state.touched(step)?;
+        }
         match shape {
             Shape::Input => {}
             Shape::Meta => {
@@ -320,37 +323,16 @@ impl Claude {
         }
         Ok(())
     }
+}
 
-    /// Ends the turn, if one is open; says whether.
-    pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        let asked = self.tools.give_up();
-        self.end_without(step, asked)
+impl Turns for Claude {
+    type More = Sub;
+
+    fn at_work(&mut self) -> (&mut TurnState, &mut Tools<Sub>) {
+        (&mut self.state, &mut self.tools)
     }
 
-    /// The source ended: so does the turn, as far as can be told. Tools may still give their results.
-    pub(super) fn leave(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        let asked = self.tools.leave();
-        self.end_without(step, asked).map(drop)
-    }
-
-    fn end_without(&mut self, step: &mut Step<'_, '_>, asked: Vec<Asked<Sub>>) -> Result<bool, Stop> {
-        let ended = self.state.end();
-        if let (Some(at), Some(_)) = (step.at(), ended) {
-            step.batch.at(at);
-        }
-        let is_settled = asked.is_empty();
-        for asked in asked {
-            self.came_back(step, &asked, &Status::UNFINISHED, None)?;
-            add_eval(step, self.state.turn, Some(asked), Status::UNFINISHED, |_| {})?;
-        }
-        match ended {
-            Some((turn, _)) => self.tell_end(step, turn, is_settled).map(|()| true),
-            None => Ok(false),
-        }
-    }
-
-    /// The turn's row, at its end.
-    fn tell_end(&mut self, step: &mut Step<'_, '_>, turn: TurnNumber, is_settled: bool) -> Result<(), Stop> {
+    fn ending(&mut self, _: &mut Step<'_, '_>, is_settled: bool) -> Result<Ending, Stop> {
         let is_final = match self.stop.as_deref() {
             Some("end_turn" | "stop_sequence" | "max_tokens" | "refusal") => true,
             // Many versions never say how an answer stopped: one that asks for no tool is the last.
@@ -363,14 +345,11 @@ impl Claude {
             None if is_final => Status::FINAL,
             None => Status::UNFINISHED,
         };
-        let (answer, error, at) = (self.answer.filter(|_| status == Status::FINAL), self.error, step.at());
-        step.batch.update_turn(turn, |row| {
-            row.status = status;
-            row.final_value = answer;
-            row.error = error;
-            row.ended_at = at;
-        })?;
-        Ok(())
+        Ok(Ending { final_value: self.answer.filter(|_| status == Status::FINAL), status, error: self.error })
+    }
+
+    fn gives_up(&mut self, step: &mut Step<'_, '_>, asked: &Asked<Sub>) -> Result<(), Stop> {
+        self.came_back(step, asked, &Status::UNFINISHED, None)
     }
 }
 

@@ -20,10 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{After, Step, Stop};
 use super::export::{Output, Task};
+use super::family::Answers;
 use super::format::{Format, Header, Recognized};
 use super::shared::Branch;
 use super::source::Source;
-use super::tools::{Tools, TurnState};
+use super::tools::{Tools, TurnState, Turns};
 use super::{ExportError, ImportError};
 use crate::model::{CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
@@ -86,7 +87,7 @@ struct Answered {
 /// What is remembered of a tool that is a subagent: the invocation, and its session as far as that is known.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Sub {
+pub(super) struct Sub {
     #[serde(skip_serializing_if = "Option::is_none")]
     invocation: Option<InvocationNumber>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +98,8 @@ impl Format for Claude {
     const NAME: &'static str = "claude-code";
     const ABOUT: &'static str = "Claude Code, and logs of the same form";
     const IS_TREE: bool = true;
+    const CHILDREN_ATTACH: bool = true;
+    const ANSWERS: Answers = Answers::OfForks;
     type Record<'r> = (Record<'r>, Shape, Message<'r>);
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -119,7 +122,11 @@ impl Format for Claude {
         } else {
             header.id = side::session(&header.root, &source.below);
             header.kind = Status::CHILD;
-            header.before = vec![header.root.clone()];
+            let path = source.parts.first().map(|part| part.path.as_path());
+            match path.is_some_and(|path| side::is_copy(path, &header.root, &source.below)) {
+                true => header.after = vec![header.root.clone()],
+                false => header.before = vec![header.root.clone()],
+            }
         }
         header
     }
@@ -153,11 +160,11 @@ impl Format for Claude {
     }
 
     fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        self.leave(step)
+        self.pause(step)
     }
 
     fn is_open(&self) -> bool {
-        self.state.is_open() || !self.tools.is_empty()
+        self.state.is_open() || self.tools.is_open()
     }
 
     fn turn(&self) -> Option<TurnNumber> {
@@ -173,9 +180,7 @@ impl Format for Claude {
 
     fn at_head(&self) -> Option<Claude> {
         // A fork counts anew. The turn is over: what its last answer was is in its row.
-        let mut tools = self.tools.clone();
-        tools.forget();
-        Some(Claude { state: self.state, tools, is_side: self.is_side, ..Claude::default() })
+        Some(Claude { state: self.state, tools: self.tools.clone(), is_side: self.is_side, ..Claude::default() })
     }
 
     fn returned(&mut self) -> Vec<InvocationNumber> {
@@ -203,11 +208,20 @@ impl Format for Claude {
         header: &Header,
         made: Option<HeadId>,
     ) -> Result<Option<Branch<Claude>>, ImportError> {
-        copy::branch(store, source, header, made)
+        let branch = copy::branch(store, source, header, made)?;
+        Ok(branch.map(|mut branch| {
+            // A subagent goes on from a main session's head, and is none.
+            branch.last.progress.state.is_side = Some(!source.below.is_empty());
+            branch
+        }))
     }
 
     fn key(record: &[u8]) -> Option<Digest> {
         copy::key(record)
+    }
+
+    fn is_answer((_, shape, message): &Self::Record<'_>) -> bool {
+        *shape == Shape::Answer && message.id.is_some()
     }
 
     fn is_aside(record: &[u8]) -> bool {

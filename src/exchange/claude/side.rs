@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{Part, Record, Shape, short};
-use crate::exchange::json::text;
+use crate::exchange::json::{beginning, text};
 use crate::exchange::reader::{Item, JSON, Reader};
 use crate::exchange::source::{self, MAX_LINE, Source};
 use crate::model::Timestamp;
 
 /// How far the beginning of a file is looked at.
 const BEGINNING: (u64, u64) = (64, 1 << 20);
+
+/// How many folders up the file of a subagent's caller is looked for: `SESSION/subagents/workflows/NAME/agent-ID.jsonl`.
+const FARTHEST: usize = 5;
 
 /// Who a file is.
 #[derive(Debug, Default)]
@@ -39,22 +42,28 @@ pub fn session(root: &str, below: &str) -> String {
     if root.is_empty() { below.to_owned() } else { format!("{root}.{below}") }
 }
 
-/// Who a file is, from its beginning. What cannot be read is told of when it is imported.
+/// The records that a file begins with. What cannot be read is told of when it is imported.
+fn first_records(path: &Path, each: &mut dyn FnMut(&Record<'_>)) {
+    let mut reader = Reader::of(&Source::file(path).parts, JSON);
+    for _ in 0..BEGINNING.0 {
+        let Ok(Some(item)) = reader.advance() else { return };
+        if reader.offset() > BEGINNING.1 {
+            return;
+        }
+        if item == Item::Record
+            && let Ok(record) = Record::read(reader.record())
+        {
+            each(&record);
+        }
+    }
+}
+
+/// Who a file is, from its beginning.
 pub fn about(path: &Path) -> About {
     let mut about = About::default();
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let (mut sessions, mut is_side, mut agent, mut first) = (Vec::new(), None, None, None);
-    let mut reader = Reader::of(&Source::file(path).parts, JSON);
-    for _ in 0..BEGINNING.0 {
-        let Ok(Some(item)) = reader.advance() else { break };
-        if reader.offset() > BEGINNING.1 {
-            break;
-        }
-        let Some(record) =
-            Some(item).filter(|item| *item == Item::Record).and_then(|_| Record::read(reader.record()).ok())
-        else {
-            continue;
-        };
+    first_records(path, &mut |record| {
         first = first.or(record.at());
         // What stands before the first message is not copied with a session.
         about.at = about.at.or(record.at().filter(|_| record.uuid.is_some()));
@@ -66,7 +75,7 @@ pub fn about(path: &Path) -> About {
             is_side = Some(record.is_sidechain());
             agent = record.agent().filter(|_| record.is_sidechain());
         }
-    }
+    });
     about.at = about.at.or(first);
     let named = stem.strip_prefix("agent-").filter(|_| is_side != Some(false)).map(str::to_owned);
     if let Some(agent) = agent.or(named) {
@@ -78,7 +87,8 @@ pub fn about(path: &Path) -> About {
     let beside = |id: &String| id != stem && path.with_file_name(format!("{id}.jsonl")).is_file();
     about.root = match sessions.iter().any(|id| id == stem) || sessions.first().is_some_and(beside) {
         true => stem.to_owned(),
-        false => sessions.first().cloned().unwrap_or_default(),
+        // Its first records may name none; the program names the file after it.
+        false => sessions.first().cloned().or(is_uuid(stem).then(|| stem.to_owned())).unwrap_or_default(),
     };
     // Copies come first; the last one that they name is the nearest.
     about.parents.extend(sessions.into_iter().take_while(|id| *id != about.root).collect::<Vec<_>>().into_iter().rev());
@@ -89,6 +99,55 @@ pub fn about(path: &Path) -> About {
         is_new
     });
     about
+}
+
+/// Whether a text has the form of the ids that the program gives.
+fn is_uuid(text: &str) -> bool {
+    let is_part =
+        |(part, length): (&str, usize)| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.split('-').count() == 5 && text.split('-').zip([8, 4, 4, 4, 12]).all(is_part)
+}
+
+/// Whether the file of a subagent begins with records of its caller's, `root`, which lies beside it or above: what the program asks
+/// in the midst of a session, such as for a summary, goes on from all that was said. Agents made for that have a name in their id, and may
+/// leave out what was compacted; others are only compared with the caller's beginning.
+pub fn is_copy(path: &Path, root: &str, below: &str) -> bool {
+    let Some(caller) = caller(path, root) else { return false };
+    let mut first = None;
+    first_records(path, &mut |record| first = first.take().or_else(|| text(record.uuid)));
+    let Some(first) = first else { return false };
+    if below.strip_prefix("agent-").is_some_and(|agent| agent.contains('-')) {
+        return has(&caller, &first).unwrap_or(false);
+    }
+    let mut is_there = false;
+    first_records(&caller, &mut |record| is_there |= record.uuid.is_some() && text(record.uuid).as_ref() == Some(&first));
+    is_there
+}
+
+/// The file of the session that a subagent's file belongs to.
+fn caller(path: &Path, root: &str) -> Option<PathBuf> {
+    let name = format!("{root}.jsonl");
+    let is_name = !root.is_empty() && Path::new(&name).file_name().is_some_and(|file| file == name.as_str());
+    let mut beside = path.ancestors().skip(1).take(FARTHEST).map(|folder| folder.join(&name));
+    beside
+        .find(|caller| is_name && caller != path && std::fs::symlink_metadata(caller).is_ok_and(|meta| meta.is_file()))
+}
+
+/// Whether a file has a record of that id.
+fn has(path: &Path, uuid: &str) -> io::Result<bool> {
+    let Ok(file) = source::open(path) else { return Ok(false) };
+    let mut input = BufReader::with_capacity(256 * 1024, file);
+    let mut line = Vec::new();
+    while {
+        line.clear();
+        (&mut input).take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line)? > 0
+    } {
+        let Some(said) = std::str::from_utf8(&line).ok().filter(|said| said.contains(uuid)) else { continue };
+        if Record::read(said.trim().as_bytes()).is_ok_and(|record| text(record.uuid).as_deref() == Some(uuid)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The sessions of a file: sidechains, then the main one.
@@ -161,7 +220,7 @@ fn sidechain(line: &[u8]) -> Option<(Record<'_>, String)> {
     if !said.contains("\"isSidechain\":true") && !said.contains("\"isSidechain\": true") {
         return None;
     }
-    let record = Record::read(said.trim().as_bytes()).ok().filter(Record::is_sidechain)?;
+    let record = Record::read(beginning(said.trim_end().as_bytes())).ok().filter(Record::is_sidechain)?;
     let uuid = text(record.uuid)?;
     Some((record, uuid))
 }

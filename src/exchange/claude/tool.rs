@@ -52,6 +52,7 @@ impl Claude {
             at: step.at(),
             place: Some((number, false)),
             more: Sub { invocation, callee: None },
+            ..Asked::default()
         });
         if let Some(range) = part.input.and_then(|code| step.range_of(code)) {
             holes.push((range, Hole::Later(number)));
@@ -136,7 +137,8 @@ impl Claude {
         add_eval(step, self.state.turn, asked, status.clone(), |eval| match status == Status::ERROR {
             true => eval.error = value,
             false => eval.result = value,
-        })
+        })?;
+        Ok(())
     }
 
     /// A subagent is done, or was given up.

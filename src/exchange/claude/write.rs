@@ -12,10 +12,13 @@ use super::record::Record;
 use crate::exchange::ExportError;
 use crate::exchange::export::{Output, Task};
 use crate::exchange::format::Format;
-use crate::exchange::json::{decimal, range_in, text};
+use crate::exchange::json::{range_in, text};
 use crate::exchange::shared::records;
-use crate::exchange::told::{self, Answer, LeftOut, Place, Plan, Start, Told};
-use crate::model::{Call, Digest, Eval, HeadId, Message, Role, SessionId, Status, Turn};
+use crate::exchange::told::{self, Answer, Lines, Place, Plan, Start, Told, Tool, cost, raw};
+use crate::model::{Call, Digest, HeadId, Message, Role, SessionId, Status, Turn};
+
+/// What a tool and its result are named by, before its number.
+const TOOL: &str = "toolu_headwater_";
 
 /// What every record has.
 #[derive(Serialize)]
@@ -81,11 +84,10 @@ struct Said {
 pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
     let plan = Plan::of(task, Claude::NAME)?;
     let is_child = task.store.session(task.session)?.kind == Status::CHILD;
-    let (leaf, heads, left_out) = (None, HashMap::new(), LeftOut::default());
-    let mut writer = Writer { task, out, is_child, leaf, heads, written: 0, left_out };
+    let mut writer = Writer { lines: Lines::new(task, out), is_child, leaf: None, heads: HashMap::new() };
     match &plan.start {
         Start::Own => {
-            task.write_kept(writer.out)?;
+            task.write_kept(writer.lines.out)?;
             writer.leaf = leaf_of(task, task.session, u64::MAX)?;
         }
         Start::Shared(session, mark) => {
@@ -95,7 +97,7 @@ pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportE
         Start::Nothing => {}
     }
     told::tell(task, &plan.spans, &mut |told| writer.told(told))?;
-    writer.left_out.tell(task, "Claude Code");
+    writer.lines.left_out.tell(task, "Claude Code");
     Ok(())
 }
 
@@ -111,22 +113,19 @@ fn leaf_of(task: &Task<'_>, session: &SessionId, bytes: u64) -> Result<Option<St
 }
 
 struct Writer<'w> {
-    task: &'w Task<'w>,
-    out: &'w mut dyn Output,
+    lines: Lines<'w>,
     is_child: bool,
     leaf: Option<String>,
     /// The last records at heads that were sealed here.
     heads: HashMap<HeadId, Option<String>>,
-    written: u64,
-    left_out: LeftOut,
 }
 
 impl Writer<'_> {
     /// Writes the records of another session as this one's.
     fn copy(&mut self, session: &SessionId, bytes: u64) -> Result<(), ExportError> {
-        let own = raw(&self.task.session)?;
-        let out = &mut *self.out;
-        records(self.task.store, session, bytes, Claude::SYNTAX, &mut |bytes| {
+        let Lines { task, out, .. } = &mut self.lines;
+        let own = raw(task.session)?;
+        records(task.store, session, bytes, Claude::SYNTAX, &mut |bytes| {
             let read = Record::read(bytes).ok();
             let place: Option<Range<usize>> = read.and_then(|read| range_in(bytes, read.session_id?));
             let (before, after) =
@@ -141,53 +140,42 @@ impl Writer<'_> {
     }
 
     fn line(&mut self, kind: &str, place: &Place, rest: Rest) -> Result<(), ExportError> {
-        let uuid = self.id(place);
+        let uuid = self.lines.uuid(place);
         let leaf = self.leaf.take().filter(|_| rest.logical_parent_uuid.is_none());
         let line = Line {
             parent_uuid: leaf.as_deref(),
             is_sidechain: self.is_child,
             user_type: "external",
             cwd: "/",
-            session_id: self.task.session.as_str(),
+            session_id: self.lines.task.session.as_str(),
             version: env!("CARGO_PKG_VERSION"),
             kind,
             rest,
             uuid: &uuid,
             timestamp: place.at.to_string(),
         };
-        let mut bytes = serde_json::to_vec(&line).map_err(|error| ExportError::Output(error.into()))?;
-        bytes.push(b'\n');
-        self.written += 1;
+        self.lines.line(&line)?;
         self.leaf = Some(uuid);
-        self.out.write(&bytes)
-    }
-
-    /// The same id at each export.
-    fn id(&self, place: &Place) -> String {
-        let of = format!("{} {} {} {}", self.task.session, place.session, place.event, self.written);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&Digest::of(of.as_bytes()).0[..16]);
-        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
-    }
-
-    fn text(&self, payload: Digest) -> Result<String, ExportError> {
-        Ok(told::text(self.task, payload)?)
+        Ok(())
     }
 
     fn told(&mut self, told: Told) -> Result<(), ExportError> {
         match told {
+            Told::Input(place, row) => {
+                let text = self.lines.text(row.content)?;
+                self.user(&place, &text, Rest::default())
+            }
             Told::Said(place, row) => {
-                let is_input = row.role == Role::User;
-                let text = self.text(row.content)?;
-                if is_input || row.role == Role::Summary {
-                    return self.user(&place, &text, Rest { is_meta: !is_input, ..Rest::default() });
+                let text = self.lines.text(row.content)?;
+                if row.role == Role::User || row.role == Role::Summary {
+                    return self.user(&place, &text, Rest { is_meta: true, ..Rest::default() });
                 }
                 let rest = Rest { subtype: Some("informational"), content: Some(text), ..Rest::default() };
                 self.line("system", &place, rest)
             }
             Told::Answer(answer) => self.answer(&answer),
             Told::Result(place, row) => {
-                let text = self.text(row.content)?;
+                let text = self.lines.text(row.content)?;
                 self.user(&place, &text, Rest { is_meta: true, ..Rest::default() })
             }
             Told::Compacted(place, row, _) => self.compacted(&place, &row),
@@ -198,19 +186,19 @@ impl Writer<'_> {
             }
             Told::Restored(_, head) => self.restored(&head),
             Told::Noted(_, kind, _) | Told::Other(kind) => {
-                self.left_out.add(kind);
+                self.lines.left_out.add(kind);
                 Ok(())
             }
         }
     }
 
-    fn user(&mut self, place: &Place, text: &str, rest: Rest) -> Result<(), ExportError> {
+    fn user(&mut self, place: &Place, content: &(impl Serialize + ?Sized), rest: Rest) -> Result<(), ExportError> {
         let said = Said {
             id: None,
             kind: None,
             role: "user",
             model: None,
-            content: raw(&text)?,
+            content: raw(content)?,
             stop_reason: None,
             usage: None,
         };
@@ -218,28 +206,18 @@ impl Writer<'_> {
     }
 
     fn answer(&mut self, answer: &Answer) -> Result<(), ExportError> {
-        let message = answer.message.as_ref().map(|(place, _)| place);
-        let call = answer.call.as_ref().map(|(place, _)| place);
-        let Some(place) = message.or(call).or(answer.tools.first().map(|(place, _)| place)).cloned() else {
-            return Ok(());
-        };
-        let mut content = Vec::new();
-        if let Some((_, message)) = &answer.message {
-            let text = self.text(message.content)?;
-            if !text.is_empty() {
-                content.push(raw(&json!({ "type": "text", "text": text }))?);
-            }
+        let task = self.lines.task;
+        let Some(place) = answer.place() else { return Ok(()) };
+        let mut text = answer.text(task)?;
+        if text.is_none() && answer.tools.is_empty() {
+            text = answer.error(task)?;
         }
-        for (_, eval) in &answer.tools {
-            content.push(self.asked(eval)?);
-        }
-        let call = answer.call.as_ref().map(|(_, call)| call);
-        let failed = call.filter(|call| call.status != Status::OK && call.status != Status::FINAL);
-        if let Some(error) = failed.and_then(|call| call.error).filter(|_| content.is_empty()) {
-            content.push(raw(&json!({ "type": "text", "text": self.text(error)? }))?);
-        }
+        let said = text.map(|text| raw(&json!({ "type": "text", "text": text })));
+        let asked = answer.tools.iter().map(|tool| asked(task, tool));
+        let content = said.into_iter().chain(asked).collect::<Result<Vec<_>, _>>()?;
+        let call = answer.call();
         let said = Said {
-            id: Some(format!("msg_{}", &Digest::of(self.id(&place).as_bytes()).to_string()[..24])),
+            id: Some(format!("msg_{}", &Digest::of(self.lines.uuid(place).as_bytes()).to_string()[..24])),
             kind: Some("message"),
             role: "assistant",
             // What no call of a model gave.
@@ -248,46 +226,18 @@ impl Writer<'_> {
             stop_reason: Some(if answer.tools.is_empty() { "end_turn" } else { "tool_use" }),
             usage: call.map(usage),
         };
-        let cost = call.and_then(|call| call.cost).map(|cost| RawValue::from_string(decimal(cost, 9))).transpose();
-        let cost = cost.map_err(|error| ExportError::Output(error.into()))?;
-        let rest = Rest { message: Some(said), is_api_error_message: failed.is_some(), cost, ..Rest::default() };
-        self.line("assistant", &place, rest)?;
-        for (place, eval) in &answer.tools {
-            self.result(place, eval)?;
-        }
-        Ok(())
+        let cost = call.map(cost).transpose()?.flatten();
+        // That the user stopped it is told where its turn ends.
+        let is_api_error_message = answer.failed().is_some_and(|call| call.status != Status::ABORTED);
+        self.line("assistant", place, Rest { message: Some(said), is_api_error_message, cost, ..Rest::default() })?;
+        answer.tools.iter().try_for_each(|tool| self.result(tool))
     }
 
-    /// A tool that an answer asks for.
-    fn asked(&self, eval: &Eval) -> Result<Box<RawValue>, ExportError> {
-        #[derive(Serialize)]
-        struct Asked<'a> {
-            #[serde(rename = "type")]
-            kind: &'a str,
-            id: String,
-            name: &'a str,
-            input: Box<RawValue>,
-        }
-        let code = eval.code.map(|code| self.text(code)).transpose()?.unwrap_or_default();
-        let name = eval.name.as_deref().unwrap_or("eval");
-        raw(&Asked { kind: "tool_use", id: tool_id(eval), name, input: told::arguments(&code)? })
-    }
-
-    fn result(&mut self, place: &Place, eval: &Eval) -> Result<(), ExportError> {
-        let Some(value) = eval.observation.or(eval.result).or(eval.error) else { return Ok(()) };
-        let is_error = eval.status != Status::OK && eval.status != Status::FINAL;
-        let result = json!([{ "tool_use_id": tool_id(eval), "type": "tool_result", "content": self.text(value)?,
-            "is_error": is_error }]);
-        let said = Said {
-            id: None,
-            kind: None,
-            role: "user",
-            model: None,
-            content: raw(&result)?,
-            stop_reason: None,
-            usage: None,
-        };
-        self.line("user", place, Rest { message: Some(said), ..Rest::default() })
+    fn result(&mut self, tool: &Tool) -> Result<(), ExportError> {
+        let Some(value) = tool.value(self.lines.task)? else { return Ok(()) };
+        let result = json!([{ "tool_use_id": tool.id(TOOL), "type": "tool_result", "content": value,
+            "is_error": tool.is_failure() }]);
+        self.user(&tool.place, &result, Rest::default())
     }
 
     fn compacted(&mut self, place: &Place, row: &Message) -> Result<(), ExportError> {
@@ -299,7 +249,7 @@ impl Writer<'_> {
             ..Rest::default()
         };
         self.line("system", place, rest)?;
-        let text = self.text(row.content)?;
+        let text = self.lines.text(row.content)?;
         self.user(place, &text, Rest { is_compact_summary: true, ..Rest::default() })
     }
 
@@ -315,8 +265,8 @@ impl Writer<'_> {
     fn restored(&mut self, head: &HeadId) -> Result<(), ExportError> {
         if let Some(leaf) = self.heads.get(head) {
             self.leaf.clone_from(leaf);
-        } else if let Some((session, mark)) = told::mark_at(self.task, Claude::NAME, head)? {
-            self.leaf = leaf_of(self.task, &session, mark.bytes)?;
+        } else if let Some((session, mark)) = told::mark_at(self.lines.task, Claude::NAME, head)? {
+            self.leaf = leaf_of(self.lines.task, &session, mark.bytes)?;
         }
         Ok(())
     }
@@ -327,11 +277,15 @@ fn usage(call: &Call) -> Value {
         "cache_read_input_tokens": call.tokens_cached })
 }
 
-fn raw(value: &impl Serialize) -> Result<Box<RawValue>, ExportError> {
-    serde_json::value::to_raw_value(value).map_err(|error| ExportError::Output(error.into()))
-}
-
-/// What a tool and its result are named by.
-fn tool_id(eval: &Eval) -> String {
-    format!("toolu_headwater_{}", eval.eval)
+/// A tool that an answer asks for.
+fn asked(task: &Task<'_>, tool: &Tool) -> Result<Box<RawValue>, ExportError> {
+    #[derive(Serialize)]
+    struct Asked<'a> {
+        #[serde(rename = "type")]
+        kind: &'a str,
+        id: String,
+        name: &'a str,
+        input: Box<RawValue>,
+    }
+    raw(&Asked { kind: "tool_use", id: tool.id(TOOL), name: tool.name(), input: tool.arguments(task)? })
 }

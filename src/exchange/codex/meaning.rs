@@ -10,8 +10,8 @@ use super::shape::Shape;
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::text;
 use crate::exchange::template::Hole;
-use crate::exchange::tools::{Asked, TurnState, add_eval};
-use crate::model::{Digest, MessageNumber, Role, Status, TurnNumber};
+use crate::exchange::tools::{Ending, Tools, TurnState, Turns};
+use crate::model::{Digest, MessageNumber, Role, Status};
 use crate::store::NewMessage;
 
 /// How many texts are remembered that a record may repeat.
@@ -45,6 +45,17 @@ impl Codex {
         shape: Shape<'_>,
     ) -> Result<After, Stop> {
         let payload = &record.payload;
+        let is_aside = match &shape {
+            Shape::Meta | Shape::Context | Shape::TaskStarted | Shape::Mirror | Shape::RolledBack(_) => true,
+            Shape::Message(role, _) => role != "assistant",
+            Shape::User(content) => !self.is_early(content),
+            Shape::UserEvent(_) => self.inputs == 0,
+            Shape::Other(_) => true,
+            _ => false,
+        };
+        if !is_aside {
+            self.state.touched(step)?;
+        }
         match shape {
             Shape::Meta => self.meta(step, payload)?,
             Shape::Context => self.context(step, record)?,
@@ -156,7 +167,7 @@ impl Codex {
             turn.input = Some(input);
             turn.started_at = at;
         })?;
-        self.state = TurnState::begun(turn);
+        self.state = TurnState { until: at, ..TurnState::begun(turn) };
         Ok(())
     }
 
@@ -271,48 +282,29 @@ impl Codex {
         step.keep(content.hole(step, number));
         Ok(After::Compact { frame: String::from_utf8_lossy(&content.bytes).into_owned(), keep: 0 })
     }
+}
 
-    /// Ends the turn, if one is open; says whether.
-    pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        let asked = self.tools.give_up();
-        self.end_without(step, asked)
+impl Turns for Codex {
+    type More = Option<bool>;
+
+    fn at_work(&mut self) -> (&mut TurnState, &mut Tools<Option<bool>>) {
+        (&mut self.state, &mut self.tools)
     }
 
-    /// The source ended: so does the turn, as far as can be told. Tools may still give their results.
-    pub(super) fn leave(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        let asked = self.tools.leave();
-        self.end_without(step, asked).map(drop)
-    }
-
-    fn end_without(&mut self, step: &mut Step<'_, '_>, asked: Vec<Asked<Option<bool>>>) -> Result<bool, Stop> {
-        if let Some(at) = step.at() {
-            step.batch.at(at);
-        }
-        self.tell_call(step)?;
-        for asked in asked {
-            add_eval(step, self.state.turn, Some(asked), Status::UNFINISHED, |_| {})?;
-        }
-        match self.state.end() {
-            Some((turn, _)) => self.tell_end(step, turn).map(|()| true),
-            None => Ok(false),
-        }
-    }
-
-    /// The turn's row, at its end.
-    fn tell_end(&mut self, step: &mut Step<'_, '_>, turn: TurnNumber) -> Result<(), Stop> {
+    fn ending(&mut self, _: &mut Step<'_, '_>, _: bool) -> Result<Ending, Stop> {
         let (status, final_value, error) = match (&self.failed, self.answer) {
             (Some((status, error)), _) => (Status::new(status.clone())?, None, *error),
             (None, Some(answer)) => (Status::FINAL, Some(answer), None),
             (None, None) if self.complete => (Status::FINAL, None, None),
             (None, None) => (Status::UNFINISHED, None, None),
         };
-        let at = step.at();
-        step.batch.update_turn(turn, |row| {
-            row.status = status;
-            row.final_value = final_value;
-            row.error = error;
-            row.ended_at = at;
-        })?;
-        Ok(())
+        Ok(Ending { status, final_value, error })
+    }
+
+    fn tell_rest(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        if let Some(at) = step.at() {
+            step.batch.at(at);
+        }
+        self.tell_call(step)
     }
 }

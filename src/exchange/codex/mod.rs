@@ -14,17 +14,18 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{After, Step, Stop};
 use super::export::{Output, Task};
+use super::family::Answers;
 use super::format::{Format, Header, Recognized};
 use super::json::text;
 use super::reader::{Item, Reader};
 use super::shared::{self, Branch};
 use super::source::Source;
-use super::tools::{Tools, TurnState};
+use super::tools::{Tools, TurnState, Turns};
 use super::{ExportError, ImportError};
 use crate::model::{Digest, HeadId, InvocationNumber, MessageNumber, Status, Timestamp, TurnNumber};
 use crate::store::Store;
 use call::Open;
-use record::{Made, Record, Tokens};
+use record::{Info, Made, Record, Tokens};
 use shape::Shape;
 
 /// What must be known between two records.
@@ -96,6 +97,7 @@ impl Format for Codex {
     const NAME: &'static str = "codex";
     const ABOUT: &'static str = "Codex rollouts";
     const CHILDREN_ATTACH: bool = true;
+    const ANSWERS: Answers = Answers::OfAll;
     type Record<'r> = (Record<'r>, Shape<'r>);
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -160,11 +162,11 @@ impl Format for Codex {
     }
 
     fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        self.leave(step)
+        self.pause(step)
     }
 
     fn is_open(&self) -> bool {
-        self.state.is_open() || !self.tools.is_empty()
+        self.state.is_open() || self.tools.is_open()
     }
 
     fn turn(&self) -> Option<TurnNumber> {
@@ -207,6 +209,15 @@ impl Format for Codex {
         let spawned = Header { parents: header.after.clone(), ..header.clone() };
         let branch = shared::from_parent(store, source, &spawned, made)?;
         Ok(branch.filter(|branch| branch.shared.common > 0))
+    }
+
+    fn is_fork(header: &Header) -> bool {
+        !header.parents.is_empty() || !header.after.is_empty()
+    }
+
+    fn is_answer((record, shape): &Self::Record<'_>) -> bool {
+        matches!(shape, Shape::TokenCount)
+            && Info::of(record.payload.info).is_some_and(|info| info.total_token_usage.is_some())
     }
 
     /// A fork copies records under the time of its making. A `session_meta` tells of its own source.

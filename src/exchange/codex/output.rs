@@ -17,13 +17,15 @@ pub enum Verdict {
 }
 
 /// How the outputs of tools begin that Codex could not run, or ran without success.
-const FAILED: [&str; 9] = [
+const FAILED: [&str; 11] = [
     "failed in sandbox",
     "failed to parse function arguments",
     "apply_patch verification failed",
     "patch rejected",
     "execution error",
     "exec_command failed",
+    "exec command rejected",
+    "write_stdin failed",
     "unsupported call",
     "unsupported custom tool call",
     "collab spawn failed",
@@ -64,7 +66,12 @@ pub fn verdict(raw: Option<&RawValue>, content: &Content<'_>) -> Verdict {
     }
     let text = whole_output(text);
     let beginning = text.trim_start();
-    if beginning.starts_with("aborted by user") || beginning.trim_end() == "aborted" {
+    // Of a command, behind how long it ran.
+    let said = match beginning.split_once('\n') {
+        Some((line, rest)) if line.starts_with("Wall time: ") => rest,
+        _ => beginning,
+    };
+    if said.starts_with("aborted by user") || said.trim_end() == "aborted" {
         return Verdict::Aborted;
     }
     let is_said = |said: &&str| beginning.get(..said.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(said));
@@ -112,6 +119,10 @@ mod tests {
         assert_eq!(of(r#""failed in sandbox: x""#), Verdict::Failed);
         assert_eq!(of(r#""Total output lines: 282\n\nfailed in sandbox: x""#), Verdict::Failed);
         assert_eq!(of(r#""aborted by user after 3.2s""#), Verdict::Aborted);
+        assert_eq!(of(r#""Wall time: 13.9 seconds\naborted by user""#), Verdict::Aborted);
+        assert_eq!(of(r#""Wall time: 13.9 seconds\nOutput:\naborted by user""#), Verdict::Unsaid);
+        assert_eq!(of(r#""exec command rejected by user""#), Verdict::Failed);
+        assert_eq!(of(r#""write_stdin failed: stdin is closed""#), Verdict::Failed);
         assert_eq!(of(r#""Plan updated""#), Verdict::Unsaid);
         assert_eq!(of(r#"[{"type":"input_image","image_url":"data:x"}]"#), Verdict::Unsaid);
         assert_eq!(of("{}"), Verdict::Unsaid);

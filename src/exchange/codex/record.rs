@@ -82,6 +82,8 @@ pub struct Payload<'a> {
     #[serde(default, borrow)]
     success: Option<&'a RawValue>,
     #[serde(default, borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(default, borrow)]
     pub new_thread_id: Option<&'a RawValue>,
     #[serde(default, borrow)]
     pub new_agent_role: Option<&'a RawValue>,
@@ -161,7 +163,8 @@ impl<'a> Payload<'a> {
     /// Whether a tool that this tells the end of failed; none where it does not say.
     pub fn has_failed(&self) -> Option<bool> {
         let exit = whole::<i64>(self.exit_code).map(|code| code != 0);
-        exit.or_else(|| self.success.map(|success| success.get() == "false"))
+        let said = || self.success.map(|success| success.get() == "false");
+        exit.or_else(said).or_else(|| serde_json::from_str::<Came<'_>>(self.result?.get()).ok()?.has_failed())
     }
 
     /// How many turns were taken back.
@@ -172,6 +175,30 @@ impl<'a> Payload<'a> {
     /// What a tool was asked to do: its arguments, free text, or an action.
     pub fn code(&self) -> Option<&'a RawValue> {
         self.arguments.or(self.input).or(self.action)
+    }
+}
+
+/// What came of a tool of another program's: `{"Err":…}`, or `{"Ok":{"isError":…}}`.
+#[derive(Deserialize)]
+enum Came<'a> {
+    Ok(#[serde(borrow)] &'a RawValue),
+    Err(serde::de::IgnoredAny),
+}
+
+impl Came<'_> {
+    fn has_failed(&self) -> Option<bool> {
+        #[derive(Deserialize)]
+        struct Said<'a> {
+            #[serde(rename = "isError", default, borrow)]
+            is_error: Option<&'a RawValue>,
+        }
+        match self {
+            Came::Ok(said) => {
+                let said: Said<'_> = serde_json::from_str(said.get()).ok()?;
+                Some(said.is_error.is_some_and(|is_error| is_error.get() == "true"))
+            }
+            Came::Err(_) => Some(true),
+        }
     }
 }
 

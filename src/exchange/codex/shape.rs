@@ -52,7 +52,9 @@ impl<'a> Shape<'a> {
                 "turn_aborted" => Shape::Aborted,
                 "error" => Shape::Failed,
                 "thread_rolled_back" if payload.turns() > 0 => Shape::RolledBack(payload.turns()),
-                "exec_command_end" | "patch_apply_end" | "mcp_tool_call_end" => Shape::ToolEnd,
+                "exec_command_end" | "patch_apply_end" | "mcp_tool_call_end" | "dynamic_tool_call_response" => {
+                    Shape::ToolEnd
+                }
                 "agent_reasoning"
                 | "agent_reasoning_raw_content"
                 | "agent_reasoning_section_break"

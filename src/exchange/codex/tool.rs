@@ -39,7 +39,7 @@ impl Codex {
             call,
             at: step.at(),
             place: range.as_ref().map(|(_, is_text)| (number, *is_text)),
-            more: None,
+            ..Asked::default()
         });
         step.keep(range.map(|(range, _)| (range, Hole::Later(number))).into_iter().collect());
         Ok(())
@@ -76,7 +76,7 @@ impl Codex {
         let id = text(payload.call_id);
         let content = Content::of(payload.output);
         let answer = self.tools.answered(id.as_deref());
-        let call = if let Answer::To(asked) | Answer::Left(asked) = &answer { asked.call } else { None };
+        let call = if let Answer::To(asked) = &answer { asked.call } else { None };
         if let Some(asked) = answer.unless_late(step) {
             let said = verdict(payload.output, &content);
             let failed = asked.as_ref().and_then(|asked| asked.more);

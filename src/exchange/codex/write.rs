@@ -10,9 +10,12 @@ use super::record::Tokens;
 use crate::exchange::ExportError;
 use crate::exchange::export::{Output, Task};
 use crate::exchange::format::Format;
-use crate::exchange::told::{self, Answer, LeftOut, Place, Plan, Start, Told};
+use crate::exchange::told::{self, Answer, Lines, Place, Plan, Start, Told, Tool, raw};
 use crate::exchange::written;
-use crate::model::{Call, Digest, Eval, HeadId, Message, Role, SessionId, Status, Turn};
+use crate::model::{Call, EventNumber, HeadId, Message, SessionId, Status, Turn};
+
+/// What a tool and its result are named by, before its number.
+const TOOL: &str = "call_";
 
 /// One record.
 #[derive(Serialize)]
@@ -28,13 +31,12 @@ struct Line<'l, P> {
 pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
     let plan = Plan::of(task, Codex::NAME)?;
     let state = plan.state::<Codex>(task)?;
-    let (context, sum) = (state.model, state.sum);
-    let mut writer = Writer { task, out, context, sum, at: None, left_out: LeftOut::default() };
+    let mut writer = Writer { lines: Lines::new(task, out), context: state.model, sum: state.sum, at: None };
     match &plan.start {
-        Start::Own => task.write_kept(writer.out)?,
+        Start::Own => task.write_kept(writer.lines.out)?,
         Start::Shared(session, mark) => {
             writer.meta(Some(session))?;
-            written::copy(task.store, session, 0, mark.bytes, writer.out)?;
+            written::copy(task.store, session, 0, mark.bytes, writer.lines.out)?;
         }
         Start::Nothing => {
             let source = task.store.session(task.session)?.source.map(|(session, _)| session);
@@ -43,56 +45,47 @@ pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportE
     }
     writer.at = plan.head;
     told::tell(task, &plan.spans, &mut |told| writer.told(told))?;
-    writer.left_out.tell(task, "Codex");
+    writer.lines.left_out.tell(task, "Codex");
     Ok(())
 }
 
 struct Writer<'w> {
-    task: &'w Task<'w>,
-    out: &'w mut dyn Output,
+    lines: Lines<'w>,
     /// The model that was last said to answer.
     context: Option<String>,
     /// What all calls used.
     sum: Tokens,
     /// The last head.
     at: Option<HeadId>,
-    left_out: LeftOut,
 }
 
 impl Writer<'_> {
     fn line(&mut self, kind: &str, place: &Place, payload: impl Serialize) -> Result<(), ExportError> {
-        let line = Line { timestamp: place.at.to_string(), kind, payload };
-        let mut bytes = serde_json::to_vec(&line).map_err(|error| ExportError::Output(error.into()))?;
-        bytes.push(b'\n');
-        self.out.write(&bytes)
+        self.lines.line(&Line { timestamp: place.at.to_string(), kind, payload })
     }
 
     fn meta(&mut self, parent: Option<&SessionId>) -> Result<(), ExportError> {
-        let info = self.task.store.session(self.task.session)?;
+        let info = self.lines.task.store.session(self.lines.task.session)?;
         let at = info.started_at.to_string();
-        let mut payload = json!({ "id": self.task.session, "timestamp": at, "cwd": "/", "originator": "headwater",
+        let mut payload = json!({ "id": info.session, "timestamp": at, "cwd": "/", "originator": "headwater",
             "cli_version": env!("CARGO_PKG_VERSION"), "source": "cli" });
         if let (Some(parent), Some(fields)) = (parent, payload.as_object_mut()) {
             fields.insert("forked_from_id".to_owned(), parent.as_str().into());
         }
-        let place = Place { session: info.session, event: crate::model::EventNumber(1), at: info.started_at };
+        let place = Place { session: info.session, event: EventNumber(1), at: info.started_at };
         self.line("session_meta", &place, payload)
-    }
-
-    fn text(&self, payload: Digest) -> Result<String, ExportError> {
-        Ok(told::text(self.task, payload)?)
     }
 
     fn told(&mut self, told: Told) -> Result<(), ExportError> {
         match told {
-            Told::Said(place, row) => self.said(&place, &row),
+            Told::Input(place, row) => self.input(&place, &row),
             Told::Answer(answer) => self.answer(&answer),
-            Told::Result(place, row) => {
-                let text = self.text(row.content)?;
+            Told::Said(place, row) | Told::Result(place, row) => {
+                let text = self.lines.text(row.content)?;
                 self.message(&place, "developer", "input_text", &text)
             }
             Told::Compacted(place, row, _) => {
-                let message = self.text(row.content)?;
+                let message = self.lines.text(row.content)?;
                 self.line("compacted", &place, json!({ "message": message }))
             }
             Told::Ended(place, turn) => self.ended(&place, &turn),
@@ -102,7 +95,7 @@ impl Writer<'_> {
             }
             Told::Restored(place, head) => self.restored(&place, head),
             Told::Noted(_, kind, _) | Told::Other(kind) => {
-                self.left_out.add(kind);
+                self.lines.left_out.add(kind);
                 Ok(())
             }
         }
@@ -113,45 +106,37 @@ impl Writer<'_> {
         self.line("response_item", place, json!({ "type": "message", "role": role, "content": content }))
     }
 
-    fn said(&mut self, place: &Place, row: &Message) -> Result<(), ExportError> {
-        let text = self.text(row.content)?;
-        if row.role != Role::User {
-            return self.message(place, "developer", "input_text", &text);
-        }
+    fn input(&mut self, place: &Place, row: &Message) -> Result<(), ExportError> {
+        let text = self.lines.text(row.content)?;
         self.line("event_msg", place, json!({ "type": "task_started" }))?;
         self.message(place, "user", "input_text", &text)?;
         self.line("event_msg", place, json!({ "type": "user_message", "message": text }))
     }
 
     fn answer(&mut self, answer: &Answer) -> Result<(), ExportError> {
-        let message = answer.message.as_ref().map(|(place, _)| place);
-        let call = answer.call.as_ref().map(|(place, _)| place);
-        let Some(place) = message.or(call).or(answer.tools.first().map(|(place, _)| place)).cloned() else {
-            return Ok(());
-        };
-        let call = answer.call.as_ref().map(|(_, call)| call);
-        let model = call.and_then(|call| call.model.clone());
-        if model.is_some() && model != self.context {
-            self.line("turn_context", &place, json!({ "cwd": "/", "model": model }))?;
-            self.context = model;
+        let task = self.lines.task;
+        let Some(place) = answer.place() else { return Ok(()) };
+        if let Some(call) = answer.call().filter(|call| call.model.is_some() || self.context.is_some()) {
+            // A call is of the model that was last said to answer.
+            let model = call.model.clone().unwrap_or_else(|| "unknown".to_owned());
+            if self.context.as_ref() != Some(&model) {
+                self.line("turn_context", place, json!({ "cwd": "/", "model": model }))?;
+                self.context = Some(model);
+            }
         }
         if let Some((place, row)) = &answer.message {
-            let text = self.text(row.content)?;
+            let text = self.lines.text(row.content)?;
             self.message(place, "assistant", "output_text", &text)?;
         }
-        for (place, eval) in &answer.tools {
-            let code = eval.code.map(|code| self.text(code)).transpose()?.unwrap_or_default();
-            let name = eval.name.as_deref().unwrap_or("eval");
-            let asked = json!({ "type": "function_call", "name": name, "arguments": code, "call_id": tool_id(eval) });
-            self.line("response_item", place, asked)?;
+        for tool in &answer.tools {
+            let asked = json!({ "type": "function_call", "name": tool.name(), "arguments": tool.code(task)?,
+                "call_id": tool.id(TOOL) });
+            self.line("response_item", &tool.place, asked)?;
         }
-        if let Some(call) = call {
-            self.count(&place, call)?;
+        if let Some(call) = answer.call() {
+            self.count(place, call)?;
         }
-        for (place, eval) in &answer.tools {
-            self.result(place, eval)?;
-        }
-        Ok(())
+        answer.tools.iter().try_for_each(|tool| self.result(tool))
     }
 
     /// What a call used, and all of them together.
@@ -167,26 +152,25 @@ impl Writer<'_> {
         self.line("event_msg", place, json!({ "type": "token_count", "info": info }))
     }
 
-    fn result(&mut self, place: &Place, eval: &Eval) -> Result<(), ExportError> {
-        let Some(value) = eval.observation.or(eval.result).or(eval.error) else { return Ok(()) };
-        if eval.status != Status::OK && eval.status != Status::FINAL {
-            let end = json!({ "type": "exec_command_end", "call_id": tool_id(eval), "exit_code": 1 });
-            self.line("event_msg", place, end)?;
+    fn result(&mut self, tool: &Tool) -> Result<(), ExportError> {
+        let Some(output) = tool.value(self.lines.task)? else { return Ok(()) };
+        if tool.is_failure() {
+            let end = json!({ "type": "exec_command_end", "call_id": tool.id(TOOL), "exit_code": 1 });
+            self.line("event_msg", &tool.place, end)?;
         }
-        let output = self.text(value)?;
-        let result = json!({ "type": "function_call_output", "call_id": tool_id(eval), "output": output });
-        self.line("response_item", place, result)
+        let result = json!({ "type": "function_call_output", "call_id": tool.id(TOOL), "output": output });
+        self.line("response_item", &tool.place, result)
     }
 
     fn ended(&mut self, place: &Place, turn: &Turn) -> Result<(), ExportError> {
         let payload = match &turn.status {
             status if *status == Status::FINAL => {
-                let last = turn.final_value.map(|value| self.text(value)).transpose()?;
+                let last = turn.final_value.map(|value| self.lines.text(value)).transpose()?;
                 json!({ "type": "task_complete", "last_agent_message": last })
             }
             status if *status == Status::ABORTED => json!({ "type": "turn_aborted", "reason": "interrupted" }),
             status => {
-                let message = turn.error.map(|error| self.text(error)).transpose()?;
+                let message = turn.error.map(|error| self.lines.text(error)).transpose()?;
                 json!({ "type": "error", "message": message.unwrap_or_else(|| status.to_string()) })
             }
         };
@@ -195,7 +179,7 @@ impl Writer<'_> {
 
     /// The history goes on from another head: one before this one takes turns back.
     fn restored(&mut self, place: &Place, head: HeadId) -> Result<(), ExportError> {
-        let store = self.task.store;
+        let store = self.lines.task.store;
         let before = self.at.replace(head);
         let inputs = |head: &HeadId| -> Result<u64, ExportError> {
             Ok(store.view_at(&place.session, head)?.rows.turns.len() as u64)
@@ -203,7 +187,7 @@ impl Writer<'_> {
         let (Some(before), there) = (before, inputs(&head)?) else { return Ok(()) };
         let here = inputs(&before)?;
         if store.head(&before)?.compaction != store.head(&head)?.compaction {
-            self.task.notice(
+            self.lines.task.notice(
                 "linear",
                 "a compaction was left: a rollout takes back turns, and keeps what stands between them",
             );
@@ -215,7 +199,9 @@ impl Writer<'_> {
                 self.line("event_msg", place, payload)
             }
             None => {
-                self.task.notice("linear", "a branch that was left is gone on with: a rollout has no way back to it");
+                self.lines
+                    .task
+                    .notice("linear", "a branch that was left is gone on with: a rollout has no way back to it");
                 Ok(())
             }
         }
@@ -232,10 +218,5 @@ fn usage(tokens: &Tokens) -> Result<Box<RawValue>, ExportError> {
     ] {
         fields.extend(amount.map(|amount| (name.to_owned(), Value::from(amount))));
     }
-    serde_json::value::to_raw_value(&fields).map_err(|error| ExportError::Output(error.into()))
-}
-
-/// What a tool and its result are named by.
-fn tool_id(eval: &Eval) -> String {
-    format!("call_{}", eval.eval)
+    raw(&fields)
 }

@@ -13,6 +13,7 @@ use super::row::{self, Ids};
 use super::{Fractal, project, value};
 use crate::exchange::ExportError;
 use crate::exchange::format::Format;
+use crate::exchange::told;
 use crate::model::edn::Writer;
 use crate::model::{Body, Digest, Event, EventNumber, Role, SessionId, Span, Timestamp};
 use crate::store::Store;
@@ -198,8 +199,9 @@ impl Run<'_> {
                     _ => Ok(()),
                 }
             }
+            // Of one that was told anew, the last version stands where the first one does.
             Body::EvalAdded(row) => {
-                let text = row::eval(self, row)?;
+                let text = row::eval(self, &told::last_eval(self.task, row)?)?;
                 self.line(at, "eval/added", &[("eval", text)])
             }
             Body::SnapshotAdded(row) => {

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead};
 
-use crate::exchange::json::compact;
+use crate::exchange::json::{BYTE_ORDER_MARK, compact};
 
 /// The values that are kept, by their names, and how long they may be.
 const KEPT: [&str; 4] = ["sessionId", "projectHash", "startTime", "kind"];
@@ -25,9 +25,11 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Whose it is, as the first record of its stream: an object of the kept values.
+    /// Whose it is, as the first record of its stream: an object of the kept values. Files mostly have their kind behind their messages,
+    /// where one that was not written to its end has none yet, and older versions wrote none: only a subagent's is told.
     pub fn header(&self) -> String {
         let values = KEPT.iter().zip(&self.values).filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let values = values.filter(|(name, value)| **name != "kind" || value.as_str() == "\"subagent\"");
         let fields: Vec<String> = values.map(|(name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{{}}}", fields.join(","))
     }
@@ -111,7 +113,8 @@ impl Scan {
                 continue;
             }
             if self.depth == 0 && byte != b'{' {
-                if !byte.is_ascii_whitespace() {
+                let is_mark = usize::try_from(here).is_ok_and(|here| BYTE_ORDER_MARK.get(here) == Some(&byte));
+                if !byte.is_ascii_whitespace() && !is_mark {
                     return false;
                 }
                 continue;

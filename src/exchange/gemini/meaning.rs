@@ -10,7 +10,8 @@ use super::{Answer, Gemini};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::text;
 use crate::exchange::template::Hole;
-use crate::model::{CallType, Digest, MessageNumber, Role, Status, Timestamp, TurnNumber};
+use crate::exchange::tools::{Ending, Tools, TurnState, Turns};
+use crate::model::{CallType, Digest, MessageNumber, Role, Status, TurnNumber};
 use crate::store::{NewMessage, ReadError};
 
 /// How many of a turn's answers are remembered, of which more may be told.
@@ -56,10 +57,10 @@ impl Gemini {
             Record::End(end) if self.is_whole => self.object_ends(step, end)?,
             Record::End(_) => {
                 step.odd("bad-line", "what is no record is kept as it is");
-                step.note("import/bad-line", self.turn)?;
+                step.note("import/bad-line", self.state.turn)?;
             }
             Record::Other => {
-                step.note("gemini/record", self.turn)?;
+                step.note("gemini/record", self.state.turn)?;
             }
         }
         Ok(After::Next)
@@ -67,7 +68,7 @@ impl Gemini {
 
     fn header(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
         if step.number() > 1 {
-            step.note("gemini/session", self.turn)?;
+            step.note("gemini/session", self.state.turn)?;
             return Ok(());
         }
         self.is_whole = step.source().parts.first().is_some_and(|part| part.through.is_some());
@@ -87,7 +88,7 @@ impl Gemini {
                     "repeated-id",
                     "a message of this id was there before, and no more is told of it: the first counts",
                 );
-                step.note("gemini/repeated", self.turn)?;
+                step.note("gemini/repeated", self.state.turn)?;
             }
             return step.keep_known();
         }
@@ -101,28 +102,31 @@ impl Gemini {
         self.aside.borrow_mut().add(&message.id, is_input);
         match message.kind.as_str() {
             "user" if is_input => self.input(step, message),
-            "user" => self.say(step, Role::Tool, message),
+            "user" => {
+                self.goes_on(step)?;
+                self.say(step, Role::Tool, message)
+            }
             "gemini" => self.answer(step, message),
             kind => {
                 if kind == "error" {
-                    self.goes_on();
+                    self.goes_on(step)?;
                     let said = Content::of(message.fields.content);
                     self.failed = Some(step.batch.put(&said.bytes));
                 }
-                step.note(&format!("gemini/{kind}"), self.turn)?;
+                step.note(&format!("gemini/{kind}"), self.state.turn)?;
                 Ok(())
             }
         }
     }
 
     /// The turn has more than it had when it was taken for ended.
-    fn goes_on(&mut self) {
-        self.ended = self.ended && self.turn.is_none();
+    fn goes_on(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
+        self.state.goes_on();
+        self.state.touched(step)
     }
 
     fn input(&mut self, step: &mut Step<'_, '_>, message: &Message<'_>) -> Result<(), Stop> {
         // Of a list of messages in one record the turns lie within it.
-        self.give_up(step)?;
         if self.end(step)? {
             step.batch.seal()?;
         }
@@ -134,21 +138,21 @@ impl Gemini {
             turn.started_at = at;
         })?;
         self.forget_turn();
-        self.turn = Some(turn);
+        self.state = TurnState { until: at, ..TurnState::begun(turn) };
         self.first = self.first.or(turn.0.checked_sub(self.inputs));
         self.inputs += 1;
         self.say(step, Role::User, message)
     }
 
     fn forget_turn(&mut self) {
-        (self.turn, self.ended, self.answer, self.failed, self.cancelled) = (None, false, None, None, false);
+        (self.state, self.answer, self.failed, self.cancelled) = (TurnState::default(), None, None, false);
         self.answers.clear();
     }
 
     fn say(&mut self, step: &mut Step<'_, '_>, role: Role, message: &Message<'_>) -> Result<(), Stop> {
         let content = Content::of(message.fields.content);
         let mut new = NewMessage::new(role, content.bytes.clone());
-        new.turn = self.turn;
+        new.turn = self.state.turn;
         let number = step.batch.add_message(new)?;
         step.keep(content.hole(step, number));
         Ok(())
@@ -156,7 +160,7 @@ impl Gemini {
 
     /// What the model gave: a call, a message, and the tools with their results.
     fn answer(&mut self, step: &mut Step<'_, '_>, message: &Message<'_>) -> Result<(), Stop> {
-        self.goes_on();
+        self.goes_on(step)?;
         let content = Content::of(message.fields.content);
         let tools = Tool::list(message.fields.tool_calls);
         let digest = content.digest();
@@ -168,7 +172,7 @@ impl Gemini {
             return self.say(step, Role::Assistant, message);
         }
         let tokens = Tokens::of(message.fields.tokens);
-        let (turn, at) = (self.turn, step.at());
+        let (turn, at) = (self.state.turn, step.at());
         let model = text(message.fields.model);
         let response = (!content.bytes.is_empty()).then(|| step.batch.put(&content.bytes));
         let extra = extra(step, tokens);
@@ -184,7 +188,7 @@ impl Gemini {
             call.extra = extra;
         })?;
         let mut new = NewMessage::new(Role::Assistant, content.bytes.clone());
-        (new.turn, new.call) = (self.turn, Some(call));
+        (new.turn, new.call) = (self.state.turn, Some(call));
         let number = step.batch.add_message(new)?;
         let mut holes = content.hole(step, number);
         let mut answer = Answer {
@@ -194,12 +198,11 @@ impl Gemini {
             content: content.hash(),
             is_counted: tokens.is_some(),
             tools: 0,
-            pending: Vec::new(),
         };
         self.tools(step, &mut answer, &tools, &mut holes)?;
         if self.answers.len() == MAX_ANSWERS {
             // Of those that still wait for a tool the last one is the least likely to be told more of.
-            let at = self.answers.iter().position(|answer| answer.pending.is_empty()).unwrap_or(MAX_ANSWERS - 1);
+            let at = self.answers.iter().position(|answer| !self.waits(answer)).unwrap_or(MAX_ANSWERS - 1);
             self.answers.remove(at);
         }
         self.answers.push(answer);
@@ -216,7 +219,7 @@ impl Gemini {
         let mut answer = self.answers.remove(at);
         let tokens = Tokens::of(message.fields.tokens).filter(|_| !answer.is_counted);
         if tokens.is_some() {
-            self.goes_on();
+            self.goes_on(step)?;
             let extra = extra(step, tokens);
             step.batch.update_call(answer.call, |call| {
                 count(call, tokens);
@@ -227,7 +230,7 @@ impl Gemini {
         let mut holes = Holes::new();
         let tools = Tool::list(message.fields.tool_calls);
         if self.tools(step, &mut answer, &tools, &mut holes)? {
-            self.goes_on();
+            self.goes_on(step)?;
             if at == self.answers.len() {
                 self.answer = None;
             }
@@ -236,9 +239,9 @@ impl Gemini {
         if content != answer.content {
             // Messages stay as they are: the text that stands there now is told of beside.
             answer.content = content;
-            self.goes_on();
+            self.goes_on(step)?;
             step.odd("changed-message", "the text of a message is another than before: the first counts");
-            step.note("gemini/changed", self.turn)?;
+            step.note("gemini/changed", self.state.turn)?;
         }
         self.answers.insert(at, answer);
         step.keep_more(holes)?;
@@ -275,7 +278,7 @@ impl Gemini {
     fn set(&mut self, step: &mut Step<'_, '_>, set: &Set<'_>) -> Result<After, Stop> {
         self.entitle(step, text(set.summary))?;
         if set.has_more {
-            step.note("gemini/set", self.turn)?;
+            step.note("gemini/set", self.state.turn)?;
         }
         if set.messages.is_none() {
             return Ok(After::Next);
@@ -283,10 +286,11 @@ impl Gemini {
         let messages = list(set.messages);
         let is_new: Vec<bool> = messages.iter().map(|message| !self.aside.borrow().has(&message.id)).collect();
         let Some(last) = is_new.iter().rposition(|is_new| *is_new) else {
-            step.note("gemini/checkpoint", self.turn)?;
+            step.note("gemini/checkpoint", self.state.turn)?;
             return Ok(After::Next);
         };
-        if (self.answer.is_some() || self.failed.is_some()) && self.end(step)? {
+        let has_end = self.asked.is_empty() && (self.answer.is_some() || self.failed.is_some());
+        if has_end && self.end(step)? {
             step.seal(self)?;
         }
         let mut frame = String::new();
@@ -328,6 +332,7 @@ impl Gemini {
             Some(head) => {
                 step.seal(self)?;
                 step.batch.go_on_from(head)?;
+                self.asked.forget();
                 self.forget_turn();
             }
             None => {
@@ -336,28 +341,23 @@ impl Gemini {
         }
         Ok(())
     }
+}
 
-    /// Ends the turn, if one is open; says whether.
-    pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        let Some(turn) = self.turn.filter(|_| !self.ended) else { return Ok(false) };
+impl Turns for Gemini {
+    type More = ();
+
+    fn at_work(&mut self) -> (&mut TurnState, &mut Tools) {
+        (&mut self.state, &mut self.asked)
+    }
+
+    fn ending(&mut self, _: &mut Step<'_, '_>, _: bool) -> Result<Ending, Stop> {
         let (status, final_value, error) = match (self.failed, self.answer) {
             (Some(error), _) => (Status::ERROR, None, Some(error)),
             (None, Some(answer)) => (Status::FINAL, Some(answer), None),
             (None, None) if self.cancelled => (Status::ABORTED, None, None),
             (None, None) => (Status::UNFINISHED, None, None),
         };
-        let at: Option<Timestamp> = step.at();
-        if let Some(at) = at {
-            step.batch.at(at);
-        }
-        step.batch.update_turn(turn, |row| {
-            row.status = status;
-            row.final_value = final_value;
-            row.error = error;
-            row.ended_at = at;
-        })?;
-        self.ended = true;
-        Ok(true)
+        Ok(Ending { status, final_value, error })
     }
 }
 

@@ -3,10 +3,12 @@
 
 mod aside;
 mod layout;
+mod line;
 mod meaning;
 mod record;
 mod tape;
 mod tool;
+mod write;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -18,12 +20,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{After, Step, Stop};
-use super::export::{Output, Writer};
+use super::export::{Output, Task, Writer};
+use super::family::Answers;
 use super::format::{Format, Header, Recognized, Rewritten};
-use super::json::{compact, text};
+use super::json::{beginning, compact, text};
 use super::reader::{Item, Reader, Syntax, json_object};
 use super::shared::{self, Branch};
 use super::source::{self, Source};
+use super::tools::{Tools, TurnState, Turns};
 use super::{ExportError, ImportError};
 use crate::model::{
     CallNumber, Digest, HeadId, InvocationNumber, MessageNumber, Pin, PinTarget, Status, Timestamp, TurnNumber,
@@ -49,10 +53,11 @@ pub struct Gemini {
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<Digest>,
     /// The turn that messages belong to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    turn: Option<TurnNumber>,
-    /// Whether that turn has ended, so far.
-    ended: bool,
+    #[serde(flatten)]
+    state: TurnState,
+    /// Tools that were asked for: each by the hash of its answer's id and its place there.
+    #[serde(skip_serializing_if = "Tools::is_blank")]
+    asked: Tools,
     /// The content of the turn's last answer, unless it asks for tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Digest>,
@@ -85,19 +90,6 @@ struct Answer {
     is_counted: bool,
     /// How many tools it asked for.
     tools: u64,
-    /// Those that have not ended.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pending: Vec<Pending>,
-}
-
-/// A tool that was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Pending {
-    place: u64,
-    name: Option<String>,
-    code: Option<Digest>,
-    at: Option<Timestamp>,
 }
 
 /// What the first value of a text is: a record, or the last line of an object's stream.
@@ -133,7 +125,7 @@ fn opened(path: &Path) -> io::Result<File> {
 
 /// What another file of Gemini CLI is, by how it begins.
 fn other(start: &[u8]) -> Option<&'static str> {
-    let start = compact(start);
+    let start = compact(beginning(start));
     let has = |text: &str| start.windows(text.len()).any(|part| part == text.as_bytes());
     if start.starts_with(b"[{") && has("\"messageId\":") && has("\"sessionId\":") {
         return Some("Gemini CLI's list of prompts (logs.json); the chats are in `chats` beside it");
@@ -157,7 +149,7 @@ fn seems_chat(path: &Path) -> bool {
     let is_read = opened(path).is_ok_and(|file| file.take(LOOK).read_to_end(&mut start).is_ok());
     let name = b"\"messages\"";
     is_read
-        && start.trim_ascii_start().starts_with(b"{")
+        && beginning(&start).starts_with(b"{")
         && start.windows(name.len()).any(|part| part == name)
         && opened(path).is_ok_and(|file| is_chat(BufReader::with_capacity(256 * 1024, file)).unwrap_or_default())
 }
@@ -167,6 +159,7 @@ impl Format for Gemini {
     const ABOUT: &'static str = "Gemini CLI";
     const SYNTAX: Syntax = Syntax { value, is_certain: |_| false };
     const IS_REWRITTEN: bool = true;
+    const ANSWERS: Answers = Answers::OfAll;
     type Record<'r> = Record<'r>;
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -184,7 +177,7 @@ impl Format for Gemini {
         if let Some(what) = other(&start) {
             return Ok(Recognized::NoSession(what));
         }
-        let is_object = start.trim_ascii_start().first() == Some(&b'{');
+        let is_object = beginning(&start).first() == Some(&b'{');
         let is_chat = is_object && is_chat(BufReader::with_capacity(256 * 1024, opened(path)?))?;
         Ok(if is_chat { Recognized::Yes } else { Recognized::No })
     }
@@ -237,17 +230,16 @@ impl Format for Gemini {
     }
 
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        self.give_up(step)?;
         self.end(step)
     }
 
     /// What a tool gives may still be written into its answer.
     fn source_ended(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        self.end(step).map(drop)
+        self.pause(step)
     }
 
     fn turn(&self) -> Option<TurnNumber> {
-        self.turn
+        self.state.turn
     }
 
     /// A fork has the answers of its parent.
@@ -256,7 +248,7 @@ impl Format for Gemini {
     }
 
     fn is_open(&self) -> bool {
-        self.turn.is_some() && !self.ended
+        self.state.is_open() || self.asked.is_open()
     }
 
     fn returned(&mut self) -> Vec<InvocationNumber> {
@@ -299,6 +291,10 @@ impl Format for Gemini {
         written.map_err(ExportError::Output)
     }
 
+    fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
+        write::write(task, out)
+    }
+
     /// A chat may begin with a copy of another: of the same id where the older form became the newer, or with its first message.
     fn branch(
         store: &Store,
@@ -329,6 +325,10 @@ impl Format for Gemini {
         if let Ok(record) = Record::read(record) {
             self.aside.borrow_mut().pass(&record);
         }
+    }
+
+    fn is_answer(record: &Self::Record<'_>) -> bool {
+        matches!(record, Record::Message(message) if message.kind == "gemini" && message.fields.tokens.is_some())
     }
 
     /// The same message may be indented in one form and not in the other.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::tape::{Decoder, END};
-use crate::exchange::json::{compact, indented, kept, text, whole};
+use crate::exchange::json::{beginning, compact, indented, kept, text, whole};
 use crate::exchange::template::{MAX_LEVEL, json_string};
 use crate::model::{Digest, Timestamp};
 
@@ -184,7 +184,7 @@ impl End {
         let length = std::str::from_utf8(digits).ok().and_then(|digits| digits.trim_end().parse::<usize>().ok());
         let behind = length.and_then(|length| decoded.get(length..)).unwrap_or_default();
         let is_torn = behind.trim_ascii_start().first() != Some(&b']');
-        match serde_json::from_slice::<Fields<'_>>(&decoded) {
+        match serde_json::from_slice::<Fields<'_>>(beginning(&decoded)) {
             Ok(fields) => End { summary: text(fields.summary), is_torn, is_bad: false },
             Err(_) => End { summary: None, is_torn, is_bad: !is_torn },
         }

@@ -2,20 +2,12 @@
 
 use super::meaning::Holes;
 use super::record::{Content, Ended, Tool, Written};
-use super::{Answer, Gemini, Pending};
+use super::{Answer, Gemini};
 use crate::exchange::batch::{Step, Stop};
 use crate::exchange::json::text;
 use crate::exchange::template::Hole;
-use crate::model::{CallNumber, Digest, EvalNumber, HeadId, MessageNumber, SessionId, Status, Timestamp};
-
-/// A tool, put together from its record and from what was known before.
-struct Asked {
-    name: Option<String>,
-    code: Option<Digest>,
-    at: Option<Timestamp>,
-    call: CallNumber,
-    message: MessageNumber,
-}
+use crate::exchange::tools::{Asked, add_eval};
+use crate::model::{Digest, HeadId, SessionId, Status};
 
 impl Gemini {
     /// The tools of an answer that are new in it, or have ended since; says whether there were any. `turn` is theirs.
@@ -28,27 +20,30 @@ impl Gemini {
     ) -> Result<bool, Stop> {
         let mut is_any = false;
         for (place, tool) in (0..).zip(tools) {
-            let pending = answer.pending.iter().position(|pending| pending.place == place);
-            let is_new = place >= answer.tools;
-            if !is_new && (pending.is_none() || tool.ended() == Ended::NotYet) {
+            let id = format!("{:x}-{place}", answer.id);
+            let known = self.asked.find(&id).map(|asked| asked.eval);
+            let has_ended = tool.ended() != Ended::NotYet;
+            if place < answer.tools && (known.is_none() || !has_ended) {
                 continue;
             }
             is_any = true;
             let code = tool.args.map(Content::json);
             let asked = Asked {
+                id,
                 name: text(tool.name),
-                code: code.as_ref().map(|code| step.batch.put(&code.bytes)),
+                code: code.as_ref().map(|code| String::from_utf8_lossy(&code.bytes).into_owned()),
+                message: Some(answer.message),
+                call: Some(answer.call),
                 at: tool.at().or(step.at()),
-                call: answer.call,
-                message: answer.message,
+                eval: known.flatten(),
+                ..Asked::default()
             };
-            if tool.ended() == Ended::NotYet {
-                let Asked { name, code, at, .. } = asked;
-                answer.pending.push(Pending { place, name, code, at });
-                continue;
+            if has_ended {
+                self.asked.answered(Some(&asked.id));
+                self.ended_tool(step, tool, asked, code.as_ref(), holes)?;
+            } else {
+                self.asked.ask(asked);
             }
-            pending.map(|at| answer.pending.remove(at));
-            self.ended_tool(step, tool, asked, code.as_ref(), holes)?;
         }
         answer.tools = answer.tools.max(tools.len() as u64);
         if is_any {
@@ -56,6 +51,12 @@ impl Gemini {
             self.cancelled = ended.clone().next().is_some() && ended.into_iter().all(|ended| ended == Ended::Cancelled);
         }
         Ok(is_any)
+    }
+
+    /// Whether a tool of an answer has not ended.
+    pub(super) fn waits(&self, answer: &Answer) -> bool {
+        let id = format!("{:x}-", answer.id);
+        self.asked.any(|asked| asked.id.starts_with(&id))
     }
 
     fn ended_tool(
@@ -76,8 +77,15 @@ impl Gemini {
         if let Some(agent) = tool.agent() {
             self.agent(step, &agent, &asked, &status, value)?;
         }
-        let number = EvalNumber(step.batch.counters().eval + 1);
-        self.eval(step, asked, status, value)?;
+        let (code_put, at) = (code.map(|code| step.batch.put(&code.bytes)), asked.at);
+        let is_error = status == Status::ERROR;
+        let number = add_eval(step, self.state.turn, Some(asked), status, |eval| {
+            (eval.code, eval.started_at, eval.ended_at) = (code_put, None, at);
+            match is_error {
+                true => eval.error = value,
+                false => eval.result = value,
+            }
+        })?;
         if let Some((raw, written)) = code.and_then(|code| code.part)
             && let Some(range) = step.range_of(raw)
         {
@@ -97,30 +105,6 @@ impl Gemini {
         Ok(())
     }
 
-    fn eval(
-        &mut self,
-        step: &mut Step<'_, '_>,
-        asked: Asked,
-        status: Status,
-        value: Option<Digest>,
-    ) -> Result<(), Stop> {
-        let turn = self.turn;
-        let is_error = status == Status::ERROR;
-        step.batch.add_eval(status, |eval| {
-            eval.turn = turn;
-            eval.name = asked.name;
-            eval.message = Some(asked.message);
-            eval.call = Some(asked.call);
-            eval.code = asked.code;
-            eval.ended_at = asked.at;
-            match is_error {
-                true => eval.error = value,
-                false => eval.result = value,
-            }
-        })?;
-        Ok(())
-    }
-
     /// A tool that was a subagent: its chat is a session of its own.
     fn agent(
         &mut self,
@@ -133,11 +117,12 @@ impl Gemini {
         let callee = agent.parse::<SessionId>().ok();
         let after = callee.as_ref().map_or(Ok(None), |callee| head(step, callee))?;
         let label = asked.name.as_ref().map(|name| step.batch.put(name.as_bytes()));
+        let input = asked.code.as_ref().map(|code| step.batch.put(code.as_bytes()));
         let at = asked.at;
         let invocation = step.batch.start_invocation(Status::new("subagent")?, |row| {
-            row.call = Some(asked.call);
+            row.call = asked.call;
             row.label = label;
-            row.input = asked.code;
+            row.input = input;
             row.callee = callee;
             row.started_at = None;
         })?;
@@ -152,19 +137,6 @@ impl Gemini {
             })?;
         }
         self.returned.push(invocation);
-        Ok(())
-    }
-
-    /// Tools that gave no result, when their turn is over.
-    pub(super) fn give_up(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        let mut answers = std::mem::take(&mut self.answers);
-        for answer in &mut answers {
-            for Pending { name, code, at, .. } in std::mem::take(&mut answer.pending) {
-                let asked = Asked { name, code, at, call: answer.call, message: answer.message };
-                self.eval(step, asked, Status::UNFINISHED, None)?;
-            }
-        }
-        self.answers = answers;
         Ok(())
     }
 }

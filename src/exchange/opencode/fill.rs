@@ -205,7 +205,10 @@ impl<'a> Import<'a> {
             Work::Reach(count) => self.reach(batch, count),
             Work::Unit(at, grows) => self.unit(batch, at, grows),
             Work::Seal => self.settle_and_seal(batch),
-            Work::EndTurn => self.end_turn(batch),
+            Work::EndTurn => {
+                self.pause(batch)?;
+                self.end_turn(batch)
+            }
             Work::Child(child) => self.child(batch, &child),
             Work::File(at) => self.file(batch, at),
             Work::Removed(name) => {

@@ -55,25 +55,35 @@ pub(super) struct This<'m> {
 impl Import<'_> {
     /// Nothing comes to the message before any more: what it waited for is given up.
     pub(super) fn settle(&mut self, batch: &mut Batch<'_>) -> Result<(), Stop> {
-        let Some(open) = self.state.open.take() else { return Ok(()) };
+        self.pause(batch)?;
+        if self.state.open.take().is_some() {
+            let at = usize::try_from(self.state.units).unwrap_or(usize::MAX);
+            self.state.units += 1;
+            self.state.chain = chain(&self.survey, at.saturating_add(1));
+        }
+        Ok(())
+    }
+
+    /// What is at work in the last message has its evals, without results so far.
+    pub(super) fn pause(&mut self, batch: &mut Batch<'_>) -> Result<(), Stop> {
+        let Some(mut open) = self.state.open.take() else { return Ok(()) };
         let at = usize::try_from(self.state.units).unwrap_or(usize::MAX);
-        if let Some(unit) = self.survey.units.get(at)
-            && !open.running.is_empty()
-        {
-            let files = unit.first + 1..unit.first + unit.count;
-            for file in files {
-                if !open.running.iter().any(|part| part == stem(&self.survey.files[file].name)) {
-                    continue;
-                }
-                let bytes = self.read(file)?.bytes.unwrap_or_default();
-                if let Ok(part) = Part::read(&bytes) {
-                    let call = open.calls.last().map(|(call, _)| *call);
-                    self.eval(batch, &part, Status::UNFINISHED, (open.message, call), &[])?;
-                }
+        let running = std::mem::take(&mut open.running);
+        let files = self.survey.units.get(at).map_or(0..0, |unit| unit.first + 1..unit.first + unit.count);
+        for file in files.filter(|_| !running.is_empty()) {
+            let name = stem(&self.survey.files[file].name).to_owned();
+            if !running.contains(&name) {
+                continue;
+            }
+            let bytes = self.read(file)?.bytes.unwrap_or_default();
+            if let Ok(part) = Part::read(&bytes) {
+                let call = open.calls.last().map(|(call, _)| *call);
+                let (eval, _) = self.eval(batch, &part, Status::UNFINISHED, (open.message, call, None), &[])?;
+                open.unfinished.push((name.clone(), eval));
+                open.evals.push(name);
             }
         }
-        self.state.units += 1;
-        self.state.chain = chain(&self.survey, at.saturating_add(1));
+        self.state.open = Some(open);
         Ok(())
     }
 
@@ -100,7 +110,7 @@ impl Import<'_> {
             said: Vec::new(),
             evals: Vec::new(),
             running: Vec::new(),
-            given_up: Vec::new(),
+            unfinished: Vec::new(),
             calls: Vec::new(),
         });
         let mut this = This { at, message, files: self.parts(at)?, open: Open { meaning, ..open } };

@@ -2,12 +2,15 @@
 //! stream that only grows. What is kept of it is one: each version of a file that an import found, one behind the other. What
 //! the session is now is made of the newest versions. docs/IMPORT.md says what becomes of each file.
 
+mod file;
 mod fill;
 mod import;
 mod meaning;
+mod naming;
 mod past;
 mod record;
 mod survey;
+mod telling;
 mod tool;
 mod tree;
 mod walk;
@@ -17,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{Known, Recognized};
 use super::reader::JSON;
-use crate::model::{CallNumber, Digest, InvocationNumber, MessageNumber, Status, TurnNumber};
+use crate::model::{CallNumber, Digest, EvalNumber, InvocationNumber, MessageNumber, Status, TurnNumber};
 
 /// What output calls it.
 pub const NAME: &str = "opencode";
@@ -80,9 +83,9 @@ struct Open {
     /// Parts that are evals, and those that are to become some.
     evals: Vec<String>,
     running: Vec<String>,
-    /// Those of the evals that were given up, with the first digits of their hashes.
+    /// Those of the evals that are unfinished: their tools may end after all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    given_up: Vec<(String, u64)>,
+    unfinished: Vec<(String, EvalNumber)>,
     /// Its calls, with the hashes of what was said of them.
     calls: Vec<(CallNumber, u64)>,
 }

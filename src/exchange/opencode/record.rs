@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::exchange::json::{kept, scaled, text, whole};
+use crate::exchange::json::{beginning, kept, scaled, text, whole};
 use crate::model::{Call, Status, Timestamp};
 
 type Raw<'a> = Option<&'a RawValue>;
@@ -152,7 +152,8 @@ fn object<'a, T: Default + Deserialize<'a>>(raw: Raw<'a>) -> T {
 
 /// A file that is an object.
 fn read<'a, T: Deserialize<'a>>(file: &'a [u8]) -> Result<T, String> {
-    match file.trim_ascii_start().first() {
+    let file = beginning(file);
+    match file.first() {
         Some(b'{') => serde_json::from_slice(file).map_err(|error| error.to_string()),
         Some(_) => Err("it is no object".to_owned()),
         None => Err("there is nothing in it".to_owned()),

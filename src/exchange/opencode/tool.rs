@@ -1,6 +1,6 @@
 //! Tools: each is an eval once it ended, and one that opened a session is an invocation of it too.
 
-use super::fill::{Child, Holes, Import, short};
+use super::fill::{Child, Holes, Import};
 use super::import::session_of;
 use super::meaning::{Kind, This};
 use super::record::{Part, State as Tool};
@@ -8,7 +8,7 @@ use super::walk::stem;
 use crate::exchange::batch::Stop;
 use crate::exchange::json::{range_in, text};
 use crate::exchange::template::{Hole, json_string};
-use crate::model::{CallNumber, EvalNumber, HeadId, MessageNumber, SessionId, Status, Timestamp};
+use crate::model::{CallNumber, Eval, EvalNumber, HeadId, MessageNumber, SessionId, Status, Timestamp};
 use crate::store::Batch;
 use crate::store::error::CommitError;
 
@@ -33,6 +33,15 @@ impl Import<'_> {
                 self.opened(batch, &state, call)?;
             }
             let ended = state.ended().or((this.message.is_over()).then_some(Status::UNFINISHED));
+            let known = this.open.unfinished.iter().position(|(part, _)| *part == name);
+            if let Some(known) = known
+                && let Some(status) = state.ended()
+            {
+                let (_, eval) = this.open.unfinished.remove(known);
+                let (_, holes) = self.eval(batch, &part, status, (this.open.message, call, Some(eval)), &bytes)?;
+                self.keep(at, &bytes, holes);
+                continue;
+            }
             if is_shared || this.open.evals.contains(&name) {
                 self.keep_known(at, &bytes)?;
                 continue;
@@ -42,25 +51,25 @@ impl Import<'_> {
                 self.keep_known(at, &bytes)?;
                 continue;
             };
-            let holes = self.eval(batch, &part, status, (this.open.message, call), &bytes)?;
+            let (eval, holes) = self.eval(batch, &part, status, (this.open.message, call, None), &bytes)?;
             self.keep(at, &bytes, holes);
             if state.ended().is_none() {
-                this.open.given_up.push((name.clone(), short(&self.survey.files[at].digest)));
+                this.open.unfinished.push((name.clone(), eval));
             }
             this.open.evals.push(name);
         }
         Ok(())
     }
 
-    /// A tool that ended; the parts of its file that the eval has.
+    /// A tool that ended, or is over without: its eval, which may be `known`, and the parts of its file that the eval has.
     pub(super) fn eval(
         &mut self,
         batch: &mut Batch<'_>,
         part: &Part<'_>,
         status: Status,
-        (message, call): (Option<MessageNumber>, Option<CallNumber>),
+        (message, call, known): (Option<MessageNumber>, Option<CallNumber>, Option<EvalNumber>),
         bytes: &[u8],
-    ) -> Result<Holes, Stop> {
+    ) -> Result<(EvalNumber, Holes), Stop> {
         let state = part.state();
         let code = state.input.map(|input| batch.put(input.get().as_bytes()));
         let value = if status == Status::ERROR { state.error } else { state.output };
@@ -70,7 +79,8 @@ impl Import<'_> {
         if let Some(at) = ended.or(state.started_at()) {
             batch.at(at);
         }
-        let number: EvalNumber = batch.add_eval(status.clone(), |eval| {
+        let fill = |eval: &mut Eval| {
+            eval.status = status.clone();
             (eval.name, eval.turn, eval.message, eval.call) = (part.tool(), turn, message, call);
             (eval.started_at, eval.ended_at, eval.code) = (state.started_at(), ended, code);
             if status == Status::ERROR {
@@ -78,7 +88,11 @@ impl Import<'_> {
             } else {
                 eval.result = value_put;
             }
-        })?;
+        };
+        let number = match known {
+            Some(number) => batch.update_eval(number, fill).map(|()| number)?,
+            None => batch.add_eval(status.clone(), fill)?,
+        };
         let mut holes = Holes::new();
         holes.extend(state.input.and_then(|raw| range_in(bytes, raw)).map(|range| (range, Hole::Code(number))));
         if let Some((raw, said)) = value.zip(said)
@@ -89,7 +103,7 @@ impl Import<'_> {
             let ranges = again.filter_map(|raw| range_in(bytes, raw));
             holes.extend(ranges.map(|range| (range, Hole::ResultText(number))));
         }
-        Ok(holes)
+        Ok((number, holes))
     }
 
     /// A tool that opened a session.

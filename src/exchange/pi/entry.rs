@@ -9,11 +9,9 @@ use serde_json::{Value, json};
 use super::record::Record;
 use crate::exchange::ExportError;
 use crate::exchange::export::Output;
-use crate::exchange::told::Place;
-use crate::model::Eval;
-
-/// As much of a kept source as its first record may take.
-pub const MAX_HEADER: usize = 64 * 1_024;
+use crate::exchange::json::beginning;
+use crate::exchange::source::MAX_LINE;
+use crate::exchange::told::{Place, raw};
 
 /// One entry.
 #[derive(Serialize)]
@@ -77,10 +75,10 @@ pub struct Usage {
 
 /// Whether the entries of a file with that header have ids.
 pub fn is_tree(header: &[u8]) -> bool {
-    Record::read(header).is_ok_and(|record| record.version.is_some_and(|version| version.get() != "1"))
+    Record::read(beginning(header)).is_ok_and(|record| record.version.is_some_and(|version| version.get() != "1"))
 }
 
-/// Passes bytes on, and looks at those up to the first line end; with `cut`, passes nothing on.
+/// Passes bytes on, and holds the first line, with its end; with `cut`, passes nothing on.
 pub struct First<'o> {
     pub out: &'o mut dyn Output,
     pub line: Vec<u8>,
@@ -88,17 +86,17 @@ pub struct First<'o> {
 }
 
 impl First<'_> {
-    /// The first line, with its end.
-    pub fn header(&self) -> &[u8] {
-        let end = self.line.iter().position(|byte| *byte == b'\n').map_or(self.line.len(), |at| at + 1);
-        &self.line[..end]
+    /// Whether the first line was seen to its end, as far as one is held.
+    pub fn is_whole(&self) -> bool {
+        self.line.ends_with(b"\n") || self.line.len() >= MAX_LINE
     }
 }
 
 impl Output for First<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
-        if self.line.len() < MAX_HEADER && !self.line.contains(&b'\n') {
-            self.line.extend(&bytes[..bytes.len().min(MAX_HEADER - self.line.len())]);
+        if self.line.len() < MAX_LINE && !self.line.ends_with(b"\n") {
+            let end = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+            self.line.extend(&bytes[..end.min(MAX_LINE - self.line.len())]);
         }
         if self.cut { Ok(()) } else { self.out.write(bytes) }
     }
@@ -108,24 +106,10 @@ impl Output for First<'_> {
     }
 }
 
-pub fn raw(value: &impl Serialize) -> Result<Box<RawValue>, ExportError> {
-    serde_json::value::to_raw_value(value).map_err(|error| ExportError::Output(error.into()))
-}
-
-/// A number as it is written.
-pub fn raw_number(text: &str) -> Result<Box<RawValue>, ExportError> {
-    RawValue::from_string(text.to_owned()).map_err(|error| ExportError::Output(error.into()))
-}
-
 pub fn part(text: &str) -> Result<Box<RawValue>, ExportError> {
     raw(&json!({ "type": "text", "text": text }))
 }
 
 pub fn millis(place: &Place) -> i64 {
     place.at.micros() / 1_000
-}
-
-/// What a tool and its result are named by.
-pub fn tool_id(eval: &Eval) -> String {
-    format!("call_{}", eval.eval)
 }

@@ -9,8 +9,8 @@ use super::{Pi, messages_before};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::{range_in, text};
 use crate::exchange::template::{Hole, json_string};
-use crate::exchange::tools::{Asked, TurnState, add_eval};
-use crate::model::{CallType, EvalNumber, MessageNumber, Role, Status, TurnNumber};
+use crate::exchange::tools::{Answer, Asked, Ending, Tools, TurnState, Turns, add_eval};
+use crate::model::{CallType, EvalNumber, MessageNumber, Role, Status};
 use crate::store::NewMessage;
 
 /// A message's content, and what it leaves of its record.
@@ -127,7 +127,7 @@ impl Pi {
                 call: Some(call),
                 at: ended,
                 place: Some((place, false)),
-                more: (),
+                ..Asked::default()
             });
             if let Some(range) = tool.arguments.filter(|_| content.cuts_tools()).and_then(|code| step.range_of(code)) {
                 holes.push((range, Hole::Later(place)));
@@ -148,7 +148,8 @@ impl Pi {
     ) -> Result<(), Stop> {
         let id = message.tool_call_id();
         let answer = self.tools.answered(id.as_deref());
-        if self.is_repeated(step) {
+        // Of the session that this one was forked from, unless its end is that of an eval which is in sight here.
+        if self.is_repeated(step) && !matches!(&answer, Answer::To(Asked { eval: Some(_), .. })) {
             return Ok(());
         }
         let Some(asked) = answer.unless_late(step) else { return Ok(()) };
@@ -162,7 +163,8 @@ impl Pi {
             } else {
                 eval.result = Some(value);
             }
-        })
+        })?;
+        Ok(())
     }
 
     /// A command that the user ran: an eval that no call asked for.
@@ -194,54 +196,6 @@ impl Pi {
         Ok(())
     }
 
-    /// Ends the turn, if one is open; says whether.
-    pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        let Some((turn, is_told)) = self.state.end() else { return Ok(false) };
-        if is_told && self.tools.is_empty() {
-            return Ok(false);
-        }
-        if let Some(at) = step.at() {
-            step.batch.at(at);
-        }
-        for asked in self.tools.give_up() {
-            add_eval(step, Some(turn), Some(asked), Status::UNFINISHED, |_| {})?;
-        }
-        if !is_told {
-            self.tell_end(step, turn)?;
-        }
-        Ok(true)
-    }
-
-    /// The source ended: the turn has its end as far as can be told.
-    pub(super) fn pause(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        let Some(turn) = self.state.pause() else { return Ok(()) };
-        if let Some(at) = step.at() {
-            step.batch.at(at);
-        }
-        self.tell_end(step, turn)
-    }
-
-    /// The turn's row, at its end.
-    fn tell_end(&mut self, step: &mut Step<'_, '_>, turn: TurnNumber) -> Result<(), Stop> {
-        let status = match self.stop.as_deref() {
-            Some("stop" | "length") => Status::FINAL,
-            Some("aborted") => Status::ABORTED,
-            Some("error") => Status::ERROR,
-            _ => Status::UNFINISHED,
-        };
-        let final_value = self.answer.filter(|_| status == Status::FINAL);
-        let failed = status == Status::ABORTED || status == Status::ERROR;
-        let error = self.error.as_ref().filter(|_| failed).map(|error| step.batch.put(error.as_bytes()));
-        let at = step.at();
-        step.batch.update_turn(turn, |row| {
-            row.status = status;
-            row.final_value = final_value;
-            row.error = error;
-            row.ended_at = at;
-        })?;
-        Ok(())
-    }
-
     /// A summary that stands for what came before the first record that Pi keeps.
     pub(super) fn compaction(
         &mut self,
@@ -267,6 +221,27 @@ impl Pi {
         let hole = written.and_then(|raw| step.range_of(raw));
         step.keep(hole.map(|range| (range, Hole::Text(MessageNumber(messages + 1)))).into_iter().collect());
         Ok(After::Compact { frame, keep })
+    }
+}
+
+impl Turns for Pi {
+    type More = ();
+
+    fn at_work(&mut self) -> (&mut TurnState, &mut Tools) {
+        (&mut self.state, &mut self.tools)
+    }
+
+    fn ending(&mut self, step: &mut Step<'_, '_>, _: bool) -> Result<Ending, Stop> {
+        let status = match self.stop.as_deref() {
+            Some("stop" | "length") => Status::FINAL,
+            Some("aborted") => Status::ABORTED,
+            Some("error") => Status::ERROR,
+            _ => Status::UNFINISHED,
+        };
+        let final_value = self.answer.filter(|_| status == Status::FINAL);
+        let failed = status == Status::ABORTED || status == Status::ERROR;
+        let error = self.error.as_ref().filter(|_| failed).map(|error| step.batch.put(error.as_bytes()));
+        Ok(Ending { status, final_value, error })
     }
 }
 

@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{After, Step, Stop};
 use super::export::{Output, Task};
+use super::family::Answers;
 use super::format::{Format, Header, Recognized};
 use super::json;
 use super::reader::{Item, JSON, Reader, Syntax};
 use super::run::{first_record, short};
 use super::source::Source;
-use super::tools::{Tools, TurnState};
+use super::tools::{Tools, TurnState, Turns};
 use super::{ExportError, ImportError};
 use crate::model::{Digest, Role, Timestamp, TurnNumber};
 use record::{Record, Shape};
@@ -59,6 +60,7 @@ impl Format for Pi {
     const IS_TREE: bool = true;
     const SYNTAX: Syntax =
         Syntax { is_certain: |record| Record::read(record).is_ok_and(|read| read.is_certain()), ..JSON };
+    const ANSWERS: Answers = Answers::OfAll;
     type Record<'r> = (Record<'r>, Shape<'r>);
 
     fn recognize(first: &[u8]) -> Recognized {
@@ -83,6 +85,10 @@ impl Format for Pi {
     fn key(record: &[u8]) -> Option<Digest> {
         let is_header = Record::read(record).is_ok_and(|record| record.kind().as_deref() == Some("session"));
         (!is_header).then(|| Digest::of(record))
+    }
+
+    fn is_answer((_, shape): &Self::Record<'_>) -> bool {
+        matches!(shape, Shape::Message(Role::Assistant, _))
     }
 
     fn read(record: &[u8]) -> Result<Self::Record<'_>, String> {
@@ -141,7 +147,7 @@ impl Format for Pi {
     }
 
     fn is_open(&self) -> bool {
-        self.state.is_open()
+        self.state.is_open() || self.tools.is_open()
     }
 
     fn turn(&self) -> Option<TurnNumber> {
@@ -179,7 +185,7 @@ fn is_zero(bytes: &u64) -> bool {
 impl Pi {
     /// Whether what the record tells of happened in the session that this one was forked from.
     fn is_repeated(&self, step: &Step<'_, '_>) -> bool {
-        step.end() <= self.repeated
+        step.is_repeated() || step.end() <= self.repeated
     }
 }
 

@@ -14,7 +14,7 @@ use crate::exchange::format::Format;
 use crate::exchange::kept::{self, backwards};
 use crate::exchange::reader::{Item, Reader};
 use crate::exchange::source::Source;
-use crate::exchange::tools::TurnState;
+use crate::exchange::tools::{TurnState, Turns};
 use crate::model::{Digest, EventNumber, HeadId, Role, SessionId};
 use crate::store::{NewMessage, Store};
 

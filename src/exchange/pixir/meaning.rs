@@ -10,8 +10,8 @@ use super::record::{Data, EPHEMERAL, Inner, Record, Usage, is_true};
 use crate::exchange::batch::{After, Step, Stop};
 use crate::exchange::json::{kept, text, whole};
 use crate::exchange::template::{Hole, json_string};
-use crate::exchange::tools::{Asked, TurnState, add_eval};
-use crate::model::{CallType, Digest, MessageNumber, Role, Status, TurnNumber};
+use crate::exchange::tools::{Asked, Ending, Tools, TurnState, Turns, add_eval};
+use crate::model::{CallType, MessageNumber, Role, Status};
 use crate::store::NewMessage;
 
 type Holes = Vec<(Range<usize>, Hole)>;
@@ -122,7 +122,7 @@ impl Pixir {
             call: self.call,
             at: step.at(),
             place: Some((number, false)),
-            more: (),
+            ..Asked::default()
         });
         let range = data.args.and_then(|args| step.range_of(args));
         step.keep(range.map(|range| (range, Hole::Later(number))).into_iter().collect());
@@ -246,49 +246,24 @@ impl Pixir {
     pub(super) fn has_end(&self) -> bool {
         self.tools.is_empty() && (self.answer.is_some() || self.failed.is_some())
     }
+}
 
-    /// Ends the turn, if one is open; says whether.
-    pub(super) fn end(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
-        let Some((turn, is_told)) = self.state.end() else { return Ok(false) };
-        if is_told && self.tools.is_empty() {
-            return Ok(false);
-        }
-        if let Some(at) = step.at() {
-            step.batch.at(at);
-        }
-        for asked in self.tools.give_up() {
-            add_eval(step, Some(turn), Some(asked), Status::ORPHANED, |_| {})?;
-        }
-        if !is_told {
-            self.tell_end(step, turn)?;
-        }
-        Ok(true)
+impl Turns for Pixir {
+    type More = ();
+
+    const GIVEN_UP: Status = Status::ORPHANED;
+
+    fn at_work(&mut self) -> (&mut TurnState, &mut Tools) {
+        (&mut self.state, &mut self.tools)
     }
 
-    /// The source ended: the turn has its end as far as can be told.
-    pub(super) fn pause(&mut self, step: &mut Step<'_, '_>) -> Result<(), Stop> {
-        let Some(turn) = self.state.pause() else { return Ok(()) };
-        if let Some(at) = step.at() {
-            step.batch.at(at);
-        }
-        self.tell_end(step, turn)
-    }
-
-    /// The turn's row, at its end.
-    fn tell_end(&mut self, step: &mut Step<'_, '_>, turn: TurnNumber) -> Result<(), Stop> {
-        let (status, final_value, error): (Status, Option<Digest>, Option<Digest>) = match (&self.failed, self.answer) {
+    fn ending(&mut self, _: &mut Step<'_, '_>, _: bool) -> Result<Ending, Stop> {
+        let (status, final_value, error) = match (&self.failed, self.answer) {
             (Some((status, error)), _) => (Status::new(status.clone())?, None, *error),
             (None, Some(answer)) => (Status::FINAL, Some(answer), None),
             (None, None) => (Status::UNFINISHED, None, None),
         };
-        let at = step.at();
-        step.batch.update_turn(turn, |row| {
-            row.status = status;
-            row.final_value = final_value;
-            row.error = error;
-            row.ended_at = at;
-        })?;
-        Ok(())
+        Ok(Ending { status, final_value, error })
     }
 }
 

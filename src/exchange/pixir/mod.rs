@@ -18,7 +18,7 @@ use super::format::{Format, Header, Recognized};
 use super::json::{is_false, text};
 use super::reader::{JSON, Syntax};
 use super::source::Source;
-use super::tools::{Tools, TurnState};
+use super::tools::{Tools, TurnState, Turns};
 use crate::model::canonical::canonicalize;
 use crate::model::{CallNumber, Digest, InvocationNumber, Timestamp, TurnNumber};
 use record::{EPHEMERAL, Record};
@@ -122,7 +122,7 @@ impl Format for Pixir {
     }
 
     fn is_open(&self) -> bool {
-        self.state.is_open()
+        self.state.is_open() || self.tools.is_open()
     }
 
     fn turn(&self) -> Option<TurnNumber> {

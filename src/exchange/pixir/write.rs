@@ -16,7 +16,7 @@ use crate::exchange::format::Format;
 use crate::exchange::kept;
 use crate::exchange::reader::{Item, Reader};
 use crate::exchange::shared::flat;
-use crate::exchange::told::{self, Plan, Start};
+use crate::exchange::told::{self, Inputs, Place, Plan, Start};
 use crate::model::{
     Annotation, Body, Call, Digest, Eval, Event, EventNumber, Invocation, Message, Role, SessionId, Span, Status, Turn,
 };
@@ -38,7 +38,7 @@ pub(super) struct Line<'l> {
 /// visible at its current head, and what a fork is of.
 pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
     let store = task.store;
-    let mut writer = Writer { task, out, seq: 0, told: VecDeque::new(), calls: 0 };
+    let mut writer = Writer { task, out, seq: 0, told: VecDeque::new(), calls: 0, inputs: Inputs::default() };
     let plan = Plan::of(task, Pixir::NAME)?;
     if let Some(source) = &task.kept {
         let state: Pixir = serde_json::from_str(&source.state)
@@ -87,6 +87,7 @@ struct Writer<'w> {
     /// Results of evals that were written, whose messages say the same again.
     told: VecDeque<Digest>,
     calls: u64,
+    inputs: Inputs,
 }
 
 impl Writer<'_> {
@@ -155,12 +156,14 @@ impl Writer<'_> {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), ExportError> {
+        self.inputs.take(event);
         match &event.body {
             Body::MessageAdded(row) => self.message(event, row),
             Body::TurnPut(row) => self.turn(event, row),
             // A call that was over when it was recorded has no second event.
             Body::CallStarted(row) | Body::CallPut(row) => self.call(event, row),
-            Body::EvalAdded(row) => self.eval(event, row),
+            // Of one that was told anew, the last version stands where the first one does.
+            Body::EvalAdded(row) => self.eval(event, &told::last_eval(self.task, row)?),
             Body::InvocationStarted(row) => self.invocation(event, row, "started", "running"),
             Body::InvocationCompleted(row) => self.invocation(event, row, "finished", "completed"),
             Body::InvocationFailed(row) => self.invocation(event, row, "finished", "failed"),
@@ -172,6 +175,7 @@ impl Writer<'_> {
             }
             // Bookkeeping of the store; a turn begins with its message.
             Body::TurnStarted(_)
+            | Body::EvalPut(_)
             | Body::SessionStarted(_)
             | Body::SessionStatus(_)
             | Body::SessionError(_)
@@ -185,7 +189,7 @@ impl Writer<'_> {
     fn message(&mut self, of: &Event, row: &Message) -> Result<(), ExportError> {
         let text = self.text(Some(row.content))?;
         match row.role {
-            Role::User => self.tell(of, "user_message", json!({ "text": text })),
+            Role::User if self.is_input(of, row)? => self.tell(of, "user_message", json!({ "text": text })),
             Role::Assistant => self.tell(of, "assistant_message", json!({ "text": text })),
             Role::Summary => {
                 // A compaction's frame is the last message of its head.
@@ -199,15 +203,16 @@ impl Writer<'_> {
                 self.tell(of, kind, data)
             }
             Role::Tool | Role::Observation if self.told.iter().any(|told| *told == row.content) => Ok(()),
-            Role::Tool | Role::Observation => {
-                let data = json!({ "call_id": format!("message_{}", row.message), "ok": true, "output": text });
-                self.tell(of, "tool_result", data)
-            }
-            Role::System | Role::Other(_) => {
+            Role::User | Role::System | Role::Tool | Role::Observation | Role::Other(_) => {
                 let data = json!({ "kind": "headwater_message", "role": row.role, "text": text });
                 self.tell(of, "workflow_event", data)
             }
         }
+    }
+
+    fn is_input(&mut self, of: &Event, row: &Message) -> Result<bool, ExportError> {
+        let place = Place { session: of.session.clone(), event: of.number, at: of.at };
+        self.inputs.is_input(self.task, &place, row)
     }
 
     fn turn(&mut self, of: &Event, row: &Turn) -> Result<(), ExportError> {
@@ -261,7 +266,8 @@ impl Writer<'_> {
         self.told.extend([row.observation, row.result, row.error].into_iter().flatten());
         self.told.drain(..self.told.len().saturating_sub(64));
         let data = if row.status == Status::OK || row.status == Status::FINAL {
-            json!({ "call_id": call_id, "ok": true, "output": self.text(value)? })
+            let output = if value.is_some() { self.text(value)? } else { "".into() };
+            json!({ "call_id": call_id, "ok": true, "output": output })
         } else {
             let kind = if row.status == Status::ORPHANED { "orphan_tool_call" } else { row.status.as_str() };
             json!({ "call_id": call_id, "ok": false,

@@ -4,9 +4,12 @@ use rusqlite::{Connection, params};
 
 use super::{ApplyError, Step, missing};
 use crate::model::{Body, Digest, Event, HeadId, HeadKind, Root, SessionId, TranscriptRange};
-use crate::sqlite::row::{self, CALL, INVOCATION, TURN};
+use crate::sqlite::row::{self, CALL, EVAL, INVOCATION, TURN};
 use crate::sqlite::session_row::SessionRow;
 use crate::sqlite::{spans, stmt};
+
+/// The place of evals among the kinds without versions.
+const EVALS: usize = 1;
 
 impl Step<'_> {
     /// Applies one event to the session's row and its own table.
@@ -118,8 +121,11 @@ impl Step<'_> {
                     c.call.0 <= inherited.call
                 ])?;
             }
-            Body::EvalAdded(e) => {
-                n = Some(self.grown(&mut row, 1, e.eval.0)?);
+            Body::EvalAdded(e) | Body::EvalPut(e) => {
+                n = Some(match &event.body {
+                    Body::EvalPut(_) => self.known_eval(&mut row, e.eval.0, ev)?,
+                    _ => self.grown(&mut row, EVALS, e.eval.0)?,
+                });
                 self.conn.prepare_cached(stmt::event::ADD_EVAL)?.execute(params![
                     sid,
                     number,
@@ -216,15 +222,29 @@ impl Step<'_> {
 
     /// The number of a new row of a kind without versions, which is above all before it: numbers are looked up by that.
     fn grown(&self, row: &mut SessionRow, kind: usize, n: u64) -> Result<u64, ApplyError> {
-        let numbers = match &mut row.numbers {
-            Some(numbers) => numbers,
-            none => none.insert(last_numbers(self.conn, row.sid)?),
-        };
-        match numbers.get_mut(kind) {
+        match self.numbers(row)?.get_mut(kind) {
             Some(last) if n > *last => *last = n,
             _ => return Err(ApplyError::Contradicts(format!("number {n} comes after a greater one"))),
         }
         Ok(n)
+    }
+
+    /// Notes a further version of an eval, which has the number of one that is there.
+    fn known_eval(&self, row: &mut SessionRow, n: u64, ev: u64) -> Result<u64, ApplyError> {
+        let last = row.inherited.eval.max(self.numbers(row)?[EVALS]);
+        if !(1..=last).contains(&n) {
+            return Err(ApplyError::Contradicts(format!("a version of eval {n}, which is not there")));
+        }
+        self.conn.prepare_cached(stmt::event::ADD_INHERITED)?.execute(params![row.sid, EVAL, n, ev])?;
+        Ok(n)
+    }
+
+    /// The greatest numbers so far of the kinds without versions.
+    fn numbers<'r>(&self, row: &'r mut SessionRow) -> Result<&'r mut [u64; 3], ApplyError> {
+        Ok(match &mut row.numbers {
+            Some(numbers) => numbers,
+            none => none.insert(last_numbers(self.conn, row.sid)?),
+        })
     }
 
     /// Makes the rows of a head from its root, which must fit the log it is in.

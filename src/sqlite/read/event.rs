@@ -102,7 +102,7 @@ pub(crate) fn events(names: &mut Names, sid: i64, since: i64, limit: i64) -> rus
     let mut messages = Queue::<Message>::fill(names, sid, &run, &[6])?;
     let mut turns = Queue::<Turn>::fill(names, sid, &run, &[7, 8])?;
     let mut calls = Queue::<Call>::fill(names, sid, &run, &[9, 10])?;
-    let mut evals = Queue::<Eval>::fill(names, sid, &run, &[11])?;
+    let mut evals = Queue::<Eval>::fill(names, sid, &run, &[11, 18])?;
     let mut snapshots = Queue::<Snapshot>::fill(names, sid, &run, &[12])?;
     let mut invocations = Queue::<Invocation>::fill(names, sid, &run, &[14, 15, 16, 17])?;
     let mut events = Vec::with_capacity(run.len());
@@ -135,6 +135,7 @@ pub(crate) fn events(names: &mut Names, sid: i64, since: i64, limit: i64) -> rus
                 14 => Body::InvocationStarted(invocations.take(ev)?),
                 15 => Body::InvocationCompleted(invocations.take(ev)?),
                 16 => Body::InvocationFailed(invocations.take(ev)?),
+                18 => Body::EvalPut(evals.take(ev)?),
                 _ => Body::CallerHeadRecorded(invocations.take(ev)?),
             },
         };

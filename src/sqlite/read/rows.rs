@@ -19,13 +19,13 @@ pub(crate) trait Stored: Numbered + Sized {
     const NUMBERS: &'static str;
     /// The kind in hw_version, where a number may be written more than once.
     const VERSIONS: Option<i64>;
-    /// The newest of them first: sid, first, last, limit.
+    /// The newest of them first, first versions alone: sid, first, last, limit, number.
     const NEWEST: &'static str;
-    /// The oldest of them first, from a number on: sid, first, last, limit, number.
+    /// The oldest of them first, first versions alone, from a number on: sid, first, last, limit, number.
     const FROM: &'static str;
-    /// The event and number of the first row from an event on: sid, event.
+    /// The event and number of the first row from an event on, first versions alone: sid, event.
     const NEXT: &'static str;
-    /// The event and number of the last row: sid.
+    /// The event and number of the last row, first versions alone: sid.
     const LAST: &'static str;
 
     /// The first version in sight of each number, from the oldest event up: sid, first, last, limit, the start of the run. And
@@ -33,6 +33,9 @@ pub(crate) trait Stored: Numbered + Sized {
     const FIRSTS_UP: &'static str;
     /// The same from the newest event down.
     const FIRSTS_DOWN: &'static str;
+
+    /// Whether further versions, which hardly any row has, are noted one by one: see [`puts`].
+    const HAS_PUTS: bool;
 
     /// The last number that a session inherited of the kind; 0 for one without versions.
     fn inherited(counters: &Counters) -> u64;
@@ -59,13 +62,29 @@ macro_rules! firsts {
 
 macro_rules! stored {
     ($row:ty, $table:literal, None, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
-        stored!($row, $table, None, "", "", |_| 0, $columns, |$c, $names| $read);
+        stored!($row, $table, None, "", false, "", "", |_| 0, $columns, |$c, $names| $read);
+    };
+    ($row:ty, $table:literal, Puts, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+        stored!(
+            $row,
+            $table,
+            None,
+            " AND NOT EXISTS (SELECT 1 FROM hw_inherited v WHERE v.kind = 11 AND v.n = t.n AND v.sid = t.sid AND v.ev = t.ev)",
+            true,
+            "",
+            "",
+            |counters| counters.eval,
+            $columns,
+            |$c, $names| $read
+        );
     };
     ($row:ty, $table:literal, Some($code:ident, $kind:literal, $count:ident), $columns:literal, |$c:ident, $names:ident| $read:expr) => {
         stored!(
             $row,
             $table,
             Some($code),
+            "",
+            false,
             firsts!($table, $kind, "ASC"),
             firsts!($table, $kind, "DESC"),
             |counters| counters.$count,
@@ -73,7 +92,7 @@ macro_rules! stored {
             |$c, $names| $read
         );
     };
-    ($row:ty, $table:literal, $versions:expr, $up:expr, $down:expr, $count:expr, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
+    ($row:ty, $table:literal, $versions:expr, $firsts:literal, $puts:literal, $up:expr, $down:expr, $count:expr, $columns:literal, |$c:ident, $names:ident| $read:expr) => {
         impl Stored for $row {
             const RANGE: &'static str = concat!(
                 "SELECT ev, ",
@@ -90,19 +109,25 @@ macro_rules! stored {
                 $columns,
                 " FROM ",
                 $table,
-                " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n <= ?5 ORDER BY ev DESC LIMIT ?4"
+                " t WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n <= ?5",
+                $firsts,
+                " ORDER BY ev DESC LIMIT ?4"
             );
             const FROM: &'static str = concat!(
                 "SELECT ev, ",
                 $columns,
                 " FROM ",
                 $table,
-                " WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n >= ?5 ORDER BY ev LIMIT ?4"
+                " t WHERE sid = ?1 AND ev BETWEEN ?2 AND ?3 AND n >= ?5",
+                $firsts,
+                " ORDER BY ev LIMIT ?4"
             );
             const NEXT: &'static str =
-                concat!("SELECT ev, n FROM ", $table, " WHERE sid = ?1 AND ev >= ?2 ORDER BY ev LIMIT 1");
+                concat!("SELECT ev, n FROM ", $table, " t WHERE sid = ?1 AND ev >= ?2", $firsts, " ORDER BY ev LIMIT 1");
             const LAST: &'static str =
-                concat!("SELECT ev, n FROM ", $table, " WHERE sid = ?1 ORDER BY ev DESC LIMIT 1");
+                concat!("SELECT ev, n FROM ", $table, " t WHERE sid = ?1", $firsts, " ORDER BY ev DESC LIMIT 1");
+
+            const HAS_PUTS: bool = $puts;
 
             const FIRSTS_UP: &'static str = $up;
             const FIRSTS_DOWN: &'static str = $down;
@@ -185,7 +210,7 @@ stored!(
 stored!(
     Eval,
     "hw_eval",
-    None,
+    Puts,
     "n, name, status, turn, message, call, code, result, observation, error, started_at, ended_at, extra",
     |c, names| Eval {
         eval: EvalNumber(c.word()?),
@@ -357,13 +382,36 @@ const LATEST_VERSION: &str =
     "SELECT ev FROM hw_version WHERE sid = ?1 AND kind = ?2 AND n = ?3 AND ev <= ?4 ORDER BY ev DESC LIMIT 1";
 const FIRST_VERSION: &str = "SELECT ev FROM hw_version WHERE sid = ?1 AND kind = ?2 AND n >= ?3 ORDER BY n, ev LIMIT 1";
 
+const LATEST_PUT: &str =
+    "SELECT ev FROM hw_inherited WHERE kind = 11 AND n = ?1 AND sid = ?2 AND ev <= ?3 ORDER BY ev DESC LIMIT 1";
+const PUTS: &str = "SELECT sid, ev FROM hw_inherited WHERE kind = 11 AND n = ?1 ORDER BY sid, ev";
+
+/// Shows the events, of whatever session, that wrote further versions of number `n`, which hardly any row has.
+pub(crate) fn puts(connection: &Connection, n: i64, mut each: impl FnMut(i64, i64)) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(PUTS)?;
+    let mut rows = statement.query([n])?;
+    while let Some(row) = rows.next()? {
+        each(row.get(0)?, row.get(1)?);
+    }
+    Ok(())
+}
+
 /// The latest event of `sid`, up to `ev`, that wrote number `n` of the kind.
 pub(crate) fn latest<T: Stored>(connection: &Connection, sid: i64, n: i64, ev: i64) -> rusqlite::Result<Option<i64>> {
     match T::VERSIONS {
         Some(kind) => {
             connection.prepare_cached(LATEST_VERSION)?.query_row([sid, kind, n, ev], |row| row.get(0)).optional()
         }
-        None => Ok(halve::<T>(connection, sid, n)?.filter(|(at, found)| *found == n && *at <= ev).map(|(at, _)| at)),
+        None => {
+            if T::HAS_PUTS {
+                let put =
+                    connection.prepare_cached(LATEST_PUT)?.query_row([n, sid, ev], |row| row.get(0)).optional()?;
+                if put.is_some() {
+                    return Ok(put);
+                }
+            }
+            Ok(halve::<T>(connection, sid, n)?.filter(|(at, found)| *found == n && *at <= ev).map(|(at, _)| at))
+        }
     }
 }
 

@@ -31,7 +31,8 @@ const ALIASES_OF: &str = "SELECT sid, name FROM hw_alias WHERE sid = ?1 ORDER BY
 const LAST: &str = "SELECT
     (SELECT max(n) FROM hw_version WHERE sid = ?1 AND kind = 9),
     (SELECT child FROM hw_invocation WHERE sid = ?1 AND child IS NOT NULL ORDER BY child DESC LIMIT 1),
-    (SELECT n FROM hw_eval WHERE sid = ?1 ORDER BY ev DESC LIMIT 1),
+    (SELECT n FROM hw_eval t WHERE sid = ?1 AND NOT EXISTS (SELECT 1 FROM hw_inherited v WHERE v.kind = 11 AND v.n = t.n AND v.sid = t.sid AND v.ev = t.ev)
+      ORDER BY ev DESC LIMIT 1),
     (SELECT h.ordinal FROM hw_ref r CROSS JOIN hw_head h ON h.hid = r.hid
       WHERE r.sid = ?1 AND r.made = 1 ORDER BY r.ev DESC LIMIT 1),
     (SELECT max(n) FROM hw_version WHERE sid = ?1 AND kind = 14),

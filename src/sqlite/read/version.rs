@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::rows::{Stored, first};
 use crate::model::Counters;
-use crate::sqlite::row::bound;
+use crate::sqlite::row::{EVAL, bound};
 
 /// The first event of `sid` that wrote a number of its own not below `n`.
 pub(crate) fn first_own<T: Stored>(
@@ -49,6 +49,13 @@ const NUMBERS_DOWN: &str =
     "SELECT n, max(ev) FROM hw_version WHERE sid = ?1 AND kind = ?2 AND n BETWEEN ?3 AND ?4 AND ev <= ?5
      GROUP BY n ORDER BY n DESC LIMIT ?6";
 
+const PUTS_UP: &str =
+    "SELECT n, max(ev) FROM hw_inherited WHERE sid = ?1 AND kind = ?2 AND n BETWEEN ?3 AND ?4 AND ev <= ?5
+     GROUP BY n ORDER BY n LIMIT ?6";
+const PUTS_DOWN: &str =
+    "SELECT n, max(ev) FROM hw_inherited WHERE sid = ?1 AND kind = ?2 AND n BETWEEN ?3 AND ?4 AND ev <= ?5
+     GROUP BY n ORDER BY n DESC LIMIT ?6";
+
 /// At most `limit` of the numbers `low` to `high` of `sid`, each with its last event up to one.
 pub(crate) fn numbers<T: Stored>(
     connection: &Connection,
@@ -57,8 +64,12 @@ pub(crate) fn numbers<T: Stored>(
     limit: i64,
     newest_first: bool,
 ) -> rusqlite::Result<Vec<(i64, i64)>> {
-    let Some(kind) = T::VERSIONS else { return Ok(Vec::new()) };
-    let mut statement = connection.prepare_cached(if newest_first { NUMBERS_DOWN } else { NUMBERS_UP })?;
+    let (kind, up, down) = match T::VERSIONS {
+        Some(kind) => (kind, NUMBERS_UP, NUMBERS_DOWN),
+        None if T::HAS_PUTS => (EVAL, PUTS_UP, PUTS_DOWN),
+        None => return Ok(Vec::new()),
+    };
+    let mut statement = connection.prepare_cached(if newest_first { down } else { up })?;
     let rows = statement.query_map([sid, kind, low, high, ev, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.collect()
 }

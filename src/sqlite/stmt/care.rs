@@ -20,7 +20,8 @@ pub(crate) const CURRENT_HEAD: &str = "SELECT s.id FROM hw_session s LEFT JOIN h
 pub(crate) const LAST_EVENT: &str = "SELECT s.id FROM hw_session s
      WHERE s.last_event <> (SELECT coalesce(max(e.ev), 0) FROM hw_event e WHERE e.sid = s.sid)
         OR s.last_event <> (SELECT count(*) FROM hw_event e WHERE e.sid = s.sid)";
-pub(crate) const EVENT_ROW: &str = "SELECT 'event ' || e.ev || ' of ' || s.id FROM hw_event e JOIN hw_session s USING (sid) WHERE CASE e.type
+pub(crate) const EVENT_ROW: &str =
+    "SELECT 'event ' || e.ev || ' of ' || s.id FROM hw_event e JOIN hw_session s USING (sid) WHERE CASE e.type
          WHEN 5 THEN NOT EXISTS (SELECT 1 FROM hw_ref r WHERE r.sid = e.sid AND r.made = 0 AND r.ev = e.ev)
          WHEN 6 THEN NOT EXISTS (SELECT 1 FROM hw_message r WHERE r.sid = e.sid AND r.ev = e.ev)
          WHEN 7 THEN NOT EXISTS (SELECT 1 FROM hw_turn r WHERE r.sid = e.sid AND r.ev = e.ev)
@@ -34,13 +35,15 @@ pub(crate) const EVENT_ROW: &str = "SELECT 'event ' || e.ev || ' of ' || s.id FR
          WHEN 15 THEN NOT EXISTS (SELECT 1 FROM hw_invocation r WHERE r.sid = e.sid AND r.ev = e.ev)
          WHEN 16 THEN NOT EXISTS (SELECT 1 FROM hw_invocation r WHERE r.sid = e.sid AND r.ev = e.ev)
          WHEN 17 THEN NOT EXISTS (SELECT 1 FROM hw_invocation r WHERE r.sid = e.sid AND r.ev = e.ev)
+         WHEN 18 THEN NOT EXISTS (SELECT 1 FROM hw_eval r WHERE r.sid = e.sid AND r.ev = e.ev)
          ELSE 0 END
      UNION ALL SELECT 'row of event ' || r.ev || ' of session ' || r.sid FROM (
          SELECT sid, ev, 5 AS low, 5 AS high FROM hw_ref WHERE made = 0 UNION ALL SELECT sid, ev, 6, 6 FROM hw_message
          UNION ALL SELECT sid, ev, 7, 8 FROM hw_turn UNION ALL SELECT sid, ev, 9, 10 FROM hw_call
          UNION ALL SELECT sid, ev, 11, 11 FROM hw_eval UNION ALL SELECT sid, ev, 12, 12 FROM hw_snapshot
          UNION ALL SELECT sid, ev, 14, 17 FROM hw_invocation) r
-       WHERE NOT EXISTS (SELECT 1 FROM hw_event e WHERE e.sid = r.sid AND e.ev = r.ev AND e.type BETWEEN r.low AND r.high)";
+       WHERE NOT EXISTS (SELECT 1 FROM hw_event e WHERE e.sid = r.sid AND e.ev = r.ev 
+         AND (e.type BETWEEN r.low AND r.high OR (r.low = 11 AND e.type = 18)))";
 pub(crate) const CACHE_ID: &str = "SELECT id FROM hw_session
      WHERE cache_id = '' OR cache_id GLOB '*[' || char(1) || '-' || char(31) || char(127) || ']*'";
 

@@ -7,7 +7,8 @@ pub(crate) const ADD_INHERITED: &str = "INSERT INTO hw_inherited (sid, kind, n, 
 /// The greatest numbers of the kinds without versions.
 pub(crate) const LAST_NUMBERS: &str = "SELECT
      (SELECT n FROM hw_message WHERE sid = ?1 ORDER BY ev DESC LIMIT 1),
-     (SELECT n FROM hw_eval WHERE sid = ?1 ORDER BY ev DESC LIMIT 1),
+     (SELECT n FROM hw_eval t WHERE sid = ?1 AND NOT EXISTS (SELECT 1 FROM hw_inherited v WHERE v.kind = 11 AND v.n = t.n AND v.sid = t.sid AND v.ev = t.ev)
+       ORDER BY ev DESC LIMIT 1),
      (SELECT n FROM hw_snapshot WHERE sid = ?1 ORDER BY ev DESC LIMIT 1)";
 pub(crate) const ADD_MESSAGE: &str = "INSERT INTO hw_message (sid, ev, n, role, content, chars, turn, call, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 pub(crate) const ADD_TURN: &str =

@@ -14,10 +14,11 @@ pub(crate) const UPDATE: &str =
      WHERE sid = ?1";
 pub(crate) const SET_TITLE: &str = "UPDATE hw_session SET title = ?2, title_ref = ?3 WHERE sid = ?1";
 /// Every table that holds rows of a session, in an order that needs no foreign keys.
-pub(crate) const REMOVE: [&str; 17] = [
+pub(crate) const REMOVE: [&str; 18] = [
     "DELETE FROM hw_event WHERE sid = ?1",
     "DELETE FROM hw_message WHERE sid = ?1",
     "DELETE FROM hw_inherited WHERE (kind, n, sid, ev) IN (SELECT kind, n, sid, ev FROM hw_version WHERE sid = ?1)",
+    "DELETE FROM hw_inherited WHERE (kind, n, sid, ev) IN (SELECT 11, n, sid, ev FROM hw_eval WHERE sid = ?1)",
     "DELETE FROM hw_version WHERE sid = ?1",
     "DELETE FROM hw_turn WHERE sid = ?1",
     "DELETE FROM hw_call WHERE sid = ?1",

@@ -20,6 +20,10 @@ pub(super) fn references(body: &Body) -> [Reference; 5] {
         Body::EvalAdded(row) => {
             (turn, message, call) = (row.turn.map(|n| n.0), row.message.map(|n| n.0), row.call.map(|n| n.0));
         }
+        Body::EvalPut(row) => {
+            (turn, message, call) = (row.turn.map(|n| n.0), row.message.map(|n| n.0), row.call.map(|n| n.0));
+            eval = Some(row.eval.0);
+        }
         Body::SnapshotAdded(row) => (turn, eval) = (row.turn.map(|n| n.0), row.eval.map(|n| n.0)),
         Body::InvocationStarted(row) => call = row.call.map(|n| n.0),
         Body::InvocationCompleted(row) | Body::InvocationFailed(row) | Body::CallerHeadRecorded(row) => {

@@ -89,6 +89,19 @@ impl Batch<'_> {
         Ok(number)
     }
 
+    /// Writes a new version of an eval: of one that was recorded as unfinished its end came to be known.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Missing`] if the eval is not visible on this branch; [`CommitError::Invalid`] for the status `running`.
+    pub fn update_eval(&mut self, eval: EvalNumber, change: impl FnOnce(&mut Eval)) -> Result<(), CommitError> {
+        let mut row = self.eval_in_sight(eval)?;
+        change(&mut row);
+        row.eval = eval;
+        self.push_row(Body::EvalPut(row))?;
+        Ok(())
+    }
+
     /// Adds a snapshot of `kind`; `fill` says the rest.
     pub fn add_snapshot(
         &mut self,

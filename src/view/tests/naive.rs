@@ -81,6 +81,12 @@ pub(super) fn play(world: &mut World, steps: &[Step]) {
                 }
                 None => continue,
             },
+            10 if c % 2 == 0 && !view.evals.is_empty() => {
+                // In a fork this is often a row of its source.
+                let Some(mut row) = pick(&view.evals, b).map(|e| e.row.clone()) else { continue };
+                (row.result, row.ended_at) = (some, Timestamp::from_micros(i64::from(c)));
+                Body::EvalPut(row)
+            }
             10 => {
                 counters.eval += 1;
                 let mut row = Eval::new(EvalNumber(counters.eval), Status::OK);
@@ -189,7 +195,9 @@ fn causes(world: &World, s: usize, ev: u64) -> Vec<At> {
     let call = |n: Option<CallNumber>| {
         n.and_then(|n| last(&|body| matches!(body, Body::CallStarted(c) | Body::CallPut(c) if c.call == n)))
     };
-    let eval = |n: Option<EvalNumber>| n.and_then(|n| last(&|body| matches!(body, Body::EvalAdded(e) if e.eval == n)));
+    let eval = |n: Option<EvalNumber>| {
+        n.and_then(|n| last(&|body| matches!(body, Body::EvalAdded(e) | Body::EvalPut(e) if e.eval == n)))
+    };
     let message = |n: Option<MessageNumber>| {
         n.and_then(|n| last(&|body| matches!(body, Body::MessageAdded(m) if m.message == n)))
     };
@@ -227,6 +235,7 @@ fn causes(world: &World, s: usize, ev: u64) -> Vec<At> {
             vec![turn(row.turn), eval(row.eval), call(Some(row.call)), row.child.as_ref().and_then(session)]
         }
         Body::EvalAdded(row) => vec![turn(row.turn), message(row.message), call(row.call)],
+        Body::EvalPut(row) => vec![turn(row.turn), message(row.message), call(row.call), eval(Some(row.eval))],
         Body::SnapshotAdded(row) => vec![turn(row.turn), eval(row.eval)],
         Body::HeadCreated(id) => {
             let made = world.heads.iter().find(|head| head.id == *id).unwrap();

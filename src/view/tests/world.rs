@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use crate::model::event::Annotation;
 use crate::model::session::Source;
 use crate::model::*;
-use crate::sqlite::row::{CALL, CallTypeSql, INVOCATION, KindSql, RoleSql, TURN};
+use crate::sqlite::row::{CALL, CallTypeSql, EVAL, INVOCATION, KindSql, RoleSql, TURN};
 use crate::sqlite::stmt;
 
 /// An event by its place in the world's sessions.
@@ -281,6 +281,7 @@ impl World {
         let inherited = self.sessions[s].inherited;
         let (mut n, mut reference, mut status) = (None, None, None);
         let num = |n: u64| n as i64;
+        let is_put = matches!(body, Body::EvalPut(_));
         match body.clone() {
             Body::SessionStarted(row) => status = Some(row.status),
             Body::SessionStatus(row) => {
@@ -355,8 +356,11 @@ impl World {
                 self.run(stmt::event::ADD_CALL, values);
                 self.version(CALL, sid, num(c.call.0), ev, c.call.0 <= inherited.call);
             }
-            Body::EvalAdded(e) => {
+            Body::EvalAdded(e) | Body::EvalPut(e) => {
                 n = Some(num(e.eval.0));
+                if is_put {
+                    self.run(stmt::event::ADD_INHERITED, params![sid, EVAL, n, ev]);
+                }
                 let refs = [e.code, e.result, e.observation, e.error].map(|digest| self.opt(digest));
                 let extra = self.opt(e.extra);
                 let values = params![

@@ -26,6 +26,7 @@ pub enum Fact {
     UpdateCall { pick: u8, status: u8 },
     RecordCall,
     Eval { status: u8 },
+    UpdateEval { pick: u8, status: u8 },
     Snapshot { text: u8 },
     Annotation { text: u8 },
     Status { status: u8 },
@@ -103,6 +104,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         3 => (n(), n()).prop_map(|(pick, status)| Fact::UpdateCall { pick, status }),
         1 => Just(Fact::RecordCall),
         1 => n().prop_map(|status| Fact::Eval { status }),
+        1 => (n(), n()).prop_map(|(pick, status)| Fact::UpdateEval { pick, status }),
         1 => n().prop_map(|text| Fact::Snapshot { text }),
         1 => n().prop_map(|text| Fact::Annotation { text }),
         1 => n().prop_map(|status| Fact::Status { status }),
@@ -151,7 +153,7 @@ proptest! {
     })]
 
     #[test]
-    fn the_store_reads_as_the_model_says(ops in vec(op(), 1..=number("HEADWATER_MODEL_OPS", 60) as usize)) {
+    fn the_store_reads_as_the_model_says(ops in vec(op(), 1..=number("HEADWATER_MODEL_OPS", 200) as usize)) {
         run(&ops);
     }
 }

@@ -361,6 +361,14 @@ fn apply(model: &mut Model, at: usize, batch: &mut Batch<'_>, fact: &Fact) -> Re
             (row.status, row.cost) = (Status::OK, Some(5));
             model.push(at, "call/put", Row::Call(row));
         }
+        Fact::UpdateEval { pick: picked, status } => {
+            let Some(entry) = pick(&view.evals, *picked) else { return Ok(()) };
+            let mut row = entry.row.clone();
+            row.status = (*pick(&STATUSES[1..], *status).unwrap()).clone();
+            row.result = Some(batch.put(b"what came of it"));
+            batch.update_eval(row.eval, |given| (given.status, given.result) = (row.status.clone(), row.result))?;
+            model.push(at, "eval/put", Row::Eval(row));
+        }
         Fact::Eval { status } => {
             let status = (*pick(&STATUSES[1..], *status).unwrap()).clone();
             let code = batch.put(b"code");

@@ -199,7 +199,9 @@ fn a_label_is_a_pin_on_the_head_behind_its_record() {
     let place = Place::of("pi");
     let session = place.import(TREE).session;
     let pins = || -> Vec<(String, headwater::model::Digest)> {
-        place.store.pins().unwrap().into_iter().map(|pin| (pin.name.to_string(), pin.target.digest())).collect()
+        let pins = place.store.pins().unwrap().into_iter().map(|pin| (pin.name.to_string(), pin.target.digest()));
+        // The other one says which session has the first answer.
+        pins.filter(|(name, _)| !name.starts_with("pi.")).collect()
     };
     let ended = place.store.heads(&session).unwrap().into_iter().find(|head| {
         let view = place.store.view_at(&session, &head.head).unwrap();

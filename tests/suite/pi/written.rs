@@ -113,3 +113,24 @@ fn a_fork_made_here_repeats_the_records_of_its_source() {
     assert_eq!(other.said(&there.session), place.said(&id("branch")));
     other.is_sound();
 }
+
+#[test]
+fn a_fork_of_a_log_with_a_very_long_header_has_one_header() {
+    let place = Place::of("pi");
+    let long = "x".repeat(600 << 10);
+    let text = TREE.replacen("\"cwd\"", &format!("\"note\":\"{long}\",\"cwd\""), 1);
+    let parent = place.import(&text);
+    let head = place.store.session(&parent.session).unwrap().current_head.unwrap();
+    let fork = place.store.fork(&head, NewSession::named(id("forked"))).unwrap();
+    turn(&fork, "And the beans?", "There, too.");
+    fork.close().unwrap();
+    let written = place.export(&id("forked"));
+    assert!(!written.contains(&long[..64 << 10]), "nothing of the header that was its parent's");
+    let all = entries(&written, 0);
+    assert_eq!(all.iter().filter(|entry| entry["type"] == "session").count(), 1);
+    assert_eq!(all.len(), TREE.lines().count() + 5);
+    // Its entries are a tree, as those of the parent are.
+    assert!(all[1..].iter().all(|entry| entry["id"].is_string()));
+    let imported = Place::of("pi").import(&written);
+    assert_eq!((imported.diagnostics, imported.turns), (Vec::new(), parent.turns + 1));
+}
