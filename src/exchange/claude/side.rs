@@ -120,7 +120,9 @@ pub fn is_copy(path: &Path, root: &str, below: &str) -> bool {
         return has(&caller, &first).unwrap_or(false);
     }
     let mut is_there = false;
-    first_records(&caller, &mut |record| is_there |= record.uuid.is_some() && text(record.uuid).as_ref() == Some(&first));
+    first_records(&caller, &mut |record| {
+        is_there |= record.uuid.is_some() && text(record.uuid).as_ref() == Some(&first)
+    });
     is_there
 }
 
