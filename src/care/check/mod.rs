@@ -181,10 +181,7 @@ fn once(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, Ch
         found.issue(codes::REPAIR_CUT_OFF, "repair");
     }
     // Whoever opens the database plays it back: a check would change what it looks at.
-    let journal = mark::has_stray_journal(&path).map_err(|source| CheckError::Io {
-        what: "the database's journal cannot be looked at".to_owned(),
-        source: Box::new(source),
-    })?;
+    let journal = mark::has_stray_journal(root).map_err(lock_error)?;
     if journal {
         found.issue(codes::DATABASE_JOURNAL, "store.sqlite-journal");
     }

@@ -93,7 +93,7 @@ impl Witness {
             refusal: refusal(&error),
         };
         // A journal that lies beside it must not be played back: the file is the witness as it is.
-        let journal = mark::has_stray_journal(&path).map_err(|error| untold(format!("database-journal {error}")))?;
+        let journal = mark::has_stray_journal(root).map_err(|error| untold(format!("database-journal {error}")))?;
         let conn = if journal { Reader::of_file(&path) } else { Reader::open(&path) }.map_err(failed)?;
         conn.execute_batch(stmt::meta::BEGIN_READ).map_err(failed)?;
         match migrate::version(&conn) {
