@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::journal::BadCommit;
 use crate::model::id::BadId;
 use crate::model::{Digest, EventNumber, HeadId, SessionId};
+use crate::segment::SegmentError;
 use crate::sqlite::doubt;
 
 pub use crate::view::error::{Cause, ReadError};
@@ -268,7 +270,7 @@ fn head(head: &Option<HeadId>) -> String {
 }
 
 /// An error and its causes.
-fn causes<'a>(
+pub(crate) fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |error| error.source())
@@ -320,6 +322,15 @@ impl CommitError {
             other => other,
         }
     }
+}
+
+/// What of a log a newer version wrote, where that is the cause.
+pub(crate) fn newer(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    causes(error).find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
+        (Some(error @ SegmentError::Newer { .. }), _) => Some(error.to_string()),
+        (_, Some(error @ BadCommit::Newer(_))) => Some(error.to_string()),
+        _ => None,
+    })
 }
 
 /// Whether SQLite calls the database corrupt.

@@ -2,10 +2,12 @@
 //! checkpoint. A copy, a file put in its place or one torn by a crash has others, and is rebuilt from the log.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::fs::OFlags;
 
 use crate::segment::{LockError, LockFile, LockGuard, Turnstile};
 
@@ -19,6 +21,9 @@ pub(crate) enum Trust {
     /// It is another, or was changed by someone else, for this reason.
     Untrusted(&'static str),
 }
+
+/// Bytes of the longest mark, and some more.
+const MARK: u64 = 512;
 
 /// What is said of a database beside which a hot journal lies.
 const JOURNAL: &str = "a rollback journal lies beside it, with which SQLite would undo what it holds";
@@ -91,6 +96,20 @@ pub(crate) fn note(root: &Path, database: &Path, _held: &LockGuard) -> io::Resul
     file.sync_data()
 }
 
+/// What stands in the mark; nothing where there is none, or none of ours.
+fn noted(root: &Path) -> io::Result<String> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path(root)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(MARK).read_to_end(&mut bytes)?;
+    }
+    Ok(String::from_utf8(bytes).unwrap_or_default())
+}
+
 /// Looks whether the database is the one noted.
 pub(crate) fn trust(root: &Path, database: &Path) -> io::Result<Trust> {
     match fs::symlink_metadata(database) {
@@ -103,12 +122,7 @@ pub(crate) fn trust(root: &Path, database: &Path) -> io::Result<Trust> {
     if has_hot_journal(database)? {
         return Ok(Trust::Untrusted(JOURNAL));
     }
-    let noted = match fs::read_to_string(path(root)) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
-        Err(error) => return Err(error),
-    };
+    let noted = noted(root)?;
     Ok(match noted {
         noted if noted.is_empty() => Trust::Untrusted("nothing says that it is whole"),
         noted if noted == describe(database)? => Trust::Trusted,
@@ -135,7 +149,7 @@ pub(super) fn is_noted_file(root: &Path, database: &Path) -> bool {
     if !matches!(has_hot_journal(database), Ok(false)) {
         return false;
     }
-    let Ok(text) = fs::read_to_string(path(root)) else { return false };
+    let Ok(text) = noted(root) else { return false };
     let whole = text
         .trim_end()
         .rsplit_once(" crc ")

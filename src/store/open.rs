@@ -89,6 +89,10 @@ pub(super) fn levelled(path: &Path, error: LevelError) -> OpenError {
     OpenError::Io { what: "the rows cannot be brought level with the log".to_owned(), source: Box::new(error) }
 }
 
+/// What lies in a store's folder.
+const OURS: [&str; 11] =
+    ["blobs", "open", "index", "set-aside", "quarantine", "repair", "store.sqlite", "mark", "lock", "turn", "write"];
+
 /// Where a store lies.
 pub(super) enum Home<'a> {
     /// In a folder that stays.
@@ -211,7 +215,7 @@ fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<Pat
 }
 
 /// Refuses what others could have put in place of the store, or could change under us.
-fn safe(root: &Path) -> Result<(), OpenError> {
+pub(crate) fn safe(root: &Path) -> Result<(), OpenError> {
     let refuse =
         |path: &Path, what: String, advice: String| Err(OpenError::Unsafe { path: path.to_owned(), what, advice });
     let meta = fs::metadata(root).map_err(io("the store's folder cannot be read"))?;
@@ -225,7 +229,7 @@ fn safe(root: &Path) -> Result<(), OpenError> {
         let what = format!("may be written by everybody (mode {:o})", meta.mode() & 0o7777);
         return refuse(root, what, "chmod -R go= DIR".to_owned());
     }
-    for name in ["blobs", "open", "index", "store.sqlite", "mark", "lock", "turn", "write"] {
+    for name in OURS {
         let path = root.join(name);
         if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
             let advice =

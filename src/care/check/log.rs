@@ -68,6 +68,9 @@ pub(in crate::care) fn go_through(
         };
         walk.segment(blobs, number, until, end);
     }
+    if let Some(meta) = meta.filter(|meta| walk.sound && (walk.last, walk.digest) == (meta.tx, meta.digest)) {
+        super::beyond::follow(&mut walk, blobs, &numbers, meta);
+    }
     let Walk { last, sound, later, lost, .. } = walk;
     for (digest, at) in lost {
         found.issue(codes::PAYLOAD_LOST, format!("{digest} at {at}"));
@@ -105,17 +108,17 @@ enum EndsBy {
     Nothing,
 }
 
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     readers: &'a Readers,
     reading: Reading<'a>,
-    found: &'a mut Findings,
+    pub(super) found: &'a mut Findings,
     last: Tx,
     digest: Digest,
     sessions: HashMap<SessionId, (u64, Digest)>,
     later: Later,
     /// Payloads that a repair found nowhere, and that nobody has put again since.
     lost: BTreeMap<Digest, Position>,
-    sound: bool,
+    pub(super) sound: bool,
 }
 
 impl Walk<'_> {
@@ -199,7 +202,7 @@ impl Walk<'_> {
                 error @ (ReplayError::BadCommit { .. } | ReplayError::BadPack { .. } | ReplayError::Payloads { .. }),
             ) => {
                 self.sound = false;
-                self.found.issue(codes::COMMIT_DAMAGED, chain(&error));
+                self.found.unread(codes::COMMIT_DAMAGED, chain(&error), error);
             }
             Err(error) => {
                 self.sound = false;

@@ -1,5 +1,6 @@
 //! `check`: quick looks at structure, deep reads every frame and compares every row with what the log says.
 
+mod beyond;
 pub mod codes;
 pub(super) mod compare;
 mod files;
@@ -20,7 +21,7 @@ use crate::progress::{Observer, Progress, Unit};
 use crate::segment::{LockError, LockFile};
 use crate::sqlite::reader::{Reader, reads_wal};
 use crate::sqlite::{doubt, fault, stmt};
-use crate::store::error::{chain, is_refusal};
+use crate::store::error::{chain, is_refusal, newer};
 use crate::store::kin;
 use crate::store::level::{LevelError, Meta};
 use crate::store::mark::{self, Trust};
@@ -51,6 +52,9 @@ pub enum CheckError {
     /// The store is being rebuilt, migrated or repaired.
     #[error("the store is being rebuilt, migrated or repaired")]
     InUse,
+    /// Another program holds a lock on the database.
+    #[error("the database is locked by another program")]
+    Locked,
     /// There is no such head.
     #[error("no head {0}")]
     NoHead(HeadId),
@@ -103,6 +107,10 @@ impl Findings {
         error: impl std::error::Error + Send + Sync + 'static,
     ) {
         let place = place.into();
+        if let Some(newer) = newer(&error) {
+            self.refused.get_or_insert(CheckError::Newer(newer));
+            return;
+        }
         if !is_refusal(&error) {
             return self.issue(code, place);
         }
@@ -191,8 +199,9 @@ fn once(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, Ch
         match look(&path, root, mode, observer, &mut found) {
             Ok(()) => {}
             Err(Looked::Check(error)) => return Err(error),
-            // Nothing could be written that reading needs: that says nothing about the file.
-            Err(Looked::Database(error)) if fault::is_full(&error) || fault::is_refused(&error) => {
+            Err(Looked::Database(error)) if fault::is_busy(&error) => return Err(CheckError::Locked),
+            // That says nothing about the file; but what is no file can never be opened.
+            Err(Looked::Database(error)) if fault::is_refused(&error) && are_files(&path) => {
                 return Err(CheckError::Io { what: "the database cannot be read".to_owned(), source: Box::new(error) });
             }
             Err(Looked::Database(error)) => {
@@ -218,6 +227,14 @@ fn once(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, Ch
         Mode::Anchor(_) => "anchor",
     };
     Ok(CheckReport { mode, counts: found.counts, issues: found.issues, trusted: trust == Trust::Trusted })
+}
+
+/// Whether what lies where a database has its files are files.
+fn are_files(database: &Path) -> bool {
+    ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm", "store.sqlite-journal"].iter().all(|name| {
+        let meta = std::fs::symlink_metadata(database.with_file_name(name));
+        meta.map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |meta| meta.is_file())
+    })
 }
 
 pub(in crate::care) enum Looked {

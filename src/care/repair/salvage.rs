@@ -11,7 +11,7 @@ use super::RepairError;
 use crate::blob::{self, codec::Codec, pack};
 use crate::journal::{Commit, TxHeader};
 use crate::model::line::Item;
-use crate::model::{Digest, Record, SessionId};
+use crate::model::{Digest, Record, SessionId, Tx};
 use crate::segment::{self, Frame, Kind, Piece, Position, ReadError, Salvage, SegmentError};
 
 /// A frame in one of the files.
@@ -56,6 +56,8 @@ pub(super) struct Sources {
     payloads: HashMap<Digest, (Place, InPack)>,
     /// Segments of the log that are not whole in the part that counts.
     pub(super) dirty: Vec<u64>,
+    /// The commit that was read last of those that count.
+    last: Option<(Tx, Digest)>,
     /// Places that are damaged, for people.
     pub(super) damaged: Vec<String>,
 }
@@ -77,6 +79,7 @@ impl Sources {
             commits: BTreeMap::new(),
             payloads: HashMap::new(),
             dirty: Vec::new(),
+            last: None,
             damaged: Vec::new(),
         };
         let last = numbers.last().copied().unwrap_or(0).max(end.map_or(0, |end| end.segment));
@@ -87,6 +90,12 @@ impl Sources {
             }
             let until = live_until(&blobs, number)?;
             let known = end.filter(|end| end.segment == number).map(|end| end.offset);
+            if let (Some(until), Some(known)) = (until, known)
+                && until < known
+            {
+                sources.hurt(number, format!("segment {} begins before {number}:{known}", number + 1));
+                sources.hurt(number + 1, format!("the header of segment {}", number + 1));
+            }
             let path = segment::segment_path(&blobs, number);
             sources.file(File { path, number: Some(number) }, until, known.or(until), number == last)?;
         }
@@ -215,6 +224,12 @@ impl Sources {
                     }
                     let (head, digest, end) = (commit.head.clone(), commit.digest(), group.end);
                     let tx = head.tx.0;
+                    if let Some(number) = number.filter(|_| live) {
+                        if self.last.is_some_and(|last| head.tx <= last.0 && (head.tx, digest) != last) {
+                            self.hurt(number, format!("commit {} once more at {number}:{}", head.tx, place.offset));
+                        }
+                        self.last = Some((head.tx, digest));
+                    }
                     self.commits.entry(tx).or_default().push(Found { place, end, head, digest, live, sessions });
                 }
                 Err(error) => {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::RepairError;
 use super::salvage::Found;
 use crate::journal::BatchKey;
 use crate::model::{
@@ -16,7 +17,7 @@ use crate::sqlite::read::names::Names;
 use crate::sqlite::reader::Reader;
 use crate::sqlite::stmt::repair as ask;
 use crate::sqlite::{fault, migrate, stmt};
-use crate::store::error::{chain, is_corrupt};
+use crate::store::error::{causes, chain, is_corrupt};
 use crate::store::level::Meta;
 use crate::store::mark;
 use crate::store::open::database;
@@ -30,6 +31,8 @@ pub(super) struct Witness {
     unread: RefCell<BTreeMap<&'static str, BTreeSet<String>>>,
     /// Whether SQLite called the database corrupt.
     is_corrupt: Cell<bool>,
+    /// What SQLite was refused when it was asked.
+    refused: RefCell<Option<RepairError>>,
 }
 
 /// Why the rows cannot be asked.
@@ -37,6 +40,23 @@ pub(super) struct Untold {
     pub(super) why: String,
     /// Whether SQLite calls the database corrupt.
     pub(super) is_corrupt: bool,
+    /// That they can be asked at another time, or by a newer version: nothing is to be done without them.
+    pub(super) refusal: Option<RepairError>,
+}
+
+/// What SQLite was refused, if it was.
+fn refusal(error: &rusqlite::Error) -> Option<RepairError> {
+    if fault::is_busy(error) {
+        return Some(RepairError::Locked);
+    }
+    let source = || rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(extended(error)), Some(error.to_string()));
+    fault::is_refused(error)
+        .then(|| RepairError::Io { what: "the database cannot be read".to_owned(), source: Box::new(source()) })
+}
+
+/// SQLite's code in full.
+fn extended(error: &rusqlite::Error) -> i32 {
+    error.sqlite_error().map_or(0, |error| error.extended_code)
 }
 
 /// Commits by which rows and log are told to be of one store.
@@ -66,10 +86,11 @@ impl Witness {
         if !path.is_file() {
             return Ok(None);
         }
-        let untold = |why| Untold { why, is_corrupt: false };
+        let untold = |why| Untold { why, is_corrupt: false, refusal: None };
         let failed = |error: rusqlite::Error| Untold {
             why: format!("database-unreadable {}", chain(&error)),
             is_corrupt: fault::is_corrupt(&error),
+            refusal: refusal(&error),
         };
         // A journal that lies beside it must not be played back: the file is the witness as it is.
         let journal = mark::has_stray_journal(root).map_err(|error| untold(format!("database-journal {error}")))?;
@@ -77,15 +98,26 @@ impl Witness {
         conn.execute_batch(stmt::meta::BEGIN_READ).map_err(failed)?;
         match migrate::version(&conn) {
             Ok(migrate::KNOWN) => {}
+            Ok(other) if other > migrate::KNOWN => {
+                let what = format!("its schema has version {other}, this version knows {}", migrate::KNOWN);
+                return Err(Untold { refusal: Some(RepairError::Newer(what)), ..untold(String::new()) });
+            }
             Ok(other) => return Err(untold(format!("schema-differs its version is {other}"))),
             Err(error) => {
                 let why = format!("database-unreadable {}", chain(&error));
-                return Err(Untold { why, is_corrupt: is_corrupt(&error) });
+                let refused = causes(&error).find_map(|cause| cause.downcast_ref().and_then(refusal));
+                return Err(Untold { why, is_corrupt: is_corrupt(&error), refusal: refused });
             }
         }
         let meta = Meta::read(&conn).map_err(failed)?;
-        let witness =
-            Witness { conn, meta, sessions: Vec::new(), unread: RefCell::default(), is_corrupt: Cell::default() };
+        let witness = Witness {
+            conn,
+            meta,
+            sessions: Vec::new(),
+            unread: RefCell::default(),
+            is_corrupt: Cell::default(),
+            refused: RefCell::default(),
+        };
         let sessions = witness.all("hw_session", ask::SESSIONS, |row| {
             Ok(Known { sid: row.get(0)?, id: session(row, 1)?, last_event: row.get(2)?, digest: digest(row, 3)? })
         });
@@ -101,6 +133,14 @@ impl Witness {
     /// Notes what SQLite says of a row asked for elsewhere.
     pub(super) fn doubt(&self, error: &rusqlite::Error) {
         self.is_corrupt.set(self.is_corrupt.get() || fault::is_corrupt(error));
+        if let Some(error) = refusal(error) {
+            self.refused.borrow_mut().get_or_insert(error);
+        }
+    }
+
+    /// What SQLite was refused when it was asked, once.
+    pub(super) fn refusal(&self) -> Option<RepairError> {
+        self.refused.take()
     }
 
     /// Whether SQLite called the database corrupt when it was asked.
