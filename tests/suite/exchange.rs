@@ -438,8 +438,8 @@ fn an_export_is_made_whole_or_not_at_all() {
     session.begin_turn("mine").unwrap();
     session.close().unwrap();
     fs::write(&path, "before").unwrap();
-    let error = exchange::export_to(&place.store, &imported.session, Some("gemini"), &path).unwrap_err();
-    assert_eq!(error.kind(), Some("not-exportable"));
+    let error = exchange::export_to(&place.store, &imported.session, Some("nothing"), &path).unwrap_err();
+    assert_eq!(error.kind(), Some("unknown-format"));
     assert_eq!(fs::read(&path).unwrap(), b"before");
     let names: Vec<_> = fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "{names:?}");

@@ -83,7 +83,9 @@ struct Said {
 /// session without one, all that is visible at its current head, behind the records that it shares.
 pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
     let plan = Plan::of(task, Claude::NAME)?;
-    let is_child = task.store.session(task.session)?.kind == Status::CHILD;
+    // A log of sidechains alone would have no session of its own.
+    let is_new = matches!(plan.start, Start::Nothing);
+    let is_child = !is_new && task.store.session(task.session)?.kind == Status::CHILD;
     let mut writer = Writer { lines: Lines::new(task, out), is_child, leaf: None, heads: HashMap::new() };
     match &plan.start {
         Start::Own => {
@@ -228,7 +230,7 @@ impl Writer<'_> {
         };
         let cost = call.map(cost).transpose()?.flatten();
         // That the user stopped it is told where its turn ends.
-        let is_api_error_message = answer.failed().is_some_and(|call| call.status != Status::ABORTED);
+        let is_api_error_message = answer.is_error();
         self.line("assistant", place, Rest { message: Some(said), is_api_error_message, cost, ..Rest::default() })?;
         answer.tools.iter().try_for_each(|tool| self.result(tool))
     }

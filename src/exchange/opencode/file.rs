@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::exchange::ExportError;
 use crate::exchange::export::Task;
-use crate::exchange::told::{Answer, Tool, cost, raw};
+use crate::exchange::told::{Answer, Tool, broke_off, cost, raw};
 use crate::model::{Call, Status, Timestamp};
 
 /// What a tool is named by, before its number.
@@ -132,7 +132,7 @@ impl Tokens {
 
 /// Why a message failed.
 pub fn error(status: &Status, message: Option<String>) -> Value {
-    let name = if *status == Status::ABORTED { "MessageAbortedError" } else { "UnknownError" };
+    let name = if broke_off(status) { "MessageAbortedError" } else { "UnknownError" };
     json!({ "name": name, "data": { "message": message.unwrap_or_else(|| status.to_string()) } })
 }
 

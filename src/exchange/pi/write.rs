@@ -195,9 +195,9 @@ impl<'w> Writer<'w> {
 
     fn answered(&self, answer: &Answer) -> Result<Answered, ExportError> {
         let call = answer.call();
-        let stop_reason = match answer.failed().map(|call| &call.status) {
-            Some(status) if *status == Status::ABORTED => "aborted",
-            Some(_) => "error",
+        let stop_reason = match answer.failed() {
+            Some(_) if answer.is_error() => "error",
+            Some(_) => "aborted",
             None if !answer.tools.is_empty() => "toolUse",
             None => "stop",
         };

@@ -16,7 +16,7 @@ use crate::exchange::format::Format;
 use crate::exchange::kept;
 use crate::exchange::reader::{Item, Reader};
 use crate::exchange::shared::flat;
-use crate::exchange::told::{self, Inputs, Place, Plan, Start};
+use crate::exchange::told::{self, Calls, Inputs, Place, Plan, Start};
 use crate::model::{
     Annotation, Body, Call, Digest, Eval, Event, EventNumber, Invocation, Message, Role, SessionId, Span, Status, Turn,
 };
@@ -38,7 +38,15 @@ pub(super) struct Line<'l> {
 /// visible at its current head, and what a fork is of.
 pub(super) fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
     let store = task.store;
-    let mut writer = Writer { task, out, seq: 0, told: VecDeque::new(), calls: 0, inputs: Inputs::default() };
+    let mut writer = Writer {
+        task,
+        out,
+        seq: 0,
+        told: VecDeque::new(),
+        calls: 0,
+        told_calls: Calls::default(),
+        inputs: Inputs::default(),
+    };
     let plan = Plan::of(task, Pixir::NAME)?;
     if let Some(source) = &task.kept {
         let state: Pixir = serde_json::from_str(&source.state)
@@ -87,6 +95,7 @@ struct Writer<'w> {
     /// Results of evals that were written, whose messages say the same again.
     told: VecDeque<Digest>,
     calls: u64,
+    told_calls: Calls,
     inputs: Inputs,
 }
 
@@ -228,6 +237,7 @@ impl Writer<'_> {
         if row.status.is_running() || !told::is_model(&row.call_type) {
             return Ok(());
         }
+        let Some(row) = self.told_calls.ended(self.task, &of.session, row.clone())? else { return Ok(()) };
         self.calls += 1;
         let mut summary = serde_json::Map::new();
         for (name, tokens) in [
@@ -271,7 +281,8 @@ impl Writer<'_> {
         } else {
             let kind = if row.status == Status::ORPHANED { "orphan_tool_call" } else { row.status.as_str() };
             json!({ "call_id": call_id, "ok": false,
-                "error": { "kind": kind, "message": self.text(row.error.or(value))?, "details": {} } })
+                "error": { "kind": kind, "message": self.text(row.error.or(value))?, "details": {},
+                    "headwater_status": row.status } })
         };
         self.tell(of, "tool_result", data)
     }

@@ -29,7 +29,8 @@ impl Inputs {
     }
 
     /// Whether a message of the user's is one: the first of its turn that has what that was begun with; of no turn, one right before a
-    /// turn that has it, or any in a session without turns.
+    /// turn that has it, or any in a session without turns
+    /// that is no import.
     ///
     /// # Errors
     ///
@@ -43,10 +44,16 @@ impl Inputs {
             return Ok(fits);
         }
         let ahead = task.store.events_page(&place.session, place.event, AHEAD)?;
-        let begins = ahead.iter().any(|next| match &next.body {
-            Body::TurnStarted(turn) => turn.input.is_none_or(|input| input == row.content),
-            _ => false,
+        let begins = ahead.iter().find_map(|next| match &next.body {
+            Body::TurnStarted(turn) => Some(turn.input.is_none_or(|input| input == row.content)),
+            Body::MessageAdded(_) => Some(false),
+            _ => None,
         });
-        Ok(begins || (row.turn.is_none() && task.store.session(&place.session)?.turns == 0))
+        let begins = begins.unwrap_or(false);
+        if begins || row.turn.is_some() {
+            return Ok(begins);
+        }
+        let info = task.store.session(&place.session)?;
+        Ok(info.turns == 0 && info.origin.is_none())
     }
 }

@@ -23,7 +23,7 @@ use crate::store::error::ReadError;
 pub use inputs::Inputs;
 pub use lines::{Lines, cost, raw};
 pub use plan::{Plan, Start, mark_at, state_at};
-pub use teller::{compaction_of, events, is_model, last_eval, tell};
+pub use teller::{Calls, compaction_of, events, is_model, last_eval, tell};
 
 /// A payload as text; what is no text, or was erased, as its hash.
 ///
@@ -122,9 +122,14 @@ impl Answer {
         self.call.as_ref().map(|(_, call)| call)
     }
 
-    /// Its call, if that failed.
+    /// Its call, if that did not end well.
     pub fn failed(&self) -> Option<&Call> {
         self.call().filter(|call| is_failure(&call.status))
+    }
+
+    /// Whether its call failed, rather than broke off.
+    pub fn is_error(&self) -> bool {
+        self.failed().is_some_and(|call| !broke_off(&call.status))
     }
 
     /// What it says; none where that is nothing.
@@ -208,6 +213,11 @@ impl Tool {
     fn has_ended(&self) -> bool {
         self.eval.status != Status::UNFINISHED && self.eval.status != Status::ORPHANED
     }
+}
+
+/// Whether what ended so was stopped, or never ended.
+pub fn broke_off(status: &Status) -> bool {
+    *status == Status::ABORTED || *status == Status::UNFINISHED
 }
 
 /// Whether what ended so did not end well.

@@ -77,7 +77,7 @@ pub fn tell(
         before: Vec::new(),
         came_back: None,
         inputs: Inputs::default(),
-        calls: HashSet::new(),
+        calls: Calls::default(),
     };
     for span in spans {
         events(task, span, &mut |event| teller.event(event))?;
@@ -100,7 +100,7 @@ struct Teller<'t> {
     came_back: Option<Box<Invocation>>,
     inputs: Inputs,
     /// The calls that were told of: of one that was said more of later, all is told at once.
-    calls: HashSet<(SessionId, CallNumber)>,
+    calls: Calls,
 }
 
 impl Teller<'_> {
@@ -115,26 +115,16 @@ impl Teller<'_> {
         if self.open.is_empty() || self.behind.len() > MAX_BEHIND { self.flush() } else { Ok(()) }
     }
 
-    /// The last that its session says of a call.
-    fn last_of(&self, session: &SessionId, row: Call) -> Result<Call, ExportError> {
-        let range = Range::of(row.call.0, row.call.0);
-        let last = self.task.store.records::<Call>(session, Scope::Log, range)?.next().transpose()?;
-        Ok(last.map_or(row, |entry| entry.row))
-    }
-
     /// The call of an answer, if it is over and was not told of: its event may come behind what it gave.
     fn call_of(&mut self, place: &Place, call: Option<CallNumber>) -> Result<Option<(Place, Call)>, ExportError> {
-        let Some(call) = call.filter(|call| !self.calls.contains(&(place.session.clone(), *call))) else {
-            return Ok(None);
-        };
+        let Some(call) = call.filter(|call| !self.calls.has(&place.session, *call)) else { return Ok(None) };
         let range = Range::of(call.0, call.0);
         let row = self.task.store.records::<Call>(&place.session, Scope::Log, range)?.next().transpose()?;
         let Some(row) = row.map(|entry| entry.row).filter(|row| !row.status.is_running() && is_model(&row.call_type))
         else {
             return Ok(None);
         };
-        self.calls.insert((place.session.clone(), call));
-        Ok(Some((place.clone(), row)))
+        Ok(self.calls.ended(self.task, &place.session, row)?.map(|row| (place.clone(), row)))
     }
 
     /// Tells of what ends an answer.
@@ -162,13 +152,14 @@ impl Teller<'_> {
             Body::MessageAdded(row) => self.message(place, row),
             // A call that was over when it was recorded has no second event.
             Body::CallStarted(row) | Body::CallPut(row) if !row.status.is_running() && is_model(&row.call_type) => {
-                if !self.calls.insert((place.session.clone(), row.call)) {
-                    return Ok(());
+                let Some(row) = self.calls.ended(self.task, &place.session, row)? else { return Ok(()) };
+                if row.call_type != CallType::Root {
+                    // What the code of a tool asked for comes behind the answer that the tool belongs to.
+                    return self.note(Told::Answer(Box::new(Answer { call: Some((place, row)), ..Answer::default() })));
                 }
                 if self.open.len() >= MAX_STEPS || !self.open.iter().all(Answer::is_bare) {
                     self.flush()?;
                 }
-                let row = self.last_of(&place.session, row)?;
                 self.open.push_back(Answer { call: Some((place, row)), ..Answer::default() });
                 Ok(())
             }
@@ -267,6 +258,30 @@ impl Teller<'_> {
             }
         }
         Ok(true)
+    }
+}
+
+/// The calls that were told of. One has an event for each version of it, of which any may say that it is over.
+#[derive(Default)]
+pub struct Calls(HashSet<(SessionId, CallNumber)>);
+
+impl Calls {
+    fn has(&self, session: &SessionId, call: CallNumber) -> bool {
+        self.0.contains(&(session.clone(), call))
+    }
+
+    /// A call that is over: the last that its session says of it; none where it was told of.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError::Read`].
+    pub fn ended(&mut self, task: &Task<'_>, session: &SessionId, row: Call) -> Result<Option<Call>, ExportError> {
+        if !self.0.insert((session.clone(), row.call)) {
+            return Ok(None);
+        }
+        let range = Range::of(row.call.0, row.call.0);
+        let last = task.store.records::<Call>(session, Scope::Log, range)?.next().transpose()?;
+        Ok(Some(last.map_or(row, |entry| entry.row)))
     }
 }
 

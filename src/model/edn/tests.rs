@@ -89,6 +89,7 @@ fn what_is_not_edn_is_refused_with_its_place() {
         ("/a", 0, Wrong::Symbol),
         ("\\", 0, Wrong::End),
         ("\\nosuch", 0, Wrong::Character),
+        ("\\é☂", 0, Wrong::Character),
         ("\\ud800", 0, Wrong::Character),
         ("\\o400", 0, Wrong::Character),
         ("\"\\q\"", 1, Wrong::Escape),

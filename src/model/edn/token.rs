@@ -102,7 +102,7 @@ pub fn character_named(name: &str) -> Option<char> {
         "backspace" => Some('\u{8}'),
         "formfeed" => Some('\u{c}'),
         "return" => Some('\r'),
-        _ => match name.split_at(1) {
+        _ => match name.split_at_checked(1)? {
             ("u", hex) if hex.len() == 4 => char::from_u32(of_radix(hex, 16)?),
             ("o", octal) if octal.len() <= 3 => char::from_u32(of_radix(octal, 8).filter(|code| *code <= 0o377)?),
             _ => None,
