@@ -12,7 +12,7 @@ use super::{PART, Source};
 /// Payloads below this are packed.
 pub(super) const SMALL: usize = 16 << 10;
 /// What a pack holds at most of what is written, uncompressed: what reading one payload may cost.
-pub(super) const FULL: usize = 64 << 10;
+pub(super) const FULL: usize = 256 << 10;
 /// Payloads that a pack has at most: each has a place of its own in memory, also one without bytes.
 pub(super) const MOST: usize = 1 << 16;
 /// Fewer than this are not worth it.

@@ -260,6 +260,8 @@ impl From<CheckError> for Failure {
                 Failure::new("newer-format", error.to_string()).hint("install a newer headwater; nothing was changed")
             }
             CheckError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
+            CheckError::Locked => Failure::new("in-use", error.to_string())
+                .hint("close the other programs that use this store, then do the same again"),
             CheckError::Changed => Failure::new("changed", error.to_string()).hint(AGAIN),
             CheckError::NoHead(_) => {
                 Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads")
@@ -271,6 +273,10 @@ impl From<CheckError> for Failure {
 
 impl From<RepairError> for Failure {
     fn from(error: RepairError) -> Failure {
+        let error = match error {
+            RepairError::Refused(error) => return Failure::from(*error),
+            error => error,
+        };
         match &error {
             RepairError::NotFound(root) => no_store("at", root),
             RepairError::InUse => Failure::new("in-use", error.to_string())
@@ -278,6 +284,8 @@ impl From<RepairError> for Failure {
             RepairError::Newer(_) => {
                 Failure::new("newer-format", error.to_string()).hint("install a newer headwater; nothing was changed")
             }
+            RepairError::Locked => Failure::new("in-use", error.to_string())
+                .hint("close the other programs that use this store, then do the same again"),
             RepairError::Full { .. } => Failure::caused("disk-full", &error).hint(FULL),
             RepairError::Inside(_) | RepairError::Rows(_) => {
                 Failure::caused("damaged", &error).hint("the store is as it was: copy its folder, and restore a backup")

@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
 use super::error::ReadError;
 use super::frame::{FRAME_HEADER_LEN, FrameHeader, le_u32, le_u64};
 use super::header::SEGMENT_HEADER_LEN;
@@ -37,6 +40,10 @@ impl SegmentReader {
         let mut window = vec![0; WINDOW];
         let mut at = offset.saturating_add(1);
         while at.saturating_add(FRAME_HEADER_LEN) <= length {
+            // A header's first byte is not zero.
+            let data = data_from(&self.file, at).map_err(|source| self.fault(at, source))?;
+            let Some(data) = data else { break };
+            at = data;
             let got = read_up_to(&self.file, &mut window, at).map_err(|source| self.fault(at, source))?;
             if got < HEADER {
                 break;
@@ -129,7 +136,7 @@ impl SegmentReader {
 /// The first byte of a file at or after `offset` that is not zero, if there is one.
 pub(super) fn first_nonzero(file: &File, offset: u64) -> io::Result<Option<u64>> {
     let mut window = vec![0; WINDOW];
-    let mut at = offset;
+    let Some(mut at) = data_from(file, offset)? else { return Ok(None) };
     loop {
         let got = read_up_to(file, &mut window, at)?;
         if let Some(found) = window[..got].iter().position(|byte| *byte != 0) {
@@ -138,7 +145,19 @@ pub(super) fn first_nonzero(file: &File, offset: u64) -> io::Result<Option<u64>>
         if got < window.len() {
             return Ok(None);
         }
-        at += got as u64;
+        let Some(next) = data_from(file, at + got as u64)? else { return Ok(None) };
+        at = next;
+    }
+}
+
+/// Where at or after `offset` a file has bytes that were ever written: a hole reads as zeros, however long it is. None if there are
+/// none. Where the file system does not say, that is `offset`.
+fn data_from(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Ok(at) => Ok(Some(at.max(offset))),
+        Err(Errno::NXIO) => Ok(None),
+        Err(Errno::INVAL | Errno::NOTSUP | Errno::SPIPE) => Ok(Some(offset)),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -28,6 +28,30 @@ pub(crate) fn is_corrupt(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
+/// Whether SQLite was refused something: a file, room, memory, a lock. That passes, and says nothing of what is in the database. Of
+/// some refusals SQLite says that the database is corrupt: see [`super::doubt`].
+pub(crate) fn is_refused(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(failure, _) = error else { return false };
+    match failure.code {
+        ErrorCode::SystemIoFailure => failure.extended_code != rusqlite::ffi::SQLITE_IOERR_CORRUPTFS,
+        ErrorCode::CannotOpen
+        | ErrorCode::DiskFull
+        | ErrorCode::OutOfMemory
+        | ErrorCode::PermissionDenied
+        | ErrorCode::AuthorizationForStatementDenied
+        | ErrorCode::ReadOnly
+        | ErrorCode::FileLockingProtocolFailed
+        | ErrorCode::OperationInterrupted
+        | ErrorCode::NoLargeFileSupport => true,
+        _ => is_busy(error),
+    }
+}
+
+/// Whether somebody else holds a lock on the database.
+pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 /// Whether a row is refused: its key is there already, or a CHECK fails.
 pub(crate) fn is_constraint(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)

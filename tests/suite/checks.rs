@@ -232,6 +232,8 @@ fn each_kind_of_damage_has_its_code() {
     expect("database-missing", Mode::Deep, &|| fs::remove_file(&database).unwrap());
     expect("database-journal", Mode::Quick, &|| fs::write(root.join("store.sqlite-journal"), [0xd9; 600]).unwrap());
     expect("database-unreadable", Mode::Deep, &|| fs::write(&database, "this is no database. ".repeat(400)).unwrap());
+    // A file that SQLite finds nothing wrong with, and no store: not what the system refused.
+    expect("database-unreadable", Mode::Quick, &|| sql(root, "DROP TABLE hw_alias"));
     expect("database-corrupt", Mode::Deep, &|| {
         let conn = rusqlite::Connection::open(&database).unwrap();
         let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'hw_head_turn'";

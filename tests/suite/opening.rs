@@ -336,6 +336,31 @@ fn a_stray_journal_is_never_played_back() {
     assert_eq!(care::check(root, Mode::Deep).unwrap().issues, []);
 }
 
+/// A journal belongs to whoever writes as long as that takes, and to nobody where nobody writes.
+#[test]
+fn a_journal_is_its_writers_as_long_as_that_writes() {
+    use headwater::segment::LockFile;
+    let sample = Sample::new();
+    let journal = sample.root.join("store.sqlite-journal");
+    fs::write(&journal, [0xd9; 600]).unwrap();
+    let check = || care::check(&sample.root, Mode::Quick).unwrap().issues;
+    assert!(check().iter().any(|issue| issue.code == "database-journal"));
+    let held = LockFile::open(&sample.root.join("write")).unwrap().exclusive_blocking().unwrap();
+    let found = std::thread::scope(|scope| {
+        let checking = scope.spawn(check);
+        let patient = std::time::Instant::now();
+        while patient.elapsed() < std::time::Duration::from_millis(400) {
+            assert!(!checking.is_finished(), "it did not wait");
+            std::thread::yield_now();
+        }
+        // Its transaction is done.
+        fs::remove_file(&journal).unwrap();
+        drop(held);
+        checking.join().unwrap()
+    });
+    assert_eq!(found, []);
+}
+
 /// The digest that the rows have of the last commit is what the next one is chained to. One that was changed would break the log for
 /// good: an opening makes the rows anew, and a writer that has the store open already refuses to go on.
 #[test]

@@ -15,19 +15,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::codes;
-use super::check::{Findings, compare, integrity, log, structure};
+use super::check::{CheckError, Findings, compare, integrity, log, structure};
 use crate::clock::Clock;
 use crate::model::{Digest, HeadId, SessionId};
 use crate::progress::Observer;
 use crate::segment::{LockError, LockFile};
+use crate::sqlite::doubt;
 use crate::sqlite::open::Journal;
 use crate::store::error::{OpenError, chain, is_full, is_no_lack_of_room};
 use crate::store::mark::{self, Trust};
-use crate::store::open::database;
+use crate::store::open::{self, database};
 use crate::store::swap;
 use mend::Mender;
 use salvage::Sources;
-use witness::Witness;
+use witness::{Untold, Witness};
 
 /// Why nothing could be repaired. The store is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,12 @@ pub enum RepairError {
     /// Another process has the store open.
     #[error("the store is open elsewhere: a repair needs it alone")]
     InUse,
+    /// Another program holds a lock on the database.
+    #[error("the database is locked by another program")]
+    Locked,
+    /// The store is not to be opened, for a reason that says what to do.
+    #[error(transparent)]
+    Refused(Box<OpenError>),
     /// A newer version wrote the store.
     #[error("the store has a newer format: {0}")]
     Newer(String),
@@ -66,6 +73,18 @@ pub enum RepairError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl From<CheckError> for RepairError {
+    /// Of what a check could not look at.
+    fn from(error: CheckError) -> RepairError {
+        match error {
+            CheckError::Io { what, source } => RepairError::Io { what, source },
+            CheckError::Newer(what) => RepairError::Newer(what),
+            CheckError::Locked => RepairError::Locked,
+            error => RepairError::Inside(error.to_string()),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for RepairError {
@@ -253,11 +272,12 @@ fn repaired(root: &Path) -> Result<Report, RepairError> {
     Ok(report)
 }
 
+/// There is a store, and it may be opened.
 fn exists(root: &Path) -> Result<(), RepairError> {
-    if root.join("blobs").is_dir() || database(root).exists() || swap::is_ready(root) {
-        return Ok(());
+    if !root.join("blobs").is_dir() && !database(root).exists() && !swap::is_ready(root) {
+        return Err(RepairError::NotFound(root.to_owned()));
     }
-    Err(RepairError::NotFound(root.to_owned()))
+    open::safe(root).map_err(|error| RepairError::Refused(Box::new(error)))
 }
 
 /// What a repair that was cut off while it made it; all of it can be made again.
@@ -285,20 +305,34 @@ struct Mended {
 }
 
 fn examine(root: &Path, trust: &Trust) -> Result<Examined, RepairError> {
+    // Before anything is called damaged: a disk that fails is to be copied, not mended.
+    let refused = |source| RepairError::Io { what: "the database cannot be read".to_owned(), source: Box::new(source) };
+    doubt::read_through(&database(root)).map_err(refused)?;
     let (witness, untold) = match Witness::open(root) {
         Ok(witness) => (witness, None),
+        // They may say what the log has lost: without them, what is only out of reach would be given up.
+        Err(Untold { refusal: Some(error), .. }) => return Err(error),
         Err(why) => (None, Some(why)),
     };
     let mut examined = examine_with(root, trust, witness.as_ref())?;
-    if witness.is_some_and(|witness| witness.was_changed()) {
+    let (was_changed, asked) = witness.as_ref().map_or((false, false), |rows| (rows.was_changed(), rows.is_corrupt()));
+    if was_changed {
         return Err(RepairError::InUse);
+    }
+    if let Some(error) = witness.as_ref().and_then(Witness::refusal) {
+        return Err(error);
     }
     let report = match &mut examined {
         Examined::Sound(report) => report,
         Examined::Mended(mended) => &mut mended.report,
     };
-    report.damaged.extend(untold);
-    Ok(examined)
+    let is_corrupt = asked || untold.as_ref().is_some_and(|untold| untold.is_corrupt);
+    report.damaged.extend(untold.map(|untold| untold.why));
+    let called = report.damaged.iter().any(|what| what.starts_with(codes::DATABASE_CORRUPT.name));
+    match if is_corrupt || called { doubt::refusal(&database(root)) } else { None } {
+        Some(source) => Err(refused(source)),
+        None => Ok(examined),
+    }
 }
 
 fn examine_with(root: &Path, trust: &Trust, witness: Option<&Witness>) -> Result<Examined, RepairError> {
@@ -307,6 +341,7 @@ fn examine_with(root: &Path, trust: &Trust, witness: Option<&Witness>) -> Result
     let meta = witness.map(|witness| &witness.meta);
     let sound = log::go_through(&blobs, meta, &Observer::default(), &mut found)
         && !found.issues.iter().any(|issue| is_of_log(issue.code));
+    found.refused()?;
     let mut report = Report::default();
     report.damaged.extend(found.issues.iter().map(|issue| format!("{} {}", issue.code, issue.place)));
     if sound {
@@ -320,8 +355,10 @@ fn examine_with(root: &Path, trust: &Trust, witness: Option<&Witness>) -> Result
                     .and_then(|()| compare::rows(conn, &blobs, &witness.meta, &Observer::default(), &mut found));
                 report.damaged.extend(found.issues.iter().map(|issue| format!("{} {}", issue.code, issue.place)));
                 if let Err(error) = &looked {
+                    witness.doubt(error);
                     report.damaged.push(format!("database-unreadable {}", chain(error)));
                 }
+                found.refused()?;
                 looked.is_err() || !found.issues.is_empty()
             }
         };
@@ -336,6 +373,12 @@ fn examine_with(root: &Path, trust: &Trust, witness: Option<&Witness>) -> Result
             Examined::Mended(mended) => &mut mended.report,
         };
         report.damaged.push("the rows are of another store or history: they are not asked".to_owned());
+        if let (Some(witness), Trust::Trusted) = (witness, trust) {
+            // Nobody touched them: it is the log that lies where it does not belong.
+            for known in witness.sessions.iter().filter(|known| known.last_event > 0) {
+                report.hurt(&known.id, 1).events = known.last_event;
+            }
+        }
         return Ok(examined);
     }
     report = Report { log: true, rows: true, damaged: sources.damaged.clone(), ..report };

@@ -4,6 +4,7 @@
 
 pub(crate) const SCHEMA: &str = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name";
 pub(crate) const INTEGRITY: &str = "PRAGMA integrity_check(20)";
+pub(crate) const IS_WHOLE: &str = "PRAGMA integrity_check(1)";
 /// How many sessions, events, heads, payloads.
 pub(crate) const COUNTS: &str = "SELECT (SELECT count(*) FROM hw_session), (SELECT count(*) FROM hw_event),
     (SELECT count(*) FROM hw_head), (SELECT count(*) FROM hw_blob)";
@@ -131,7 +132,7 @@ pub(crate) const FACT_PAYLOAD: &str =
 pub(crate) const LEASE_ROW: &str =
     "SELECT coalesce(s.id, 'session ' || l.sid) FROM hw_lease l LEFT JOIN hw_session s USING (sid)
      WHERE s.sid IS NULL OR typeof(l.fence) <> 'integer' OR l.fence < 0 OR l.fence = 9223372036854775807
-        OR typeof(l.holder) <> 'text' OR typeof(l.who) <> 'text' OR typeof(l.at) <> 'integer'";
+        OR typeof(l.holder) <> 'text' OR length(l.holder) NOT IN (0, 36) OR l.holder GLOB '*[^0-9a-f-]*' OR typeof(l.who) <> 'text' OR typeof(l.at) <> 'integer'";
 pub(crate) const PAYLOAD_PLACE: &str = "SELECT 'b3:' || lower(hex(b.hash)) FROM hw_blob b
      LEFT JOIN (SELECT segment, offset FROM hw_tx ORDER BY tx DESC LIMIT 1) m
      WHERE CASE b.state
