@@ -364,8 +364,7 @@ fn each_reason_for_a_code_is_told() {
         }
     }
     assert!(untold.is_empty(), "{untold:#?}");
-    let sound = "INSERT OR REPLACE INTO hw_lease VALUES (1, 'a', 1, 'b', 0);
-        INSERT INTO hw_pin SELECT 'release', max(hid), 1, 1 FROM hw_head;
+    let sound = "INSERT INTO hw_pin SELECT 'release', max(hid), 1, 1 FROM hw_head;
         INSERT INTO hw_pin VALUES ('gone', 0, 0, 2);
         INSERT INTO hw_fact VALUES (1, 'tag', 1, 0);
         UPDATE hw_session SET cache_id = 'a cache, of ours';
