@@ -49,6 +49,22 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     let empty = segment::list(&blobs).map_err(io("the folder of segments cannot be read"))?.is_empty();
     let fresh = root.join("store.sqlite.new");
     let done = make_rows(root, &fresh, &blobs, &options.observer)?;
+    // A commit that they know, and of which the log holds only damaged bytes, is not dropped for having been copied.
+    let more = kin::knows_more(root, done.0.tx);
+    if let Some(rows) = &more {
+        let (from, to) = (done.0.tx.next(), rows.tx);
+        if kin::reaches(&blobs, rows.end).map_err(|error| levelled(root, error))? {
+            remove(&fresh)?;
+            let what = format!(
+                "the rows know commits {from} to {to}, and the log, which reaches to their end, does not hold them whole"
+            );
+            return Err(OpenError::Damaged { path: root.to_owned(), what });
+        }
+        report.notes.push(format!(
+            "the log ends with commit {}: commits {from} to {to} are only in the rows that are set aside",
+            done.0.tx
+        ));
+    }
     if !done.1.beyond_gap.is_empty() {
         let folder = aside_folder(root)?;
         for number in &done.1.beyond_gap {

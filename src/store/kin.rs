@@ -6,10 +6,11 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::checkpoint::database;
-use super::level::{LevelError, Meta};
+use super::level::{LevelError, Meta, copied_while_it_grew};
+use super::mark;
 use super::writer::Writer;
 use crate::journal::{Commit, LastCommit};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, Tx};
 use crate::segment::{Kind, Position, SegmentError, SegmentReader};
 use crate::sqlite::reader::{Reader, wal_len};
 use crate::sqlite::stmt;
@@ -43,6 +44,26 @@ pub(crate) fn estranged(conn: &Connection, root: &Path) -> Result<Option<&'stati
         None => first_commit(&blobs)?.zip(at(conn, 1)?).is_none_or(|(log, rows)| log.micros() == rows),
     };
     Ok((!same).then_some(STRANGERS))
+}
+
+/// Where the rows of the database in `root`, trusted or not, end, if they are of the log's store and know more than its commits up to
+/// `tx`. What cannot be read of them says nothing.
+pub(crate) fn knows_more(root: &Path, tx: Tx) -> Option<Meta> {
+    let path = database(root);
+    // A journal that lies beside it must not be played back.
+    let conn = if mark::has_hot_journal(&path).ok()? { Reader::of_file(&path) } else { Reader::open(&path) }.ok()?;
+    let meta = Meta::read(&conn).ok()?;
+    let first = first_commit(&root.join("blobs")).ok()??;
+    (meta.tx > tx && at(&conn, 1).ok()? == Some(first.micros())).then_some(meta)
+}
+
+/// Whether the log in `blobs` reaches as far as `end`, whole or not. One that does not was cut off, or copied while it grew.
+pub(crate) fn reaches(blobs: &Path, end: Position) -> Result<bool, LevelError> {
+    match SegmentReader::open(blobs, end.segment) {
+        Ok(reader) => Ok(!copied_while_it_grew(&reader, end.offset)?),
+        Err(SegmentError::Missing { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Writer {

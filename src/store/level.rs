@@ -334,7 +334,7 @@ fn refuse_damage(reader: &SegmentReader, ended: Ended, last: Tx) -> Result<(), L
 
 /// Whether a segment that does not reach where the next one takes over was copied while its writer went on: what the
 /// copy missed is not there, or is still zeros. Anything else is damage.
-fn copied_while_it_grew(reader: &SegmentReader, until: u64) -> Result<bool, LevelError> {
+pub(super) fn copied_while_it_grew(reader: &SegmentReader, until: u64) -> Result<bool, LevelError> {
     let length = reader.file_len().map_err(ReplayError::List)?;
     if length < until {
         return Ok(true);

@@ -30,7 +30,7 @@ const JOURNAL: &str = "a rollback journal lies beside it, with which SQLite woul
 
 /// Whether a rollback journal lies beside the database that SQLite would play back when it opens it, whatever the database is
 /// by now: one without an empty header. With the WAL there is none but while the file is made.
-fn has_hot_journal(database: &Path) -> io::Result<bool> {
+pub(crate) fn has_hot_journal(database: &Path) -> io::Result<bool> {
     let journal = database.with_file_name("store.sqlite-journal");
     match fs::symlink_metadata(&journal) {
         Ok(meta) if meta.len() == 0 => return Ok(false),

@@ -28,7 +28,7 @@ use crate::segment::{self, LockError, LockFile};
 use crate::sqlite::open::{self as sqlite, Journal};
 use crate::sqlite::reader::{Reader, reads_wal};
 use crate::store::error::{is_full, is_no_lack_of_room};
-use crate::store::level::Meta;
+use crate::store::level::{LevelError, Meta};
 use crate::store::mark::{self, Trust};
 use crate::store::open::database;
 use crate::store::{kin, read_only};
@@ -125,6 +125,10 @@ fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> BackupError {
     move |source| refused(what, Box::new(source))
 }
 
+fn refused_by_log<T>(result: Result<T, LevelError>) -> Result<T, BackupError> {
+    result.map_err(|error| refused("the rows cannot be compared with the log".to_owned(), Box::new(error)))
+}
+
 fn sql_error(error: rusqlite::Error) -> BackupError {
     refused("the rows cannot be copied".to_owned(), Box::new(error))
 }
@@ -187,7 +191,16 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupError> {
             return Ok(BackupReport { copied: report.bytes, ..report });
         }
         segment::create_dir_private(&stage).map_err(io_error("the new store's folder cannot be made"))?;
-        to_folder(&folder, &stage)
+        // No backup's log ends before its rows do. Asked first: the backup may be brought further meanwhile.
+        let rows = kin::knows_more(&folder, Tx(0));
+        let report = to_folder(&folder, &stage)?;
+        match rows.filter(|rows| rows.tx.0 > report.tx) {
+            Some(rows) => Err(BackupError::Damaged(format!(
+                "its rows know {} commits, and its log holds {} whole",
+                rows.tx, report.tx
+            ))),
+            None => Ok(report),
+        }
     });
     let report = restored.and_then(|report| {
         let named = rename(&stage, to).and_then(|()| segment::sync_dir(parent(to)));
@@ -322,6 +335,15 @@ fn staged(root: &Path, to: &Path, stage: &Path) -> Result<Staged, BackupError> {
     let copied = copy::segments(&root.join("blobs"), &theirs, &blobs, meta.as_ref(), &before.ends)?;
     let report = finish(stage, copied.bytes)?;
     let now = there::look(&blobs, meta.as_ref(), before.tx).map_err(|error| error.told(BackupError::Unverified))?;
+    if mark::settled(root, &database(root)).map_err(lock_error)? != Trust::Trusted
+        && let Some(rows) = kin::knows_more(root, now.tx)
+    {
+        if refused_by_log(kin::reaches(&root.join("blobs"), rows.end))? {
+            let what =
+                format!("the rows know commits up to {}, and the log holds them whole up to {}", rows.tx, now.tx);
+            return Err(BackupError::Damaged(what));
+        }
+    }
     if now.tx < before.tx {
         return Err(diverged(format!("it holds {} commits, the store {}", before.tx, now.tx)));
     }
@@ -368,7 +390,7 @@ fn rows(root: &Path, to: &Path) -> Result<Option<Meta>, BackupError> {
 fn copy_rows(source: &Reader, root: &Path, to: &Path) -> Result<Option<Meta>, BackupError> {
     let behind =
         kin::estranged(source, root).and_then(|why| Ok(why.is_some() || read_only::log_goes_on(root, source)?));
-    if behind.map_err(|error| refused("the rows cannot be compared with the log".to_owned(), Box::new(error)))? {
+    if refused_by_log(behind)? {
         return Ok(None);
     }
     segment::create_file_private(&database(to)).map_err(io_error("the backup's rows cannot be made"))?;

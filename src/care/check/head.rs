@@ -10,9 +10,12 @@ use super::{CheckError, Findings, Looked, log};
 use crate::blob;
 use crate::journal::{ReplayError, Replayed};
 use crate::model::line::Item;
-use crate::model::{Digest, HeadId, Root, SessionId};
+use crate::model::{Digest, Event, HeadId, Root, SessionId};
 use crate::segment::{Readers, SegmentReader};
 use crate::sqlite::apply::{self, BlobPlace, find_blob};
+use crate::sqlite::fault;
+use crate::sqlite::read::names::Names;
+use crate::sqlite::read::{event as read, session};
 use crate::store::error::{chain, is_refusal};
 use crate::store::level::Meta;
 
@@ -29,6 +32,7 @@ pub(super) fn prove(
 ) -> Result<(), Looked> {
     let readers = Readers::new(blobs);
     let mut claims = Claims::new();
+    let mut spans: HashMap<SessionId, Vec<(u64, u64)>> = HashMap::new();
     let mut next = Some(*head);
     while let Some(head) = next.take() {
         let Some(place) = find_blob(conn, head.digest())? else {
@@ -46,16 +50,49 @@ pub(super) fn prove(
                 for payload in [root.refs.final_value, root.refs.vars].into_iter().flatten() {
                     payload_of(conn, &readers, &payload, found)?;
                 }
+                spans.entry(root.session.clone()).or_default().push((root.span.0.0, root.span.1.0));
                 claims.entry(root.session).or_default().push((root.span.1.0, root.digest, head));
                 next = root.up;
             }
             Err(why) => found.issue(codes::HEAD_ROOT, format!("{head}: {why}")),
         }
     }
-    for (boundary, head) in unmet(blobs, meta, claims, found, |_| {}) {
+    let mut names = Names::new(conn)?;
+    let (mut other, mut failed) = (Vec::new(), None);
+    let left = unmet(blobs, meta, claims, found, |commit| {
+        for line in &commit.commit.lines {
+            let Item::Event(event) = &line.item else { continue };
+            let number = event.number.0;
+            if !spans.get(&event.session).is_some_and(|spans| spans.iter().any(|(a, b)| (*a..=*b).contains(&number))) {
+                continue;
+            }
+            match is_row(&mut names, event) {
+                Ok(true) => {}
+                Ok(false) => other.push(format!("event {number} of {}", event.session)),
+                Err(error) => failed = failed.take().or(Some(error)),
+            }
+        }
+    });
+    failed.map_or(Ok(()), Err)?;
+    for place in other {
+        found.issue(codes::ROW_DIFFERS, place);
+    }
+    for (boundary, head) in left {
         found.issue(codes::HEAD_DIGEST, format!("{head}: the events up to {boundary}"));
     }
     Ok(())
+}
+
+/// Whether the rows that readers of a head see of an event say what its line says.
+fn is_row(names: &mut Names<'_>, event: &Event) -> rusqlite::Result<bool> {
+    let Some(sid) = session::find(names.connection(), event.session.as_str())? else { return Ok(false) };
+    let before = i64::try_from(event.number.0).unwrap_or(i64::MAX) - 1;
+    match read::events(names, sid, before, 1) {
+        Ok(found) => Ok(found.first() == Some(event)),
+        // A row that is not there, or of another kind.
+        Err(error) if fault::is_refused(&error) || fault::is_corrupt(&error) => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 /// A payload that a root names.
