@@ -1,8 +1,10 @@
 -- Storage tables. People query the views of V2; these names and columns are headwater's own.
 --
 -- sid, bid and hid are local integers, given in order of first appearance, so that a rebuild from the log gives the same ones.
--- A head's hid is the bid of its root payload. Times are microseconds since 1970, UTC.
--- A column whose set of values is open but mostly small holds an integer code for the known ones and text for the rest.
+-- A head's hid is the bid of its root payload. Times are microseconds since 1970, UTC; those called *packed* are the distance from the
+-- session's start: in milliseconds, times two, where those are whole, else in microseconds, times two, plus one.
+-- A column whose set of values is open but mostly small holds an integer code for the known ones and text for the rest; a *word* is the
+-- number of a row of hw_word, or the text itself where it has none there.
 
 -- A commit writes each page it touches, so the b-trees are few: a number is looked up along the events where it grows with them, and
 -- what has versions shares one table of them.
@@ -67,8 +69,8 @@ CREATE TABLE hw_batch_key (
 
 CREATE TABLE hw_event (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL,
-  type   NOT NULL,                    -- code, or an annotation's text
-  at     INTEGER NOT NULL,            -- after the session's started_at
+  type   NOT NULL,                    -- code, or an annotation's word
+  at     INTEGER NOT NULL,            -- packed
   n      INTEGER,                     -- the row's number where it has one; an annotation's turn, a restored head's snapshot, a status' end
   ref    INTEGER,                     -- bid of an annotation's or error's payload; hid of head/created, ref-updated, restored
   status TEXT,                        -- of session/started, session/status and session/error
@@ -99,7 +101,8 @@ CREATE TABLE hw_inherited (
 CREATE TABLE hw_turn (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
   status TEXT NOT NULL, head_before INTEGER, input INTEGER, final INTEGER, summary INTEGER, summary_text TEXT,
-  started_at INTEGER, ended_at INTEGER, error INTEGER, extra INTEGER,
+  started_at INTEGER, ended_at INTEGER, -- packed, here and below
+  error INTEGER, extra INTEGER,
   inherited INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (sid, ev)
 ) WITHOUT ROWID;
@@ -108,7 +111,7 @@ CREATE TABLE hw_call (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
   type NOT NULL, status TEXT NOT NULL, turn INTEGER, eval INTEGER,
   input INTEGER, request INTEGER, response INTEGER, result INTEGER, error INTEGER,
-  provider TEXT, model TEXT,
+  provider, model,                    -- words
   tokens_input INTEGER, tokens_output INTEGER, tokens_cached INTEGER, tokens_reasoning INTEGER,
   cost INTEGER,                       -- nano-USD
   batch TEXT, batch_index INTEGER, child TEXT,
@@ -119,7 +122,8 @@ CREATE TABLE hw_call (
 
 CREATE TABLE hw_eval (
   sid INTEGER NOT NULL, ev INTEGER NOT NULL, n INTEGER NOT NULL,
-  name TEXT, status TEXT NOT NULL, turn INTEGER, message INTEGER, call INTEGER,
+  name,                               -- a word
+  status TEXT NOT NULL, turn INTEGER, message INTEGER, call INTEGER,
   code INTEGER, result INTEGER, observation INTEGER, error INTEGER,
   started_at INTEGER, ended_at INTEGER, extra INTEGER,
   PRIMARY KEY (sid, ev)

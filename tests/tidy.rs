@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use headwater::model::{event, record};
 
@@ -181,22 +181,53 @@ fn files_are_short() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Every file below `tests` is a module of the one above it: one that nobody declares is compiled by nobody.
 #[test]
 fn no_test_is_forgotten() {
-    for folder in ["tests/suite", "tests/cli", "tests/crash"] {
-        if !root().join(folder).is_dir() {
+    let mut looked_at = 0;
+    for source in sources("tests") {
+        let path = root().join(&source.path);
+        let folder = path.parent().unwrap();
+        let (name, folder) = match path.file_stem().unwrap().to_str().unwrap() {
+            "mod" => (folder.file_name().unwrap().to_string_lossy().into_owned(), folder.parent().unwrap()),
+            name => (name.to_owned(), folder),
+        };
+        // Those below `tests` itself are programs, and `support` is for whoever wants it.
+        if name == "main" || folder == root().join("tests") || folder.ends_with("support") {
             continue;
         }
-        let main = page(&format!("{folder}/main.rs"));
-        for entry in fs::read_dir(root().join(folder)).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            let is_module = path.extension().is_some_and(|ext| ext == "rs") || path.join("mod.rs").is_file();
-            if is_module && name != "main" {
-                assert!(main.contains(&format!("mod {name};")), "{folder}/main.rs does not declare {name}");
-            }
-        }
+        let above = ["main.rs", "mod.rs"].map(|main| folder.join(main)).into_iter().find(|path| path.is_file());
+        let above = above.unwrap_or_else(|| folder.with_extension("rs"));
+        let declares = |line: &str| line.trim_start_matches("pub ") == format!("mod {name};");
+        let is_declared = fs::read_to_string(&above).unwrap().lines().any(declares);
+        assert!(is_declared, "{} does not declare {name}", short(&above));
+        looked_at += 1;
     }
+    assert!(looked_at > 80, "{looked_at} modules were found");
+    for support in fs::read_dir(root().join("tests/support")).unwrap() {
+        let name = support.unwrap().file_name().into_string().unwrap();
+        let uses = format!("#[path = \"../support/{name}\"]");
+        assert!(sources("tests").iter().any(|source| source.text.contains(&uses)), "nobody uses {name}");
+    }
+}
+
+/// Each target runs in every run of the tests, and under libFuzzer.
+#[test]
+fn no_target_of_hostile_bytes_is_forgotten() {
+    let (targets, main) = (page("tests/fuzz/targets.rs"), page("tests/fuzz/main.rs"));
+    let list = targets.split_once("pub const TARGETS").unwrap().1.split_once("];").unwrap().0;
+    let names: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    assert!(names.len() >= 7, "{names:?}");
+    for name in &names {
+        assert!(main.contains(&format!("fuzz(\"{name}\");")), "tests/fuzz/main.rs does not run {name}");
+        let under = page(&format!("fuzz/fuzz_targets/{name}.rs"));
+        assert!(under.contains(&format!("targets::{name}(data)")), "fuzz/fuzz_targets/{name}.rs runs another target");
+        assert!(
+            page("fuzz/Cargo.toml").contains(&format!("name = \"{name}\"")),
+            "fuzz/Cargo.toml does not name {name}"
+        );
+    }
+    assert_eq!(fs::read_dir(root().join("fuzz/fuzz_targets")).unwrap().count(), names.len());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{PART, Source};
 /// Payloads below this are packed.
 pub(super) const SMALL: usize = 16 << 10;
 /// What a pack holds at most of what is written, uncompressed: what reading one payload may cost.
-pub(super) const FULL: usize = 64 << 10;
+pub(super) const FULL: usize = 256 << 10;
 /// Payloads that a pack has at most: each has a place of its own in memory, also one without bytes.
 pub(super) const MOST: usize = 1 << 16;
 /// Fewer than this are not worth it.
@@ -118,6 +118,25 @@ mod tests {
         };
         assert_eq!(directory(&of(MOST)).unwrap().len(), MOST);
         assert!(directory(&of(MOST + 1)).is_err());
+        assert!(directory(&of(0)).is_err());
+    }
+
+    #[test]
+    fn a_pack_holds_no_more_than_a_part_and_what_it_says() {
+        let of = |sizes: &[usize], bytes: &[u8]| {
+            let (codec, stored) = codec::encode(bytes, Class::Pack);
+            let mut body = vec![codec.0];
+            put(&mut body, sizes.len());
+            sizes.iter().for_each(|size| put(&mut body, *size));
+            body.extend_from_slice(&stored);
+            body
+        };
+        assert_eq!(directory(&of(&[PART - 1, 1], b"")).unwrap()[1], ((PART - 1) as u32, 1));
+        assert_eq!(directory(&of(&[PART, 1], b"")), Err(WRONG));
+        assert_eq!(directory(&of(&[1 << 31, 1 << 31], b"")), Err(WRONG));
+        assert_eq!(unpack(&of(&[3, 4], b"payload")).unwrap(), b"payload");
+        assert_eq!(unpack(&of(&[3, 5], b"payload")), Err(WRONG));
+        assert!(unpack(&of(&[3, 3], b"payload")).is_err());
     }
 
     proptest! {

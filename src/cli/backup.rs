@@ -30,6 +30,7 @@ struct Report<'a> {
     bytes: u64,
     copied: u64,
     verified: bool,
+    removed: &'a [PathBuf],
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
@@ -39,16 +40,19 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
 
 /// What was copied.
 pub fn say(verb: &str, report: &BackupReport, context: &Context) -> Result<u8, Failure> {
-    let BackupReport { tx, segments, bytes, copied, to } = report;
+    let BackupReport { tx, segments, bytes, copied, to, removed } = report;
     if context.json {
         let (commits, segments, bytes, copied) = (*tx, *segments, *bytes, *copied);
-        context.print_json(&Report { to, commits, segments, bytes, copied, verified: true })?;
+        context.print_json(&Report { to, commits, segments, bytes, copied, verified: true, removed })?;
         return Ok(0);
     }
     let mut out = context.text();
     let size = stats::bytes(*bytes);
     writeln!(out, "{verb} - {} in {size}, verified", text::count(*tx, "commit", "commits"))?;
     writeln!(out, "  {}: {} copied", to.display(), stats::bytes(*copied))?;
+    for path in removed {
+        writeln!(out, "  {}: left by one that was killed, removed", path.display())?;
+    }
     out.flush()?;
     Ok(0)
 }

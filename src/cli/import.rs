@@ -1,5 +1,6 @@
 //! `import`: session logs of other programs, read in.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,15 +19,20 @@ use super::{Context, Failure, content, progress, text};
 /// and gemini (of Gemini CLI), as `export --format` names them; that of opencode by its folder. Importing a log again adds what
 /// is new in it, and nothing else. Every record is kept, so that `export` can write the source again.
 #[derive(clap::Args)]
-#[command(after_help = "Exits with 0 when every file was read, whatever was odd in it, else with 1.
+#[command(
+    after_help = "Exits with 0 when every log was read, whatever was odd in it, else with 1. What lies in a folder and is no log is left.
 
 Examples:
   headwater import session.jsonl
-  headwater import ./logs --json")]
+  headwater import ./logs --json"
+)]
 pub struct Args {
     /// Files, and folders of which every session log is read
     #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
+    /// Name the files that are passed over, rather than count them
+    #[arg(long)]
+    names: bool,
 }
 
 #[derive(Serialize)]
@@ -36,7 +42,36 @@ struct Report {
     /// What lies in the folders and holds no session.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left: Vec<Failed>,
+    /// What lies there and was not looked at.
+    #[serde(rename = "passed-over", skip_serializing_if = "Vec::is_empty")]
+    passed: Vec<Passed>,
 }
+
+/// The files with one ending.
+#[derive(Serialize)]
+struct Passed {
+    ending: String,
+    count: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+}
+
+/// Counts a file by its ending.
+fn pass(passed: &mut BTreeMap<String, Passed>, path: &Path, is_named: bool) {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let is_one = ending.len() <= MAX_ENDING
+        && ending.starts_with(|first: char| first.is_ascii_alphabetic())
+        && ending.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let ending = if is_one { ending } else { String::new() };
+    let one = passed.entry(ending.clone()).or_insert(Passed { ending, count: 0, names: Vec::new() });
+    one.count += 1;
+    if is_named {
+        one.names.push(path.display().to_string());
+    }
+}
+
+/// What is longer behind the last dot of a name is no ending.
+const MAX_ENDING: usize = 12;
 
 impl Report {
     fn tell(&mut self, one: &exchange::Found, error: ImportError) {
@@ -57,12 +92,13 @@ struct Failed {
 
 /// Imports every file; 0 when all were read.
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
-    let mut report = Report { imported: Vec::new(), failed: Vec::new(), left: Vec::new() };
-    let mut files = Vec::new();
+    let mut report = Report { imported: Vec::new(), failed: Vec::new(), left: Vec::new(), passed: Vec::new() };
+    let (mut files, mut passed) = (Vec::new(), BTreeMap::new());
     for path in &args.paths {
         let there = std::fs::symlink_metadata(path);
         let there = there.map_err(|source| ImportError::Io { path: path.clone(), source });
-        match there.and_then(|_| exchange::find(path)) {
+        let mut tell = |path: &Path| pass(&mut passed, path, args.names);
+        match there.and_then(|_| exchange::find_telling(path, &mut tell)) {
             Ok(found) if found.is_empty() => {
                 let message = format!("there is no session log below {}", path.display());
                 report.failed.push(Failed {
@@ -76,6 +112,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
             Err(error) => report.failed.push(failed(path, error)),
         }
     }
+    report.passed = passed.into_values().collect();
+    report.passed.iter_mut().for_each(|one| one.names.sort());
     // Where there is nothing that can be read, no store is made.
     let known = files.iter().position(|one| match one.recognize() {
         Ok(()) => true,
@@ -164,6 +202,16 @@ fn print(report: &Report, context: &Context) -> Result<(), Failure> {
     }
     for one in &report.left {
         writeln!(out, "left: {}", content::one_line(&one.message, 400))?;
+    }
+    if !report.passed.is_empty() {
+        let kinds = report.passed.iter().map(|one| match one.ending.as_str() {
+            "" => format!("{} others", one.count),
+            ending => format!("{} .{ending}", one.count),
+        });
+        writeln!(out, "passed over, not looked at: {}", kinds.collect::<Vec<_>>().join(", "))?;
+        for name in report.passed.iter().flat_map(|one| &one.names) {
+            writeln!(out, "  {}", content::one_line(name, 400))?;
+        }
     }
     for one in &report.failed {
         writeln!(out, "{}: {}", Role::Bad.paint("not imported"), content::one_line(&one.message, 400))?;

@@ -1,4 +1,4 @@
-//! Records become events, some hundred in a commit. A batch ends where a turn ends, so that a killed import leaves
+//! Records become events, about a thousand in a commit. A batch ends where a turn ends, so that a killed import leaves
 //! whole turns, and the next one makes the same batches that an undisturbed one would have made; only a very long turn
 //! is cut, with a head of its own.
 
@@ -28,7 +28,7 @@ pub use step::Step;
 use self::core::{Core, Held};
 
 /// From this many records or bytes on a batch ends with its turn.
-const ENOUGH: (u64, usize) = (256, 2 << 20);
+const ENOUGH: (u64, usize) = (1_024, 2 << 20);
 /// From this many on it ends within a turn.
 pub(super) const LIMIT: (u64, usize) = (2_048, 8 << 20);
 
@@ -91,6 +91,9 @@ impl After {
         }
     }
 }
+
+/// A record as its format reads it, or why it cannot; of what is no record nothing.
+type Read<'h, F> = Result<<F as Format>::Record<'h>, String>;
 
 /// How a batch ends.
 enum End {
@@ -235,11 +238,12 @@ impl<'a, F: Format> Importer<'a, F> {
                 continue;
             }
             let held = self.core.hold(item);
-            let limit = if self.begin(batch, &held)? { ENOUGH } else { LIMIT };
+            let record = held.read::<F>();
+            let limit = if self.begin(batch, &held, &record)? { ENOUGH } else { LIMIT };
             if self.core.batch.reached(limit) {
                 return self.finish(batch, self.core.reader.position(), End::Seal);
             }
-            let (after, piece) = self.one(batch, &held)?;
+            let (after, piece) = self.one(batch, &held, record)?;
             self.core.batch.template.append(piece);
             let end = match after {
                 After::Next => None,
@@ -255,10 +259,8 @@ impl<'a, F: Format> Importer<'a, F> {
     }
 
     /// Ends the turn before an item that begins one; says whether it does.
-    fn begin(&mut self, batch: &mut Batch<'_>, held: &Held) -> Result<bool, Stop> {
-        let begins =
-            held.item == Item::Record && F::read(held.record()).is_ok_and(|record| self.state.begins_turn(&record));
-        if !begins {
+    fn begin(&mut self, batch: &mut Batch<'_>, held: &Held, record: &Read<'_, F>) -> Result<bool, Stop> {
+        if !record.as_ref().is_ok_and(|record| self.state.begins_turn(record)) {
             return Ok(false);
         }
         let is_enough = !held.is_in_window && self.core.batch.reached(ENOUGH);
@@ -269,11 +271,12 @@ impl<'a, F: Format> Importer<'a, F> {
         Ok(true)
     }
 
-    fn one(&mut self, batch: &mut Batch<'_>, held: &Held) -> Result<(After, super::template::Template), Stop> {
-        let record = match held.item {
-            Item::Record => F::read(held.record()),
-            _ => Err(String::new()),
-        };
+    fn one(
+        &mut self,
+        batch: &mut Batch<'_>,
+        held: &Held,
+        record: Read<'_, F>,
+    ) -> Result<(After, super::template::Template), Stop> {
         self.core.batch.bytes += held.bytes.len();
         self.core.batch.closing = 0;
         if let Some(at) = record.as_ref().ok().and_then(F::at).or(self.core.at) {
@@ -327,8 +330,9 @@ impl<'a, F: Format> Importer<'a, F> {
         let order = order::sorted(items.iter().map(|held| (held.item == Item::Record, held.record())), F::order);
         let mut pieces: Vec<_> = items.iter().map(|_| None).collect();
         for at in order {
-            self.begin(batch, &items[at])?;
-            let (after, piece) = self.one(batch, &items[at])?;
+            let record = items[at].read::<F>();
+            self.begin(batch, &items[at], &record)?;
+            let (after, piece) = self.one(batch, &items[at], record)?;
             pieces[at] = Some(piece);
             after.seal(batch)?;
         }

@@ -2,7 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::format::{Known, Recognized};
 use super::run::first_record;
@@ -20,40 +22,82 @@ pub struct Found {
     folder: Option<&'static Known>,
     /// Whether it was found in a folder, rather than named.
     is_within: bool,
+    /// Why the folder cannot be listed.
+    unreadable: Option<Arc<io::Error>>,
 }
+
+/// Files of programs whose logs are read that hold what nobody else is to see: they are not opened, whatever may be in them.
+const SECRETS: [&str; 8] = [
+    "auth.json",
+    ".credentials.json",
+    "credentials.json",
+    "oauth_creds.json",
+    "google_accounts.json",
+    "mcp-auth.json",
+    "mcp-oauth-tokens.json",
+    ".env",
+];
 
 /// The sources that `path` names: itself, or of a folder all below it. They are sorted, and those that others need, such
 /// as the parents of forks, stand before them; a cycle of those is broken, and what is not there is not waited for.
-/// Links in folders are not followed.
+/// Links in folders are not followed. A folder below that cannot be listed is one of them: importing it says why.
 ///
 /// # Errors
 ///
-/// [`ImportError::Io`]: a folder that cannot be read.
+/// [`ImportError::Io`]: the folder cannot be read.
 pub fn find(path: &Path) -> Result<Vec<Found>, ImportError> {
+    find_telling(path, &mut |_| {})
+}
+
+/// The same, and `passed` is told of each regular file that no format takes for a log: those are not imported.
+///
+/// # Errors
+///
+/// As [`find`].
+pub fn find_telling(path: &Path, passed: &mut dyn FnMut(&Path)) -> Result<Vec<Found>, ImportError> {
     // What does not exist is found out when it is opened.
     if !std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
-        return Ok(vec![Found { path: path.to_owned(), folder: None, is_within: false }]);
+        return Ok(vec![Found::file(path, false)]);
     }
     let (mut found, mut folders) = (Vec::new(), vec![path.to_owned()]);
     while let Some(folder) = folders.pop() {
         if let Some(known) = FORMATS.iter().find(|known| (known.is_folder)(&folder)) {
-            found.push(Found { path: folder, folder: Some(known), is_within: true });
+            found.push(Found { folder: Some(known), ..Found::file(&folder, true) });
             continue;
         }
-        let io = |source| ImportError::Io { path: folder.clone(), source };
-        for entry in std::fs::read_dir(&folder).map_err(io)? {
-            let entry = entry.map_err(io)?;
-            let kind = entry.file_type().map_err(io)?;
-            let path = entry.path();
-            if kind.is_dir() {
+        let listed = list(&folder, &mut |path, is_folder| {
+            if is_folder {
                 folders.push(path);
-            } else if kind.is_file() && FORMATS.iter().any(|known| (known.wants)(&path)) {
-                found.push(Found { path, folder: None, is_within: true });
+            } else if !is_secret(&path) && FORMATS.iter().any(|known| (known.wants)(&path)) {
+                found.push(Found::file(&path, true));
+            } else {
+                passed(&path);
             }
+        });
+        match listed {
+            Ok(()) => {}
+            Err(source) if folder == path => return Err(ImportError::Io { path: folder, source }),
+            Err(error) => found.push(Found { unreadable: Some(Arc::new(error)), ..Found::file(&folder, true) }),
         }
     }
     found.sort_by(|left, right| left.path.cmp(&right.path));
     Ok(ordered(found))
+}
+
+/// Shows the folders and regular files in a folder, and which of both each is.
+fn list(folder: &Path, each: &mut dyn FnMut(PathBuf, bool)) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() || kind.is_file() {
+            each(entry.path(), kind.is_dir());
+        }
+    }
+    Ok(())
+}
+
+fn is_secret(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| SECRETS.contains(&name))
 }
 
 /// The same with those first that others need, whatever folders they were found in, of several the last begun; of those that began at one moment and
@@ -132,9 +176,16 @@ fn before(needs: &[Vec<usize>]) -> Vec<usize> {
 }
 
 impl Found {
+    fn file(path: &Path, is_within: bool) -> Found {
+        Found { path: path.to_owned(), folder: None, is_within, unreadable: None }
+    }
+
     /// The format, and what becomes a session each.
     fn sources(&self) -> Result<(&'static Known, Vec<Source>), ImportError> {
         let io = |source| ImportError::Io { path: self.path.clone(), source };
+        if let Some(error) = &self.unreadable {
+            return Err(io(io::Error::new(error.kind(), error.to_string())));
+        }
         let known = match self.folder {
             Some(known) => known,
             None => recognized(&self.path)?,
@@ -143,9 +194,17 @@ impl Found {
     }
 
     /// Whether it may be passed over where it cannot be imported for that reason: it was found in a folder, not named, and holds no
-    /// session.
+    /// session, or is no log of a known format.
     pub fn may_be_left(&self, why: &ImportError) -> bool {
-        self.is_within && matches!(why, ImportError::NoSession { .. } | ImportError::NoRecords { .. })
+        self.is_within
+            && match why {
+                ImportError::NoSession { .. } | ImportError::NoRecords { .. } | ImportError::UnknownFormat { .. } => {
+                    true
+                }
+                // It lies beside the folder that can be read.
+                ImportError::UnsupportedVersion { path, .. } => super::opencode::is_database(path),
+                _ => false,
+            }
     }
 
     /// Whether a format knows it; reads its first records and changes nothing.
@@ -213,7 +272,7 @@ fn recognized(path: &Path) -> Result<&'static Known, ImportError> {
 ///
 /// See [`ImportError`]: each variant says what it leaves.
 pub fn import(store: &Store, path: &Path) -> Result<Imported, ImportError> {
-    let found = Found { path: path.to_owned(), folder: None, is_within: false };
+    let found = Found::file(path, false);
     let (known, sources) = found.sources()?;
     let mut main = None;
     for source in &sources {

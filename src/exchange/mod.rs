@@ -45,7 +45,7 @@ use crate::model::SessionId;
 pub use batch::Step;
 pub use error::{ExportError, ImportError};
 pub use export::{Exported, export, export_to};
-pub use find::{Found, find, import, ordered};
+pub use find::{Found, find, find_telling, import, ordered};
 pub use format::{Known, Recognized};
 pub use written::write_source;
 

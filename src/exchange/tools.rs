@@ -122,6 +122,12 @@ impl<M> Tools<M> {
         drop(self.give_up());
     }
 
+    /// Leaves those that are still at work on a way that the source goes on from: they are no matter of this one.
+    pub fn leave_to(&mut self, other: &Tools<M>) {
+        self.pending
+            .retain(|asked| asked.eval.is_some() || !other.any(|one| one.id == asked.id && one.call == asked.call));
+    }
+
     fn are_late(&mut self, ids: impl Iterator<Item = String>) {
         self.given_up.extend(ids);
         let excess = self.given_up.len().saturating_sub(MAX_GIVEN_UP);

@@ -472,6 +472,36 @@ mod tests {
         assert!(decode(&unused(MOST_SHAPES + 1, &[]), most).is_err());
     }
 
+    /// A line of a kilobyte, a thousand times in a byte each: as long as it is asked for, and not a line more. With a value at its
+    /// end, or without any.
+    #[test]
+    fn what_says_more_than_was_asked_for_is_refused() {
+        for values in [0, 1] {
+            let (lines, shape) = (1_000, [&[b'x'; 1_000][..], &vec![NUMBER; values]].concat());
+            let mut plain = Vec::new();
+            put(&mut plain, 1);
+            put(&mut plain, shape.len() as u64);
+            plain.extend_from_slice(&shape);
+            put(&mut plain, lines);
+            plain.resize(plain.len() + lines as usize, 0);
+            for _ in 0..lines as usize * values {
+                plain.extend([GIVEN, 0]);
+            }
+            let mut body = vec![0];
+            put(&mut body, plain.len() as u64);
+            put(&mut body, 0);
+            body.extend_from_slice(&plain);
+            let whole = 1_000_999 + 1_000 * values;
+            assert_eq!(decode(&body, whole).unwrap().len(), whole);
+            assert_eq!(decode(&body, whole - 1), Err(WRONG));
+            assert_eq!(decode(&body, plain.len()), Err(WRONG));
+            assert_eq!(
+                decode(&body, plain.len() - 1),
+                Err(CodecError::TooLong { len: plain.len() as u64, max: plain.len() - 1 })
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_is_taken_apart_comes_together_again(text in text()) {

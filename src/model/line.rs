@@ -188,30 +188,36 @@ pub fn encode_event(event: &Event) -> Vec<u8> {
     // Writing plain structs into memory cannot fail.
     let _ = serde_json::to_writer(&mut out, &Compact::of(event));
     out.pop();
+    let end = out.len();
     out.extend_from_slice(b",\"row\":");
-    let _ = match &event.body {
-        Body::SessionStarted(row) => serde_json::to_writer(&mut out, row),
-        Body::SessionStatus(row) => serde_json::to_writer(&mut out, row),
-        Body::SessionError(row) => serde_json::to_writer(&mut out, row),
-        Body::SessionRestored(row) => serde_json::to_writer(&mut out, row),
-        Body::RefUpdated(_) | Body::HeadCreated(_) => {
-            // Their row is the compact part, or the root.
-            out.truncate(out.len() - b",\"row\":".len());
-            Ok(())
-        }
-        Body::MessageAdded(row) => serde_json::to_writer(&mut out, row),
-        Body::TurnStarted(row) | Body::TurnPut(row) => serde_json::to_writer(&mut out, row),
-        Body::CallStarted(row) | Body::CallPut(row) => serde_json::to_writer(&mut out, row),
-        Body::EvalAdded(row) | Body::EvalPut(row) => serde_json::to_writer(&mut out, row),
-        Body::SnapshotAdded(row) => serde_json::to_writer(&mut out, row),
+    if !encode_row(&event.body, &mut out) {
+        out.truncate(end);
+    }
+    out.push(b'}');
+    out
+}
+
+/// Writes the row of an event behind `out`; says whether it has one. That of others is the compact part, or the root.
+pub(crate) fn encode_row(body: &Body, out: &mut Vec<u8>) -> bool {
+    // Writing plain structs into memory cannot fail.
+    let _ = match body {
+        Body::SessionStarted(row) => serde_json::to_writer(out, row),
+        Body::SessionStatus(row) => serde_json::to_writer(out, row),
+        Body::SessionError(row) => serde_json::to_writer(out, row),
+        Body::SessionRestored(row) => serde_json::to_writer(out, row),
+        Body::RefUpdated(_) | Body::HeadCreated(_) => return false,
+        Body::MessageAdded(row) => serde_json::to_writer(out, row),
+        Body::TurnStarted(row) | Body::TurnPut(row) => serde_json::to_writer(out, row),
+        Body::CallStarted(row) | Body::CallPut(row) => serde_json::to_writer(out, row),
+        Body::EvalAdded(row) | Body::EvalPut(row) => serde_json::to_writer(out, row),
+        Body::SnapshotAdded(row) => serde_json::to_writer(out, row),
         Body::InvocationStarted(row)
         | Body::InvocationCompleted(row)
         | Body::InvocationFailed(row)
-        | Body::CallerHeadRecorded(row) => serde_json::to_writer(&mut out, row),
-        Body::Annotation(row) => serde_json::to_writer(&mut out, row),
+        | Body::CallerHeadRecorded(row) => serde_json::to_writer(out, row),
+        Body::Annotation(row) => serde_json::to_writer(out, row),
     };
-    out.push(b'}');
-    out
+    true
 }
 
 /// The line of a store record, without its newline.

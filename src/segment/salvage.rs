@@ -1,7 +1,6 @@
 //! Reading what is left of a damaged segment: every frame that is whole, wherever it stands.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::error::{ReadError, SegmentError};
@@ -131,7 +130,8 @@ fn seed_of_frames(file: &std::fs::File, path: &Path) -> Result<Seed, SegmentErro
             head.copy_from_slice(bytes);
             let Ok(Some(header)) = FrameHeader::decode(&head, seed) else { continue };
             let mut body = vec![0; header.body_len as usize];
-            if file.read_exact_at(&mut body, place + FRAME_HEADER_LEN).is_ok() && header.verify(&body, seed).is_ok() {
+            let got = read_up_to(file, &mut body, place + FRAME_HEADER_LEN).map_err(io)?;
+            if got == body.len() && header.verify(&body, seed).is_ok() {
                 return Ok(seed);
             }
         }

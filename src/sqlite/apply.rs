@@ -2,6 +2,7 @@
 
 mod event;
 mod record;
+mod words;
 
 use std::collections::HashMap;
 
@@ -14,6 +15,7 @@ use crate::journal::{BatchKey, Line, TxHeader};
 use crate::model::line::Item;
 use crate::model::{Body, Digest, Event, HeadId, Record, SessionId, session::SessionStarted};
 use crate::segment::Position;
+use words::Words;
 
 /// Why a commit makes no rows.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,7 @@ pub(crate) trait Fetch {
 #[derive(Debug, Default)]
 pub(crate) struct Applier {
     sessions: HashMap<SessionId, SessionRow>,
+    words: Words,
 }
 
 /// Sessions held before the oldest are let go.
@@ -98,6 +101,7 @@ impl Applier {
     /// Drops what was held.
     pub(crate) fn forget(&mut self) {
         self.sessions.clear();
+        self.words = Words::default();
     }
 
     /// The row of session `id`, as the transaction sees it.
@@ -130,7 +134,8 @@ impl Applier {
         places: &[FramePlace],
         fetch: &dyn Fetch,
     ) -> Result<(), ApplyError> {
-        let mut step = Step { conn, head, places: places.iter(), fetch, fresh: HashMap::new(), row: None };
+        let words = std::mem::take(&mut self.words);
+        let mut step = Step { conn, head, places: places.iter(), fetch, fresh: HashMap::new(), row: None, words };
         for line in lines {
             match &line.item {
                 Item::Event(event) => {
@@ -154,6 +159,7 @@ impl Applier {
             }
         }
         self.save(conn, &mut step)?;
+        self.words = step.words;
         if let Some(key) = key {
             let row = self.session(conn, &key.session)?.ok_or_else(|| missing("session", &key.session))?;
             conn.prepare_cached(stmt::meta::ADD_KEY)?.execute(params![
@@ -221,6 +227,8 @@ struct Step<'a> {
     /// Payloads met in this commit: most are referred to right after they are added.
     fresh: HashMap<Digest, BlobPlace>,
     row: Option<(SessionId, SessionRow)>,
+    /// The applier's; one that fails leaves it none, and they are read again.
+    words: Words,
 }
 
 impl Step<'_> {

@@ -18,12 +18,17 @@ pub(crate) enum MigrateError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("V1__rows", include_str!("../../migrations/V1__rows.sql")),
     ("V2__views", include_str!("../../migrations/V2__views.sql")),
     ("V3__imports_by_start", include_str!("../../migrations/V3__imports_by_start.sql")),
     ("V4__versions_of_evals", include_str!("../../migrations/V4__versions_of_evals.sql")),
+    ("V5__words", include_str!("../../migrations/V5__words.sql")),
 ];
+
+/// The oldest schema version that is migrated. Rows of an older one, from before the first release, are made again from the log: the files up to
+/// this one were changed in place.
+pub(crate) const OLDEST: i64 = 5;
 
 /// The newest schema version this crate knows.
 pub(crate) const KNOWN: i64 = FILES.len() as i64;

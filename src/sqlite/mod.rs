@@ -5,6 +5,7 @@
 //! the log belong to the floor above.
 
 pub(crate) mod apply;
+pub(crate) mod doubt;
 pub(crate) mod fault;
 pub(crate) mod migrate;
 pub(crate) mod open;

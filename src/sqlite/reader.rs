@@ -128,6 +128,10 @@ const ALONE: OpenFlags =
 
 /// By what name and how a reader opens the database, and whether that is the main file alone.
 fn reading(path: &Path, found: &Noted) -> (PathBuf, OpenFlags, bool) {
+    // SQLite takes the WAL of an empty file for a stray one, and removes it: looking changes nothing.
+    if found.database.is_some_and(|(.., len)| len == 0) {
+        return (as_it_is(path), ALONE | BOTH, true);
+    }
     if !path.parent().is_some_and(is_read_only) {
         // Read-write at the level of the file, for the WAL's shared memory; read-only at the level of statements.
         return (path.to_owned(), OpenFlags::SQLITE_OPEN_READ_WRITE | BOTH, false);

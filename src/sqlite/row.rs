@@ -19,7 +19,17 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, V
 use rusqlite::{Row, ToSql};
 
 use crate::model::event::KINDS;
-use crate::model::{Body, CallType, DerivationKind, Digest, HeadKind, Role, SessionId, Status, Timestamp};
+use crate::model::{CallType, DerivationKind, Digest, HeadKind, Role, SessionId, Status, Timestamp};
+
+/// A time as rows keep it: microseconds after the session's start, those of whole milliseconds in fewer bytes.
+pub(crate) fn packed(after: i64) -> i64 {
+    if after % 1000 == 0 { after / 1000 * 2 } else { after * 2 + 1 }
+}
+
+/// Microseconds after the session's start.
+fn unpacked(packed: i64) -> i64 {
+    if packed & 1 == 0 { (packed >> 1).saturating_mul(1000) } else { packed >> 1 }
+}
 
 /// The kinds of rows that have versions, each by the code of the event that starts one: those of hw_version, and evals, whose further
 /// versions alone are noted, in hw_inherited, since hardly any has one.
@@ -65,23 +75,11 @@ fn decoded<T: Clone>(known: &[T], code: i64) -> FromSqlResult<T> {
     at.and_then(|at| known.get(at)).cloned().ok_or(FromSqlError::OutOfRange(code))
 }
 
-/// The column of an event's type.
-pub(crate) struct KindSql<'a>(pub(crate) &'a Body);
-
 /// The column of a message's role.
 pub(crate) struct RoleSql<'a>(pub(crate) &'a Role);
 
 /// The column of a call's type.
 pub(crate) struct CallTypeSql<'a>(pub(crate) &'a CallType);
-
-impl ToSql for KindSql<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self.0.code() {
-            Some(code) => ToSqlOutput::from(code),
-            None => ToSqlOutput::Borrowed(ValueRef::Text(self.0.kind().as_bytes())),
-        })
-    }
-}
 
 impl ToSql for RoleSql<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -212,12 +210,41 @@ impl From<Dangling> for rusqlite::Error {
 pub(crate) struct Columns<'r, 's> {
     row: &'r Row<'s>,
     at: usize,
+    /// When the session began whose row it is, where its times are asked for.
+    start: i64,
 }
 
 impl<'r, 's> Columns<'r, 's> {
     /// From the first column.
     pub(crate) fn new(row: &'r Row<'s>) -> Self {
-        Columns { row, at: 0 }
+        Columns::after(row, 0)
+    }
+
+    /// The same, of a row of a session that began at `start`.
+    pub(crate) fn after(row: &'r Row<'s>, start: i64) -> Self {
+        Columns { row, at: 0, start }
+    }
+
+    /// The next column, a packed time.
+    pub(crate) fn time(&mut self) -> rusqlite::Result<Timestamp> {
+        let packed = self.get()?;
+        self.unpack(packed)
+    }
+
+    /// The next column, a packed time or null.
+    pub(crate) fn some_time(&mut self) -> rusqlite::Result<Option<Timestamp>> {
+        self.get::<Option<i64>>()?.map(|packed| self.unpack(packed)).transpose()
+    }
+
+    /// The next two columns, a session's start and a packed time of it.
+    pub(crate) fn event_time(&mut self) -> rusqlite::Result<Timestamp> {
+        self.start = self.get()?;
+        self.time()
+    }
+
+    fn unpack(&self, packed: i64) -> rusqlite::Result<Timestamp> {
+        let at = self.start.checked_add(unpacked(packed)).and_then(Timestamp::from_micros);
+        at.ok_or(rusqlite::Error::IntegralValueOutOfRange(self.at - 1, packed))
     }
 
     /// The next column as it is.
@@ -259,6 +286,18 @@ mod tests {
             Ok(ToSqlOutput::Owned(rusqlite::types::Value::Integer(code))) => code,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_packed_time_is_the_one_that_was_packed() {
+        let far = 400 * 366 * 86_400_000_000 * 26;
+        for after in [0, 1, -1, 999, 1000, -1000, 1001, -1001, far, -far, far + 1, 1 - far] {
+            assert_eq!(unpacked(packed(after)), after);
+        }
+        // A day in four bytes.
+        assert!(i32::try_from(packed(86_400_000_000)).is_ok());
+        unpacked(i64::MAX);
+        unpacked(i64::MIN);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod payloads;
 mod refs;
 mod rows;
+mod said;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use super::message::NewMessage;
 use super::state::State;
 use crate::journal::{BatchKey, Lines};
 use crate::model::id::BadId;
-use crate::model::line::Item;
 use crate::model::{
     Body, CallNumber, CallType, Counters, Digest, EvalNumber, Event, EventNumber, HeadId, InvocationNumber, Message,
     MessageNumber, Record, Role, Root, SessionId, SnapshotNumber, Timestamp, TurnNumber,
@@ -250,7 +250,7 @@ impl<'a> Batch<'a> {
             lines.key = Some(BatchKey {
                 key,
                 session: self.state.session.clone(),
-                content: said_by(&lines),
+                content: said::by(&lines),
                 first_event: last.next(),
                 events: self.state.last_event.0 - last.0,
             });
@@ -307,51 +307,4 @@ fn too_great(body: &Body) -> Option<&'static str> {
         .iter()
         .find(|(_, amount)| amount.is_some_and(|amount| i64::try_from(amount).is_err()))
         .map(|(what, _)| *what)
-}
-
-/// A digest of what the caller said.
-fn said_by(lines: &Lines) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    for line in &lines.lines {
-        if let Item::Event(event) = &line.item {
-            hasher.update(&said(&event.body));
-        }
-    }
-    Digest(*hasher.finalize().as_bytes())
-}
-
-/// What an event says, without what a retry is given anew: numbers, times, heads.
-fn said(body: &Body) -> Vec<u8> {
-    let event = Event {
-        session: SessionId::generated("x"),
-        number: EventNumber(0),
-        at: Timestamp::default(),
-        body: body.clone(),
-    };
-    let line = crate::model::line::encode_event(&event);
-    let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(&line) else { return line };
-    if let Some(row) = value.get_mut("row").and_then(serde_json::Value::as_object_mut) {
-        for name in [
-            "message",
-            "turn",
-            "call",
-            "eval",
-            "snapshot",
-            "invocation",
-            "id",
-            "child",
-            "head-before",
-            "caller-before",
-            "caller-after",
-            "callee-before",
-            "callee-after",
-            "started-at",
-            "ended-at",
-        ] {
-            row.remove(name);
-        }
-    }
-    let kind = body.kind();
-    let row = value.get("row").map(ToString::to_string).unwrap_or_default();
-    format!("{kind}\n{row}\n").into_bytes()
 }

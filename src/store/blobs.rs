@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use super::commit::Work;
-use super::error::{CommitError, ReadError};
+use super::error::{CommitError, ReadError, unread};
 use super::payload_io::{BlobReader, BlobWriter};
 use super::{Inner, Store};
 use crate::blob::{self, Place};
@@ -239,7 +239,7 @@ impl Inner {
         };
         let stored = u32::try_from(row.stored).unwrap_or(0);
         let place = Place { at: Position::new(segment, offset), stored, skip: row.skip, size: row.size };
-        let bytes = self.at(digest, place).map_err(|error| damaged(digest, Some(Box::new(error))))?;
+        let bytes = self.at(digest, place).map_err(|error| unread(format!("payload {digest}"), error))?;
         self.places.keep(*digest, place);
         Ok(bytes)
     }

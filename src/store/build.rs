@@ -33,8 +33,11 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     let trusted = mark::trust(root, &path).map_err(io("the database file cannot be looked at"))?;
     let is_ours = || {
         let conn = Reader::open(&path).map_err(sql(root))?;
-        let is_made = migrate::version(&conn).map_err(|error| migration(root, error))? > 0;
-        Ok::<bool, OpenError>(!is_made || kin::estranged(&conn, root).map_err(|error| levelled(root, error))?.is_none())
+        Ok::<bool, OpenError>(match migrate::version(&conn).map_err(|error| migration(root, error))? {
+            0 => true,
+            1..migrate::OLDEST => false,
+            _ => kin::estranged(&conn, root).map_err(|error| levelled(root, error))?.is_none(),
+        })
     };
     if trusted == Trust::Trusted && is_ours()? {
         let mut conn = sqlite::writer(&path, options.journal).map_err(sql(root))?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::model::id::BadId;
 use crate::model::{Digest, EventNumber, HeadId, SessionId};
+use crate::sqlite::doubt;
 
 pub use crate::view::error::{Cause, ReadError};
 
@@ -300,20 +301,46 @@ impl OpenError {
 }
 
 impl CommitError {
-    /// Says what the disk says: a failed write of SQLite's is no full disk where there is room.
+    /// Says what the disk says: a failed write of SQLite's is no full disk where there is room, and what SQLite calls corrupt may be
+    /// what the system would not read. `dir` is that of the log.
     pub(super) fn told_by(self, dir: &std::path::Path) -> CommitError {
         match self {
             CommitError::Full(source) if is_no_lack_of_room(source.as_ref(), dir) => {
                 CommitError::Failed { what: "the database could not be written".to_owned(), source }
+            }
+            CommitError::Failed { source, .. } if is_corrupt(source.as_ref()) => {
+                match doubt::refusal(&dir.with_file_name("store.sqlite")) {
+                    Some(refused) => CommitError::Failed {
+                        what: "the database could not be read".to_owned(),
+                        source: std::sync::Arc::new(refused),
+                    },
+                    None => CommitError::Damaged(chain(source.as_ref())),
+                }
             }
             other => other,
         }
     }
 }
 
+/// Whether SQLite calls the database corrupt.
+pub(crate) fn is_corrupt(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|error| error.downcast_ref().is_some_and(crate::sqlite::fault::is_corrupt))
+}
+
+/// What could not be read of the log: refused by the system, or damaged.
+pub(crate) fn unread(what: String, error: impl std::error::Error + Send + Sync + 'static) -> ReadError {
+    match is_refusal(&error) {
+        true => ReadError::Io(Box::new(error)),
+        false => ReadError::Damaged { what, source: Some(Box::new(error)) },
+    }
+}
+
 /// Whether the system refused something, as opposed to bytes that are not what they should be.
 pub(crate) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
-    causes(error).any(|error| error.downcast_ref::<std::io::Error>().is_some_and(|e| e.raw_os_error().is_some()))
+    causes(error).any(|error| {
+        error.downcast_ref::<std::io::Error>().is_some_and(|error| error.raw_os_error().is_some())
+            || error.downcast_ref().is_some_and(crate::sqlite::fault::is_refused)
+    })
 }
 
 /// An error and its causes in one line.

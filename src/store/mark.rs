@@ -5,9 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::segment::{LockError, LockFile, LockGuard};
+use crate::segment::{LockError, LockFile, LockGuard, Turnstile};
 
 /// What is said of the database file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,40 +25,41 @@ const JOURNAL: &str = "a rollback journal lies beside it, with which SQLite woul
 
 /// Whether a rollback journal lies beside the database that SQLite would play back when it opens it, whatever the database is
 /// by now: one without an empty header. With the WAL there is none but while the file is made.
-fn hot_journal(database: &Path) -> io::Result<Option<fs::Metadata>> {
+fn has_hot_journal(database: &Path) -> io::Result<bool> {
     let journal = database.with_file_name("store.sqlite-journal");
-    let meta = match fs::symlink_metadata(&journal) {
-        Ok(meta) if meta.len() > 0 => meta,
-        Ok(_) => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    match fs::symlink_metadata(&journal) {
+        Ok(meta) if meta.len() == 0 => return Ok(false),
+        Ok(meta) if !meta.is_file() => return Ok(true),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
-    };
-    if !meta.is_file() {
-        return Ok(Some(meta));
     }
     let mut first = [0];
     match File::open(&journal).and_then(|file| file.read_at(&mut first, 0)) {
-        Ok(_) => Ok(Some(meta).filter(|_| first != [0])),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(_) => Ok(first != [0]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// How long a journal stays as it is that no live transaction holds.
-const STILL: Duration = Duration::from_millis(100);
+/// How long is waited for whoever writes.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether a journal lies there that belongs to no transaction under way.
-pub(crate) fn has_stray_journal(database: &Path) -> io::Result<bool> {
-    let Some(before) = hot_journal(database)? else { return Ok(false) };
-    let start = Instant::now();
-    while start.elapsed() < STILL {
-        std::thread::park_timeout(STILL);
+/// Whether a journal lies in the store's folder `root` that belongs to no transaction under way. Who has one open holds `write`: under
+/// that lock a journal is nobody's.
+///
+/// # Errors
+///
+/// [`LockError::TimedOut`] where somebody holds it for so long that this cannot be told.
+pub(crate) fn has_stray_journal(root: &Path) -> Result<bool, LockError> {
+    let database = super::checkpoint::database(root);
+    let look = || has_hot_journal(&database).map_err(|source| LockError::Io { path: database.clone(), source });
+    if !look()? {
+        return Ok(false);
     }
-    let now = hot_journal(database)?;
-    let same = |now: &fs::Metadata| {
-        (now.ino(), now.len(), now.mtime_nsec()) == (before.ino(), before.len(), before.mtime_nsec())
-    };
-    Ok(now.as_ref().is_some_and(same))
+    let Some(mut writers) = Turnstile::open_existing(&root.join("turn"), &root.join("write"))? else { return Ok(true) };
+    let _nobody_writes = writers.acquire_within(PATIENCE)?;
+    look()
 }
 
 fn path(root: &Path) -> PathBuf {
@@ -99,7 +100,7 @@ pub(crate) fn trust(root: &Path, database: &Path) -> io::Result<Trust> {
         Ok(meta) if meta.len() == 0 => return Ok(Trust::Untrusted("it is empty")),
         Ok(_) => {}
     }
-    if hot_journal(database)?.is_some() {
+    if has_hot_journal(database)? {
         return Ok(Trust::Untrusted(JOURNAL));
     }
     let noted = match fs::read_to_string(path(root)) {
@@ -131,7 +132,7 @@ pub(crate) fn settled(root: &Path, database: &Path) -> Result<Trust, LockError> 
 /// Whether the database is the file that was noted, by its inode, whatever was written to it since; but for a journal that
 /// opening it would play back.
 pub(super) fn is_noted_file(root: &Path, database: &Path) -> bool {
-    if !matches!(hot_journal(database), Ok(None)) {
+    if !matches!(has_hot_journal(database), Ok(false)) {
         return false;
     }
     let Ok(text) = fs::read_to_string(path(root)) else { return false };

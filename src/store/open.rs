@@ -13,7 +13,7 @@ use super::build::build;
 pub(crate) use super::checkpoint::database;
 use super::checkpoint::{self, Checkpointer};
 use super::commit::locked;
-use super::error::{Cause, CommitError, OpenError, chain, is_full};
+use super::error::{Cause, CommitError, OpenError, chain, is_corrupt, is_full};
 use super::hub::Hub;
 use super::lead::Desk;
 use super::lease::Holder;
@@ -32,7 +32,7 @@ use crate::sqlite::apply::Applier;
 use crate::sqlite::migrate::{self, MigrateError};
 use crate::sqlite::open::{self as sqlite, Journal};
 use crate::sqlite::reader::{Reader, is_read_only};
-use crate::sqlite::{fault, stmt};
+use crate::sqlite::{doubt, fault, stmt};
 
 /// How long an opening waits for the write lock to adopt what a dead writer left; then it reads at the rows' end.
 const ADOPTION: Duration = Duration::from_secs(5);
@@ -62,7 +62,10 @@ pub(super) fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
             return OpenError::Full(Box::new(error));
         }
         if fault::is_corrupt(&error) {
-            return OpenError::Damaged { path, what: format!("the database: {error}") };
+            return match doubt::refusal(&database(&path)) {
+                Some(refused) => io("the database cannot be read")(refused),
+                None => OpenError::Damaged { path, what: format!("the database: {error}") },
+            };
         }
         OpenError::Io { what: "the database cannot be opened".to_owned(), source: Box::new(error) }
     }
@@ -74,6 +77,11 @@ pub(super) fn levelled(path: &Path, error: LevelError) -> OpenError {
     }
     if let Some(what) = error.newer() {
         return OpenError::NewerFormat { path: path.to_owned(), what };
+    }
+    if is_corrupt(&error)
+        && let Some(refused) = doubt::refusal(&database(path))
+    {
+        return io("the database cannot be read")(refused);
     }
     if error.is_damage() {
         return OpenError::Damaged { path: path.to_owned(), what: chain(&error) };

@@ -5,8 +5,9 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::commit::locked;
-use super::error::ReadError;
+use super::error::{ReadError, is_corrupt, is_full, is_refusal};
 use super::mark::{self, Trust};
+use crate::sqlite::doubt;
 use crate::sqlite::open::BUSY;
 use crate::sqlite::reader::Reader;
 
@@ -47,11 +48,28 @@ impl Pool {
         let mut lent = Lent { pool: self, reader: self.take_a_place()?.filter(|reader| !reader.is_stale()) };
         let reader = match &mut lent.reader {
             Some(reader) => reader,
-            none => none.insert(self.open()?),
+            none => none.insert(self.open().map_err(|error| self.told(error))?),
         };
         let result = f(reader);
         // Whatever it came to: of two states, neither an answer nor an error says anything.
-        if reader.was_changed() { Err(ReadError::Changed) } else { result }
+        if reader.was_changed() {
+            return Err(ReadError::Changed);
+        }
+        result.map_err(|error| self.told(error))
+    }
+
+    /// Says what the disk says: what SQLite calls corrupt may be what the system would not read.
+    fn told(&self, error: ReadError) -> ReadError {
+        match error {
+            ReadError::Damaged { source: Some(source), .. } | ReadError::Database(source) if is_corrupt(&*source) => {
+                match doubt::refusal(&self.path) {
+                    Some(refused) => ReadError::Io(Box::new(refused)),
+                    None => ReadError::Damaged { what: "the database".to_owned(), source: Some(source) },
+                }
+            }
+            ReadError::Database(source) if is_refusal(&*source) && !is_full(&*source) => ReadError::Io(source),
+            other => other,
+        }
     }
 
     /// Waits until one more may be lent; gives one that lies ready.
@@ -161,7 +179,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pool = Pool::new(&folder.path().join("none"), 1);
         for _ in 0..3 {
-            assert!(matches!(pool.with(|_| Ok(())), Err(ReadError::Database(_))));
+            assert!(matches!(pool.with(|_| Ok(())), Err(ReadError::Io(_))));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Commits in their order, read from the log: rows do not say in which order sessions took turns.
 
-use super::error::ReadError;
+use super::error::{ReadError, unread};
 use super::level::Meta;
 use crate::journal::{Commit, ReplayError};
 use crate::model::line::Item;
@@ -117,5 +117,5 @@ fn first_group(log: &Readers, number: u64) -> Result<Option<u64>, ReadError> {
 }
 
 fn damaged(error: ReplayError) -> ReadError {
-    ReadError::Damaged { what: "the log".to_owned(), source: Some(Box::new(error)) }
+    unread("the log".to_owned(), error)
 }

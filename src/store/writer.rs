@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::Connection;
 
 use super::commit::{Claim, Guard, Pending, Work};
-use super::error::CommitError;
+use super::error::{CommitError, is_corrupt, is_refusal};
 use super::lease::Holder;
 use super::level::{self, FromLog, LevelError, Meta};
 use super::lookup::KeyRow;
@@ -433,9 +433,7 @@ pub(super) fn sql_error(error: rusqlite::Error) -> CommitError {
     if fault::is_full(&error) {
         return CommitError::Full(Arc::new(error));
     }
-    if fault::is_corrupt(&error) {
-        return CommitError::Damaged(error.to_string());
-    }
+    // One that SQLite calls corrupt is told by what the disk says.
     CommitError::Failed { what: "the database could not be written".to_owned(), source: Arc::new(error) }
 }
 
@@ -446,6 +444,10 @@ fn apply_error(error: ApplyError) -> CommitError {
         ApplyError::Contradicts(what) => CommitError::Damaged(what),
         ApplyError::Newer(what) => CommitError::NewerFormat(what),
         ApplyError::Sql(error) => sql_error(error),
+        error if is_refusal(&error) => CommitError::Failed {
+            what: "the commit could not read what it builds on".to_owned(),
+            source: Arc::new(error),
+        },
         ApplyError::Payload(error) => CommitError::Damaged(error.to_string()),
     }
 }
@@ -465,7 +467,7 @@ pub(super) fn level_error(error: LevelError) -> CommitError {
     if let Some(what) = error.newer() {
         return CommitError::NewerFormat(what);
     }
-    if error.is_damage() {
+    if error.is_damage() && !is_corrupt(&error) {
         return CommitError::Damaged(super::error::chain(&error));
     }
     CommitError::Failed { what: "the rows could not be brought level with the log".to_owned(), source: Arc::new(error) }

@@ -46,6 +46,9 @@ pub enum ReadError {
         #[source]
         source: Option<Cause>,
     },
+    /// The system refused to read a file of the store, which says nothing of what is in it.
+    #[error("the store cannot be read")]
+    Io(#[source] Cause),
     /// The store lies where this process can write nothing, and another one that can changed it while it was read. Read it again.
     #[error("the store was changed while it was read")]
     Changed,

@@ -133,6 +133,8 @@ fn a_repair_killed_anywhere_is_brought_to_its_end_or_begun_again() {
                 assert!(nth > 1 || call == "renameat2" || call == "mkdir", "{call} was never met");
                 break;
             }
+            let signal = std::os::unix::process::ExitStatusExt::signal(&ran.status);
+            assert_eq!(signal, Some(9), "{place}: {}", String::from_utf8_lossy(&ran.stderr));
             killed += 1;
             // As if nothing had happened, or brought to its end by this.
             let again = home.run(&["repair", "--yes", "--json"]);
@@ -153,7 +155,7 @@ fn a_backup_is_made_and_restored() {
     let events = home.ok(&["stream", "demo"]);
     for dest in ["copy", "copy.tar"] {
         let backup = home.json(&["backup", dest]);
-        assert_eq!(keys(&backup), ["bytes", "commits", "copied", "segments", "to", "verified"]);
+        assert_eq!(keys(&backup), ["bytes", "commits", "copied", "removed", "segments", "to", "verified"]);
         let target = format!("{dest}.restored");
         let restored = home.json(&["restore-backup", dest, &target]);
         assert_eq!((&restored["commits"], &restored["to"]), (&backup["commits"], &target.as_str().into()));
@@ -226,4 +228,33 @@ fn a_backup_of_an_older_state_is_refused_by_name() {
     assert!(error["hint"].as_str().unwrap().starts_with("choose another place"), "{error}");
     assert_eq!(home.error(&["backup", "demo.tgz"])["kind"], "bad-destination");
     home.ok(&["check", "--store", "new"]);
+}
+
+/// A backup to a file is killed when all of it is made: what it leaves is removed, and named, by the next one to the same place.
+#[test]
+fn what_a_killed_backup_leaves_is_removed_by_the_next() {
+    let traced = std::process::Command::new("strace").arg("-V").output().is_ok_and(|ran| ran.status.success());
+    if !traced {
+        println!("skipped: what_a_killed_backup_leaves_is_removed_by_the_next: no strace");
+        return;
+    }
+    let home = Home::demo();
+    for (dest, call) in [("monday.tar", "renameat2"), ("folder", "renameat2,rename")] {
+        let ran = std::process::Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+            .args(["-e", &format!("inject={call}:signal=KILL:when=1")])
+            .arg(assert_cmd::cargo::cargo_bin!("headwater"))
+            .args(["backup", dest])
+            .current_dir(home.path())
+            .output()
+            .unwrap();
+        assert!(!ran.status.success(), "{call} was never met");
+        let backup = home.json(&["backup", dest]);
+        let removed = items(&backup["removed"]);
+        assert!(removed.len() == 1 && removed[0].as_str().unwrap().contains("tmp-backup-"), "{backup}");
+        assert_eq!(home.json(&["restore-backup", dest, &format!("{dest}.restored")])["removed"], serde_json::json!([]));
+    }
+    let hidden = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let hidden: Vec<_> = hidden.filter(|name| name.starts_with('.') && name != ".headwater").collect();
+    assert_eq!(hidden, [""; 0]);
 }

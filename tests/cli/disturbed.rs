@@ -50,3 +50,73 @@ fn without_threads_all_works() {
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args:?}: {}", ran.out);
     }
 }
+
+/// A read that the system refuses says nothing of the bytes: wherever it is met, once or from then on, the command says so or does
+/// without. It never calls the store damaged, sets nothing aside, and finds it as it was when the disk reads again.
+#[test]
+fn a_read_that_fails_is_no_damage() {
+    let may = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
+    if !may.is_ok_and(|ran| ran.status.success()) {
+        println!("skipped: a_read_that_fails_is_no_damage: no strace, or it may not trace");
+        return;
+    }
+    let names = ["store.sqlite", "store.sqlite-wal", "blobs/0000000001.seg"];
+    let mut told = 0;
+    for (noted, verbs) in [
+        (
+            true,
+            &[
+                &["show", "demo"][..],
+                &["check"],
+                &["check", "--quick"],
+                &["check", "--head", "demo@0"],
+                &["repair"],
+                &["stream", "demo"],
+                &["backup", "copy"],
+                &["alias", "demo", "third"],
+            ][..],
+        ),
+        (false, &[&["show", "demo"][..], &["check"], &["repair"]][..]),
+    ] {
+        let home = Home::demo();
+        home.ok(&["run", "add three numbers", "--script", "children", "--name", "parts"]);
+        let stream = home.ok(&["stream", "demo"]);
+        let root = home.path().join(".headwater").canonicalize().unwrap();
+        for args in verbs {
+            for call in ["pread64", "preadv"] {
+                for when in [1, 2, 3, 5, 9, 17, 40].iter().flat_map(|nth| [format!("{nth}"), format!("{nth}+")]) {
+                    if !noted {
+                        let _ = std::fs::remove_file(root.join("mark"));
+                    }
+                    let mut command = Command::new("strace");
+                    command.args(["-f", "-qq", "-o", "/dev/null"]);
+                    for name in names {
+                        command.arg("-P").arg(root.join(name));
+                    }
+                    command.args([
+                        "-e",
+                        &format!("trace={call}"),
+                        "-e",
+                        &format!("inject={call}:error=EIO:when={when}"),
+                    ]);
+                    command.arg(assert_cmd::cargo::cargo_bin!("headwater")).args(*args).arg("--json");
+                    let ran = ran(command.current_dir(home.path()).output().unwrap());
+                    let place = format!("{args:?}, {call} {when}: {} {}{}", ran.code, ran.out, ran.err);
+                    let _ = std::fs::remove_dir_all(home.path().join("copy"));
+                    if ran.code == 0 {
+                        continue;
+                    }
+                    let error: serde_json::Value =
+                        serde_json::from_str(ran.err.lines().last().unwrap_or_default()).unwrap_or_default();
+                    assert_eq!((ran.code, &error["error"]["kind"]), (1, &"io".into()), "{place}");
+                    told += 1;
+                    let moved = root.join("set-aside").exists() || root.join("quarantine").exists();
+                    assert!(!(noted && moved), "{place}");
+                }
+            }
+            assert_eq!(home.run(&["stream", "demo"]).out, stream, "{args:?}");
+        }
+        assert_eq!(home.json(&["check"])["issue-count"], 0);
+    }
+    assert!(told > 50, "{told}");
+}

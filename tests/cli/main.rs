@@ -6,6 +6,7 @@ mod care;
 mod disturbed;
 mod events;
 mod help;
+mod homes;
 mod listing;
 mod nodes;
 mod pages;

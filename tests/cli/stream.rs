@@ -15,6 +15,7 @@ fn lines(text: &str) -> Vec<Value> {
 fn events_come_without_gap_and_with_their_keys() {
     let home = Home::demo();
     let out = home.ok(&["stream", "demo"]);
+    assert!(out.lines().count() > 10, "{out}");
     for (event, number) in lines(&out).iter().zip(1..) {
         assert_eq!(event["event/id"], number);
         for key in ["event/type", "event/session", "event/at", "event/row-kind", "event/row-id"] {

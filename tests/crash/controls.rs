@@ -86,6 +86,19 @@ pub fn a_false_acknowledgement_is_reported() {
     note(Ack::Events { session: id("nobody"), events: 1 }, "acknowledged events");
     note(Ack::Payload { digest: payload, len: 3 }, "is lost");
     let scratch = templates.copy(Start::Sealed);
+    for ack in [Ack::Copying { name: "backup".to_owned() }, Ack::Copied { name: "backup".to_owned() }] {
+        acks::Acks::open(&scratch.acks()).note(&ack);
+    }
+    must_report(&scratch, "it was made, and is not there");
+    // An outcome that is told wrongly: of a commit that is there, by a digest it has not.
+    let unknown =
+        |first, name: &str| Ack::Unknown { session: id("main"), first, digest: payload, name: name.to_owned() };
+    note(unknown(2, "early"), "the outcome of early is false, and its event 2 is there: true");
+    let scratch = templates.copy(Start::Sealed);
+    acks::Acks::open(&scratch.acks()).note(&unknown(1_000, "late"));
+    let found = verify(&scratch.root(), &acks::read(&scratch.acks())).unwrap();
+    assert_eq!(found.unknown, (1, 0), "one that is not there is told as such");
+    let scratch = templates.copy(Start::Sealed);
     let head = acks::read(&scratch.acks())
         .into_iter()
         .find_map(|ack| match ack {

@@ -32,7 +32,7 @@ pub fn hold(root: &Path, acks: &[Ack], further: bool) -> Result<usize, String> {
 pub fn one_now(root: &Path, acks: &[Ack]) -> Result<(), String> {
     let place = root.with_file_name("unopened");
     match care::backup(root, &place) {
-        Err(BackupError::NotFound { .. }) => return Ok(()),
+        Err(BackupError::NotFound { .. }) if acks.is_empty() => return Ok(()),
         made => made.map_err(|error| format!("an unopened store cannot be backed up: {error:?}"))?,
     };
     holds(&place, acks).map_err(|why| format!("the backup of an unopened store: {why}"))?;

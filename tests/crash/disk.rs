@@ -51,6 +51,7 @@ pub fn a_full_disk() {
     content_with(&failures, "a full disk");
     did("disk::a_full_disk", &format!("{disks} disks; what the child was told: {told:?}"), 0);
     // Unknown only where the very last pages are wanting: after the log's, before those that commit the rows.
+    assert!(told.contains_key("commit: full"), "no disk filled while commits were made: {told:?}");
     let unknown: u32 = told.iter().filter(|(kind, _)| kind.ends_with("unknown")).map(|(_, times)| times).sum();
     assert!(unknown * 4 <= disks, "{unknown} of {disks} full disks left an unknown outcome");
 }

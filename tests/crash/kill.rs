@@ -159,6 +159,7 @@ pub fn one_of_two_processes() {
     content_with(&failures, "killed beside another");
     let killed = outcomes.iter().flatten().filter(|killed| **killed).count();
     did("kill::one_of_two_processes", &format!("{killed} killed beside one that went on"), seed);
+    assert!(killed * 2 >= points.len() && killed > 0, "too few of the points were met");
 }
 
 fn beside(templates: &Templates, point: &Point) -> Result<bool, String> {
@@ -170,15 +171,23 @@ fn beside(templates: &Templates, point: &Point) -> Result<bool, String> {
         let mut one = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|e| e.to_string())?;
         let mut two = other.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|e| e.to_string())?;
         let (one, two) = (wait(&mut one)?, wait(&mut two)?);
+        let killed = one.signal() == Some(9);
+        if !killed && !one.success() {
+            return Err(format!("the child ended with {one}"));
+        }
         if !two.success() {
             return Err(format!("the other child ended with {two}"));
         }
         let acks = acks::read(&scratch.acks());
+        let done = acks.iter().filter(|ack| **ack == acks::Ack::Done).count();
+        if done < 2 - usize::from(killed) {
+            return Err(format!("{done} children came to their end"));
+        }
         if let Some(failed) = acks.iter().find(|ack| matches!(ack, acks::Ack::Failed { .. })) {
             return Err(format!("nothing was to fail, but {failed:?}"));
         }
         verify(&scratch.root(), &acks)?;
-        Ok(one.signal() == Some(9))
+        Ok(killed)
     })();
     result.map_err(|why| format!("{point}: {why}; left in {}", scratch.keep().display()))
 }

@@ -103,7 +103,8 @@ pub fn two_processes_share() {
     let p99: Vec<u64> = shares.iter_mut().map(|share| percentile(&mut share.took, 0.99)).collect();
     println!("  commits {commits:?}, p99 {p99:?} us");
     let (least, most) = (commits[0].min(commits[1]), commits[0].max(commits[1]));
-    if least > 50 {
+    // One that starves commits next to nothing: the disk's speed is told by the other.
+    if most > 50 {
         assert!(most <= 3 * least, "one process committed {most} times and the other {least}");
     } else {
         println!("  too slow a disk to say anything about shares");

@@ -27,6 +27,8 @@ const BROKEN: [(&str, &[&str]); 7] = [
     ("adoption", &["adoption-acknowledged"]),
     ("append-after-cut", &["adoption"]),
 ];
+/// How a failure begins, or goes on, that is of a disk or of the order of calls: a program that breaks down by itself shows nothing.
+const SHOWS: [&str; 3] = [", after step ", "vouched for before", "moved to a folder"];
 /// Power losses tried of each scenario at most: a few that fail end it.
 const LOSSES: usize = 4_000;
 /// Those tried where nothing is to fail.
@@ -63,7 +65,8 @@ pub fn every_broken_rule_is_noticed() {
     let mut unnoticed = Vec::new();
     for (rule, scenarios) in [(None, &["adoption-torn"][..])].into_iter().chain(BROKEN.map(|(a, b)| (Some(a), b))) {
         let program = Program { path: path.clone(), sabotage: rule };
-        for scenario in SCENARIOS.iter().filter(|scenario| scenarios.contains(&scenario.name)) {
+        for name in scenarios {
+            let scenario = SCENARIOS.iter().find(|scenario| scenario.name == *name).expect("a scenario of that name");
             let start = Instant::now();
             let most = if rule.is_some() { LOSSES } else { LOSSES_OF_NONE };
             let failures = explore(&templates, &program, scenario, most, seed).failures;
@@ -75,7 +78,8 @@ pub fn every_broken_rule_is_noticed() {
                 .unwrap_or_else(|| failures.first().map_or("nothing", String::as_str));
             let told: String = first.trim().chars().take(110).collect();
             println!("  {:20} {:22} {:5.1?}: {told}", rule.unwrap_or("no rule broken"), scenario.name, start.elapsed());
-            if failures.is_empty() == rule.is_some() {
+            let shows = |failure: &String| SHOWS.iter().any(|words| failure.contains(words));
+            if failures.is_empty() == rule.is_some() || rule.is_some() && !failures.iter().any(shows) {
                 unnoticed.push(format!("{rule:?} in {}: {told}", scenario.name));
             }
         }
@@ -83,7 +87,7 @@ pub fn every_broken_rule_is_noticed() {
     let program = Program { path, sabotage: Some("lease") };
     let told = refused(&templates, &program);
     println!("  {:20} {:22}      : {told:?}", "lease", "one-by-one");
-    if told.is_ok() {
+    if !told.is_err_and(|told| told.contains("another process came to this with a held session")) {
         unnoticed.push("lease".to_owned());
     }
     assert!(unnoticed.is_empty(), "not as expected: {unnoticed:?}");

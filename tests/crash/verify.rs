@@ -151,11 +151,12 @@ pub fn look_for(store: &Store, sessions: &Sessions, ack: &Ack) -> Result<Option<
             let durable = store
                 .outcome(session, EventNumber(*first), digest)
                 .map_err(|error| format!("the outcome of {name} cannot be told: {error:?}"))?;
-            let found = events_of(session).iter().filter_map(mark).any(|(found, ..)| found == name);
-            let is_batch = sessions.values().flatten().filter_map(mark).any(|(other, ..)| other == name);
-            if is_batch && durable != found {
-                return Err(format!("the outcome of {name} is {durable}, and it is found: {found}"));
+            // Nobody wrote the session since: what stands at the commit's first event is the commit.
+            let is_there = events_of(session).len() as u64 >= *first;
+            if durable != is_there {
+                return Err(format!("the outcome of {name} is {durable}, and its event {first} is there: {is_there}"));
             }
+            let found = events_of(session).iter().filter_map(mark).any(|(found, ..)| found == name);
             if found && !durable {
                 return Err(format!("the outcome of {name} is denied, and it is there"));
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use headwater::care::{self, Mode};
+use headwater::care::{self, CheckError, Mode};
 
 use super::content;
 use super::places::Place;
@@ -13,8 +13,16 @@ use super::places::Place;
 pub enum Outcome {
     /// The check told of it: the first issue's code.
     Told(String),
+    /// Nothing could be checked, which is an answer only where what the files say is that a newer version wrote them.
+    Newer,
     /// Everything reads as before.
     Harmless,
+}
+
+impl Outcome {
+    pub fn code(&self) -> Option<&str> {
+        if let Outcome::Told(code) = self { Some(code) } else { None }
+    }
 }
 
 pub struct Judge {
@@ -62,7 +70,8 @@ impl Judge {
         let root = self.place.root.clone();
         let checked = self.quietly(what, || care::check(&root, Mode::Deep));
         let outcome = match checked {
-            Err(error) => Outcome::Told(format!("{error:?}").chars().take(24).collect()),
+            Err(CheckError::Newer(_)) => Outcome::Newer,
+            Err(error) => self.fail(what, &format!("the check came to no answer: {error:?}")),
             Ok(report) => match report.issues.first() {
                 Some(issue) => Outcome::Told(issue.code.to_owned()),
                 None => Outcome::Harmless,

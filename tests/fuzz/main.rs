@@ -94,7 +94,7 @@ fn child() {
     let last = std::env::var("HEADWATER_FUZZ_LAST").unwrap();
     let seconds = std::env::var("HEADWATER_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let mut random = Random(std::env::var("HEADWATER_SEED").unwrap().parse().unwrap());
-    let (_, target) = TARGETS.iter().find(|(known, _)| *known == name).unwrap();
+    let (_, target) = TARGETS.iter().chain(&CONTROLS).find(|(known, _)| *known == name).expect("a target of that name");
     let seeds = seeds::of(&name);
     let size = fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = size.split(' ').next().unwrap().parse().unwrap();
@@ -116,6 +116,7 @@ fn child() {
         run(&input);
         inputs += 1;
     }
+    assert!(inputs > 0, "the sound inputs took all the time");
     println!("{name}: {} sound inputs, {inputs} mutated", seeds.len());
 }
 
@@ -192,12 +193,73 @@ fn stores_of_any_bytes() {
     fuzz("store");
 }
 
-/// Without this all of the above could pass by never running anything.
+/// Targets with a defect, each met at the input of that name; the first one has none.
+const CONTROLS: [(&str, targets::Target); 4] = [
+    ("none", |_| {}),
+    ("panics", |input| assert_ne!(input, b"panics", "a defect")),
+    ("is-slow", |input| {
+        let start = computed();
+        while input == b"is-slow" && computed() - start < COMPUTING + Duration::from_millis(50) {}
+    }),
+    ("is-greedy", |input| {
+        if input == b"is-greedy" {
+            std::hint::black_box(vec![1_u8; (MEMORY + (64 << 20)) as usize]);
+        }
+    }),
+];
+
+/// Without this all of the above could pass by never running anything, or by not looking at what it comes to.
 #[test]
 fn a_target_that_fails_is_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["child", "--exact"]).env("HEADWATER_FUZZ_TARGET", "nobody").env("HEADWATER_SEED", "1");
-    command.env("HEADWATER_FUZZ_LAST", folder.path().join("input"));
-    assert!(!command.output().unwrap().status.success());
+    for (name, words) in [
+        ("none", None),
+        ("panics", Some("a defect")),
+        ("is-slow", Some("an input took 1.")),
+        ("is-greedy", Some("memory allocation of ")),
+        ("nobody", Some("a target of that name")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let last = folder.path().join("input");
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["child", "--exact", "--nocapture"]).env("HEADWATER_FUZZ_TARGET", name);
+        command.env("HEADWATER_SEED", "1").env("HEADWATER_FUZZ_SECONDS", "1").env("HEADWATER_FUZZ_LAST", &last);
+        let output = command.output().unwrap();
+        let (told, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.success(), words.is_none(), "{name}: {told}{said}");
+        match words {
+            None => assert!(told.contains("none: 1 sound inputs, "), "{told}"),
+            Some(words) => assert!(said.contains(words), "{name}: {said}"),
+        }
+        if let "panics" | "is-slow" | "is-greedy" = name {
+            assert_eq!(fs::read(&last).unwrap(), name.as_bytes(), "the input that did it is kept");
+        }
+    }
+}
+
+/// What is mutated is sound: each target gets as far with it as it can get. Of what is refused at once, no mutation shows much.
+#[test]
+fn the_sound_inputs_are_sound() {
+    let folder = targets::folder();
+    let mut formats = std::collections::BTreeSet::new();
+    for seed in seeds::made("import") {
+        let place = targets::folder();
+        let file = place.path().join("source.jsonl");
+        fs::write(&file, &seed).unwrap();
+        let store = headwater::store::Store::open(place.path().join("store")).unwrap();
+        let imported = headwater::exchange::import(&store, &file);
+        let imported = imported.unwrap_or_else(|error| panic!("{}: {error}", String::from_utf8_lossy(&seed)));
+        formats.insert(imported.format);
+    }
+    assert!(formats.len() >= 5, "{formats:?}");
+    for seed in seeds::made("json") {
+        assert!(headwater::model::canonical::canonicalize(&seed).is_ok(), "{}", String::from_utf8_lossy(&seed));
+    }
+    let commits = seeds::made("commit").iter().filter(|seed| headwater::journal::Commit::decode(seed).is_ok()).count();
+    assert!(commits >= 20, "{commits} commits");
+    let root = folder.path().join("segment");
+    fs::create_dir(&root).unwrap();
+    let frames = seeds::made("frame").iter().map(|seed| targets::frames_of(seed, &root)).max();
+    assert!(frames > Some(10), "{frames:?} frames");
+    let events: Vec<usize> = seeds::made("store").iter().map(|seed| targets::events_of(seed)).collect();
+    assert!(events.len() >= 8 && events.iter().all(|events| *events > 5), "{events:?}");
 }

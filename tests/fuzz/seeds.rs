@@ -59,7 +59,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-fn made(target: &str) -> Vec<Vec<u8>> {
+pub fn made(target: &str) -> Vec<Vec<u8>> {
     let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     match target {
         "json" => texts(&[
@@ -106,7 +106,8 @@ fn made(target: &str) -> Vec<Vec<u8>> {
         "store" => {
             [0, 1].iter().flat_map(|how| stores().into_iter().map(|packed| [&[*how], &packed[..]].concat())).collect()
         }
-        _ => Vec::new(),
+        // A control has its own name for one.
+        _ => texts(&[target]),
     }
 }
 

@@ -54,12 +54,23 @@ pub fn frame(data: &[u8]) {
         let folder = folder();
         fs::write(folder.path().join("0000000001.seg"), bytes).unwrap();
         let reader = SegmentReader::open(folder.path(), 1).unwrap();
-        for frame in reader.frames(0, None) {
+        for frame in reader.frames(SEGMENT_HEADER_LEN, None) {
             let Ok((offset, frame)) = frame else { break };
             assert_eq!(reader.read_frame(offset).unwrap(), frame);
         }
         let _ = reader.later_group_after(SEGMENT_HEADER_LEN, 0);
     }
+}
+
+/// How many frames those bytes are, after a segment's header; `folder` is the log's.
+#[cfg(test)]
+pub fn frames_of(data: &[u8], folder: &Path) -> usize {
+    let header = SegmentHeader { number: 1, id: [7; 16], predecessor_end: Position::START };
+    let mut bytes = [&header.encode()[..], data].concat();
+    reseal(&mut bytes[SEGMENT_HEADER_LEN as usize..], &header.id);
+    fs::write(folder.join("0000000001.seg"), bytes).unwrap();
+    let reader = SegmentReader::open(folder, 1).unwrap();
+    reader.frames(SEGMENT_HEADER_LEN, None).map_while(Result::ok).count()
 }
 
 /// Gives every frame, as its lengths say where the next one is, checksums that fit.
@@ -166,6 +177,27 @@ pub fn arguments(data: &[u8]) {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(matches!(output.status.code(), Some(0..=4)), "{}: {told}", output.status);
     assert!(!told.contains("panicked"), "{told}");
+}
+
+/// How many events a store has that is laid out from such an archive, sound as it is.
+#[cfg(test)]
+pub fn events_of(data: &[u8]) -> usize {
+    let folder = folder();
+    archive::lay_out(&archive::unpack(&data[1..]), folder.path());
+    if data[0] % 2 == 1 {
+        fs::write(folder.path().join("mark"), note(&folder.path().join("store.sqlite"))).unwrap();
+    }
+    let has_rows = data[0] % 2 == 1 && folder.path().join("store.sqlite").is_file();
+    assert!(
+        check(folder.path(), Mode::Deep)
+            .unwrap()
+            .issues
+            .iter()
+            .all(|issue| { ["file-open-to-others", "database-missing"].contains(&issue.code) })
+    );
+    let store = Store::open_with(folder.path(), Options { create: false, ..Options::default() }).unwrap();
+    assert_eq!(store.report().rebuilt.is_none(), has_rows);
+    store.sessions().unwrap().iter().map(|info| store.events(&info.session).unwrap().len()).sum()
 }
 
 /// A whole store, laid out from an archive; its database is vouched for if the first byte is odd. It is checked, opened and

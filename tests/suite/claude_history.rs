@@ -8,7 +8,7 @@ use headwater::model::Body;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::claude::{Log, Place, id};
+use super::claude::{Log, Place, id, kinds};
 
 /// A record of the program: its type, and its fields.
 fn told(log: &mut Log, pick: u8) {
@@ -379,6 +379,29 @@ fn a_tool_before_the_first_input_is_unfinished_too() {
     }
 }
 
+#[test]
+fn a_row_that_is_there_twice_within_an_answer_is_said_once() {
+    let mut log = Log::new("twice");
+    log.user("one");
+    log.part("m1", json!({ "type": "text", "text": "first" }), 3);
+    log.ask("m1", "t1", "Bash", json!({ "command": "ls" }));
+    let lines: Vec<String> = log.text.lines().map(str::to_owned).collect();
+    // The rows of the answer again, also behind the next one's first; and a row of an older answer amidst a newer one.
+    log.text += &format!("{}\n{}\n", lines[1], lines[2]);
+    log.result("t1", json!("a list"), false, Value::Null);
+    log.part("m2", json!({ "type": "text", "text": "second" }), 5);
+    log.text += &format!("{}\n", lines[1]);
+    log.part("m2", json!({ "type": "text", "text": "and more" }), 8);
+    let place = Place::new();
+    let imported = place.import(&log.text);
+    assert_eq!(kinds(&imported), [(4, "repeated-id"), (5, "repeated-id"), (8, "repeated-id")]);
+    let said: Vec<String> = place.said(&imported.session).into_iter().map(|(_, text)| text).collect();
+    let both = r#"[{"text":"second","type":"text"},{"text":"and more","type":"text"}]"#;
+    assert_eq!(said, ["one", "first", "a list", both]);
+    assert_eq!((imported.messages, imported.calls, imported.evals), (4, 2, 1));
+    assert_eq!(place.export(&imported.session), log.text);
+}
+
 /// A session that has only begun may have records that do not name it: the name of its file does.
 #[test]
 fn a_file_that_has_only_begun_is_the_session_that_it_is_named_after() {
@@ -398,5 +421,68 @@ fn a_file_that_has_only_begun_is_the_session_that_it_is_named_after() {
         assert_eq!(place.export(&grown.session), whole);
         // What no name tells of is another session.
         assert_eq!(place.store.sessions().unwrap().len(), if name == ID { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn a_file_may_begin_with_a_record_of_any_type() {
+    let mut log = Log::new("from-afar");
+    log.user("one");
+    log.say("m1", "done");
+    let first =
+        json!({ "type": "teleported-from", "remoteSessionId": "session_01", "branch": "main", "messageCount": 2 });
+    let place = Place::new();
+    let text = format!("{first}\n{}", log.text);
+    let imported = place.import(&text);
+    assert_eq!(
+        (imported.session.as_str(), imported.format, imported.turns, imported.calls),
+        ("from-afar", "claude-code", 1, 1)
+    );
+    assert_eq!(place.export(&imported.session), text);
+    let notes = place.store.events(&imported.session).unwrap();
+    assert!(notes.iter().any(|event| event.body.kind() == "claude-code/teleported-from"));
+    // Alone, it is no log.
+    let path = place.file("p/alone.jsonl", format!("{first}\n{{\"type\":\"user\",\"message\":\"x\"}}\n").as_bytes());
+    assert!(exchange::import(&place.store, &path).is_err());
+}
+
+/// The records of one answer may be written behind the results of its tools.
+#[test]
+fn a_result_that_stands_before_its_tool_is_the_tools() {
+    let mut log = Log::new("early");
+    log.user("one");
+    log.say("m1", "I look.");
+    log.result("t1", json!("all of it"), false, Value::Null);
+    log.ask("m1", "t1", "Read", json!({ "path": "a" }));
+    log.result("t2", json!("it failed"), true, json!({ "agentId": "a7" }));
+    log.ask("m2", "t2", "Task", json!({ "description": "look", "prompt": "Look." }));
+    log.result("t9", json!("nobody's"), false, Value::Null);
+    log.user("two");
+    let check = |place: &Place, imported: &headwater::exchange::Imported, cut: usize| {
+        assert_eq!((imported.turns, imported.calls, imported.evals, imported.invocations), (2, 2, 3, 1), "{cut}");
+        let evals: Vec<_> = place.store.view(&imported.session).unwrap().rows.evals;
+        let told: Vec<_> = evals
+            .iter()
+            .map(|entry| {
+                (
+                    entry.row.name.as_deref(),
+                    entry.row.status.as_str(),
+                    entry.row.code.is_some(),
+                    entry.row.call.is_some(),
+                )
+            })
+            .collect();
+        let is = |name, status| (Some(name), status, true, true);
+        assert_eq!(told, [is("Read", "ok"), is("Task", "error"), (None, "ok", false, false)], "{cut}");
+        let edges = place.store.view(&imported.session).unwrap().rows.invocations;
+        assert_eq!(edges.iter().map(|entry| entry.row.status.as_str()).collect::<Vec<_>>(), ["error"], "{cut}");
+        assert_eq!(place.export(&imported.session), log.text);
+    };
+    let place = Place::new();
+    check(&place, &place.import(&log.text), 0);
+    for cut in 1..log.text.lines().count() {
+        let place = Place::new();
+        place.import(&log.text.split_inclusive('\n').take(cut).collect::<String>());
+        check(&place, &place.import(&log.text), cut);
     }
 }

@@ -80,6 +80,11 @@ fn a_copy_of_a_live_store_holds_what_was_acknowledged() {
         }
         stop.store(true, Ordering::Relaxed);
         writer.join().unwrap();
+        let written = acknowledged.load(Ordering::SeqCst);
+        assert!(
+            written > 3 + ROUNDS && headwater::segment::list(&store.root().join("blobs")).unwrap().len() > 1,
+            "{written}"
+        );
     });
 }
 

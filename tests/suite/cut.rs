@@ -2,6 +2,8 @@
 //! record. A tool that was asked for is one eval, whenever it is looked at.
 
 use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use headwater::exchange::Imported;
 use headwater::model::{Eval, EvalNumber, Invocation, SessionId};
@@ -255,4 +257,80 @@ fn a_log_cut_at_any_record_and_gone_on_with_gives_the_answers_of_the_whole() {
         assert!(found == *wanted, "{format} cut behind every line: {}", difference(&found, wanted));
         by_record.is_sound();
     }
+}
+
+/// Logs of a format in the shared data: not the longest.
+fn shared(folder: &Path, most: u64) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else if ["jsonl", "ndjson"].contains(&ending) && entry.metadata().unwrap().len() < most {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_shared_logs_cut_anywhere_and_gone_on_with_give_the_answers_of_the_whole() {
+    let root = std::env::var_os("HEADWATER_SHARED").map(PathBuf::from);
+    let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")).join("data");
+    if !root.is_dir() {
+        eprintln!(
+            "the_shared_logs_cut_anywhere_and_gone_on_with_give_the_answers_of_the_whole: skipped, {} is not there",
+            root.display()
+        );
+        return;
+    }
+    let (mut wrong, mut seen) = (Vec::new(), 0_usize);
+    for format in ["pi", "pixir", "claude-code", "codex", "gemini"] {
+        let logs = shared(&root.join(format), 80 << 10);
+        for path in logs.iter().step_by(logs.len().div_ceil(24).max(1)) {
+            let Ok(text) = fs::read_to_string(path) else { continue };
+            let place = Place::of(format);
+            let Ok(imported) = place.try_import(&text) else { continue };
+            let whole = answers(&place, &imported);
+            let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+            // Another place in each log.
+            for part in [3_usize, 7] {
+                seen += 1;
+                let Some(cut) = ends.get((seen * 7 + part * ends.len() / 9) % ends.len().max(1)).copied() else {
+                    continue;
+                };
+                let (before, after) = text.split_at(cut);
+                let place = Place::of(format);
+                if place.try_import(before).is_err() {
+                    continue;
+                }
+                let imported = place.import(&text);
+                let found = answers(&place, &imported);
+                let in_two = is_told_in_two(&imported, before, after);
+                let is_same = match in_two {
+                    true => {
+                        found.counts.map(|counts| counts[1..].to_vec())
+                            == whole.counts.map(|counts| counts[1..].to_vec())
+                            && found.used == whole.used
+                    }
+                    false => found == whole,
+                };
+                if !is_same {
+                    let line = before.lines().count();
+                    wrong.push(format!(
+                        "{}, line {line}, in two {in_two}: {}",
+                        path.display(),
+                        difference(&found, &whole)
+                    ));
+                }
+            }
+        }
+    }
+    assert!(seen > 40, "{seen}");
+    assert!(wrong.is_empty(), "{} of {seen}\n{}", wrong.len(), wrong.join("\n"));
 }

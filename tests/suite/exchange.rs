@@ -375,7 +375,7 @@ fn many_turns_are_several_batches() {
     assert_eq!(imported.heads, 1_001);
     assert_eq!(whole.source_bytes(&imported.session), text);
     let batches = whole.log(&imported.session).iter().filter(|event| event.body.kind() == "import/source").count();
-    assert_eq!(batches, 8);
+    assert_eq!(batches, 2);
     assert_eq!(whole.try_import(&text).unwrap().new_events, 0);
 }
 

@@ -32,6 +32,27 @@ fn a_session_that_could_not_be_opened_is_not_held() {
     }
 }
 
+/// Whoever holds a session lives as long as the lock of its own file: one whose file lies there unlocked is dead, and a row that names
+/// another file of the store names nobody.
+#[test]
+fn a_lease_of_nobody_who_lives_is_free() {
+    let home = fresh();
+    let root = home.store.root().to_owned();
+    drop(named(&home.store, "demo"));
+    let dead = "0b0c4e94-6d5e-4b0f-8d7e-2f6f7a3a9c11";
+    fs::write(root.join("open").join(dead), "").unwrap();
+    for holder in [dead, "../lock", "../mark", ".", "", "nobody"] {
+        let conn = rusqlite::Connection::open(root.join("store.sqlite")).unwrap();
+        let sql = "INSERT OR REPLACE INTO hw_lease SELECT sid, ?1, 7, 'another', 0 FROM hw_session";
+        assert_eq!(conn.execute(sql, [holder]).unwrap(), 1);
+        drop(conn);
+        let session = home.store.open_session(&"demo".parse().unwrap());
+        let session = session.unwrap_or_else(|error| panic!("{holder:?} holds it: {error:?}"));
+        session.add_annotation("note", None).unwrap();
+        session.close().unwrap();
+    }
+}
+
 /// A caller that was not told how its commit ended does the same again, under the same key: it is recognised, for a batch that
 /// makes a session and for one that adds nothing.
 #[test]

@@ -16,6 +16,8 @@ mod cut;
 mod exchange;
 mod facts;
 mod files;
+#[path = "../support/fill.rs"]
+mod fill;
 mod forks;
 mod format;
 mod fractal;
@@ -35,6 +37,7 @@ mod opencode;
 mod opencode_data;
 mod opencode_written;
 mod opening;
+mod outcome;
 mod packs;
 mod payloads;
 mod pi;

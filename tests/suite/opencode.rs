@@ -507,9 +507,14 @@ fn it_does_not_matter_which_session_comes_first() {
     files.0.retain(|name, _| !name.contains("ses_c") && !name.contains("msg_c"));
     place.import(&files);
     assert!(edges(&place, "ses_b").is_empty());
+    let events = |place: &Place| -> u64 { place.store.sessions().unwrap().iter().map(|info| info.events).sum() };
+    // What the session that opened it gets is new, too: also where its own files were there before.
+    let before = events(&place);
     fleet().write(&place.root());
     let imported = place.import_path(&place.root().join("session/p1/ses_c.json"));
     assert_eq!((imported.len(), imported[0].session.as_str()), (1, "ses_c"));
+    assert!(imported[0].new_events > imported[0].events, "{imported:?}");
+    assert_eq!(imported[0].new_events, events(&place) - before);
     assert_eq!(edges(&place, "ses_b"), ["ses_c"]);
     assert!(place.import_path(&place.root()).iter().all(|one| one.new_events == 0));
     assert_eq!(edges(&place, "ses_a"), ["ses_b"]);
@@ -979,4 +984,30 @@ fn a_file_too_long_to_be_looked_at_is_kept_in_bounded_memory() {
     let long = &made["part/msg_02/prt_long.json"];
     assert!(long.len() as u64 == size && long.iter().all(|byte| *byte == 0));
     assert_eq!(made.len(), files.0.len() + 1);
+}
+
+#[test]
+fn a_storage_folder_that_may_not_be_read_says_so() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    harbour().write(&place.root());
+    let may = |folder: &Path, mode: u32| fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    fs::create_dir(place.folder.path().join("closed")).unwrap();
+    for name in ["session", "session/p1", "message", "../closed"] {
+        let folder = place.root().join(name);
+        may(&folder, 0o311);
+        if fs::read_dir(&folder).is_ok() {
+            eprintln!("skipped: who runs this may read everything");
+            may(&folder, 0o755);
+            return;
+        }
+        let found = exchange::find(place.root().parent().unwrap()).unwrap();
+        let results: Vec<_> = found.iter().flat_map(|one| one.import(&place.store, &mut |_| {})).collect();
+        may(&folder, 0o755);
+        let errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+        let [error] = &errors[..] else { panic!("{name}: {errors:?}") };
+        let ImportError::Io { source, .. } = error else { panic!("{name}: {error:?}") };
+        assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied, "{name}");
+    }
+    assert_eq!(place.import_path(&place.root()).len(), 1);
 }

@@ -120,6 +120,135 @@ fn a_copy_that_was_made_durable_is_not_copied_again() {
     assert_eq!(care::check(&root, Mode::Deep).unwrap().issues, []);
 }
 
+/// Opens a store of ours that is damaged: it is refused as such, and left as it was.
+fn is_damaged(root: &Path, what: &str) {
+    let before = files(&root.join("blobs"));
+    let opened = Store::open_with(root, Options { create: false, ..Options::default() });
+    assert!(
+        matches!(opened, Err(OpenError::Damaged { .. })),
+        "{what}: {:?}",
+        opened.map(|store| store.report().clone())
+    );
+    assert!(files(&root.join("blobs")) == before, "{what}");
+}
+
+/// Bytes of the log that are not what was written are a tear only at its very end, where a writer died: before a later commit they are
+/// damage, in what is adopted and in what a rebuild reads, flipped or zero. Nothing is left out in silence.
+#[test]
+fn damage_before_a_later_commit_is_no_tear() {
+    let home = fresh();
+    let root = home.store.root().to_owned();
+    let super::tools::Fresh { folder, store } = home;
+    let session = named(&store, "demo");
+    turn(&session, "what is 2 + 2?", "4").unwrap();
+    drop(session);
+    store.close().unwrap();
+    let (_, _, end) = end_of(&root);
+    let early = folder.path().join("early.sqlite");
+    fs::copy(root.join("store.sqlite"), &early).unwrap();
+    let store = Store::open(&root).unwrap();
+    let session = store.open_session(&"demo".parse().unwrap()).unwrap();
+    let before = store.events(session.id()).unwrap().len();
+    for n in 0..5 {
+        session.add_message(Role::User, format!("message {n}")).commit().unwrap();
+    }
+    drop(session);
+    store.close().unwrap();
+    let path = segment::segment_path(&root.join("blobs"), 1);
+    let whole = fs::read(&path).unwrap();
+    let reader = SegmentReader::open(&root.join("blobs"), 1).unwrap();
+    let frames: Vec<u64> = reader.frames(64, None).map(|frame| frame.unwrap().0).collect();
+    let last = frames[frames.len() - 1];
+    let group = frames.iter().copied().find(|at| *at >= end.offset).unwrap();
+    let aside = |name: &str| {
+        let _ = fs::remove_dir_all(root.join("set-aside"));
+        fs::write(&path, &whole).unwrap();
+        for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm", "mark"] {
+            let _ = fs::remove_file(root.join(name));
+        }
+        if name == "adopted" {
+            fs::copy(&early, root.join("store.sqlite")).unwrap();
+            note(&root);
+        }
+    };
+    for (how, at) in [("adopted", group), ("rebuilt", frames[0]), ("rebuilt", group)] {
+        for zeros in [false, true] {
+            aside(how);
+            let mut bytes = whole.clone();
+            let (at, next) = (at as usize, frames.iter().copied().find(|other| *other > at).unwrap() as usize);
+            if zeros {
+                bytes[at..next].fill(0)
+            } else {
+                bytes[at + 26] ^= 1
+            };
+            fs::write(&path, bytes).unwrap();
+            is_damaged(&root, &format!("{how}, {at}, zeros: {zeros}"));
+        }
+    }
+    // The last commit of all: it may never have been acknowledged.
+    for how in ["adopted", "rebuilt"] {
+        aside(how);
+        let mut bytes = whole.clone();
+        bytes[last as usize + 26] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let store = Store::open(&root).unwrap();
+        assert_eq!(store.events(&"demo".parse().unwrap()).unwrap().len(), before + 4, "{how}");
+        store.close().unwrap();
+        assert_eq!(care::check(&root, Mode::Deep).unwrap().issues, []);
+        let _ = fs::remove_file(segment::segment_path(&root.join("blobs"), 2));
+    }
+}
+
+/// Without rows: the last group of a segment that another follows was durable, so that a flipped bit in it is damage; and of what lies
+/// beyond a segment that is missing nothing is thrown away, nor told as if it were there.
+#[test]
+fn what_a_segment_lacks_before_the_next_one_is_told() {
+    let sample = Sample::new();
+    let root = sample.root.as_path();
+    let numbers = segments(root);
+    assert!(numbers.len() > 3, "{numbers:?}");
+    let without_rows = || {
+        sample.restore();
+        for name in ["store.sqlite", "mark"] {
+            fs::remove_file(root.join(name)).unwrap();
+        }
+    };
+    without_rows();
+    let mut bytes = fs::read(sample.segment(1)).unwrap();
+    let at = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[at - 3] ^= 1;
+    fs::write(sample.segment(1), bytes).unwrap();
+    is_damaged(root, "the last group of a segment");
+
+    without_rows();
+    fs::remove_file(sample.segment(2)).unwrap();
+    let store = Store::open(root).unwrap();
+    let notes = store.report().notes.join("; ");
+    assert!(notes.contains("segments [3") && notes.contains("beyond the gap"), "{notes}");
+    store.close().unwrap();
+    let aside = fs::read_dir(root.join("set-aside/1")).unwrap().count();
+    assert_eq!((segments(root), aside), (vec![1], numbers.len() - 2));
+    assert!(events(root).iter().all(|(session, events)| *events == sample.events[session][..events.len()]));
+}
+
+/// A store that was closed is as small as its log: no zeros at its end, no half segments, no lock files of the dead.
+#[test]
+fn a_store_that_was_closed_leaves_nothing_behind() {
+    let home = fresh();
+    let root = home.store.root().to_owned();
+    let super::tools::Fresh { folder: _kept, store } = home;
+    turn(&named(&store, "demo"), "what is 2 + 2?", "4").unwrap();
+    let (half, dead) = (root.join("blobs/tmp-0123"), root.join("open/0b0c4e94-6d5e-4b0f-8d7e-2f6f7a3a9c11"));
+    for path in [&half, &dead] {
+        fs::write(path, "").unwrap();
+    }
+    let segment = segment::segment_path(&root.join("blobs"), 1);
+    assert_eq!(fs::read(&segment).unwrap().last(), Some(&0), "it was filled ahead");
+    store.close().unwrap();
+    assert_eq!(fs::metadata(&segment).unwrap().len(), end_of(&root).2.offset);
+    assert!(!half.exists() && !dead.exists());
+}
+
 /// A rollback journal of the database as it was, left half way through a transaction, as a foreign program leaves it that dies.
 fn hot_journal(database: &Path, folder: &Path) -> Vec<u8> {
     fs::create_dir(folder).unwrap();
@@ -205,6 +334,31 @@ fn a_stray_journal_is_never_played_back() {
     assert_eq!(fs::read(report.quarantine.unwrap().join("store.sqlite-journal")).unwrap(), journal);
     assert_eq!(events(root), now);
     assert_eq!(care::check(root, Mode::Deep).unwrap().issues, []);
+}
+
+/// A journal belongs to whoever writes as long as that takes, and to nobody where nobody writes.
+#[test]
+fn a_journal_is_its_writers_as_long_as_that_writes() {
+    use headwater::segment::LockFile;
+    let sample = Sample::new();
+    let journal = sample.root.join("store.sqlite-journal");
+    fs::write(&journal, [0xd9; 600]).unwrap();
+    let check = || care::check(&sample.root, Mode::Quick).unwrap().issues;
+    assert!(check().iter().any(|issue| issue.code == "database-journal"));
+    let held = LockFile::open(&sample.root.join("write")).unwrap().exclusive_blocking().unwrap();
+    let found = std::thread::scope(|scope| {
+        let checking = scope.spawn(check);
+        let patient = std::time::Instant::now();
+        while patient.elapsed() < std::time::Duration::from_millis(400) {
+            assert!(!checking.is_finished(), "it did not wait");
+            std::thread::yield_now();
+        }
+        // Its transaction is done.
+        fs::remove_file(&journal).unwrap();
+        drop(held);
+        checking.join().unwrap()
+    });
+    assert_eq!(found, []);
 }
 
 /// The digest that the rows have of the last commit is what the next one is chained to. One that was changed would break the log for

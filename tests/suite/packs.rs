@@ -186,17 +186,45 @@ fn a_bit_in_a_pack_costs_its_payloads_and_no_others() {
     place.is_whole();
 }
 
+/// A commit is lost, and put together again from rows: the packs of what it named are whole, and stay so. The log does not grow by it.
 #[test]
-fn a_repair_takes_payloads_out_of_packs() {
+fn a_repair_keeps_packs_together() {
     let place = Place::new();
-    let commit = frames(&place.root()).into_iter().rfind(|frame| frame.1 == Kind::Commit).unwrap();
+    let size = |frames: &[(usize, Kind, u8, usize)]| frames.iter().map(|frame| frame.3 + 24).sum::<usize>();
+    let packs = |frames: &[(usize, Kind, u8, usize)]| frames.iter().filter(|frame| frame.2 == PACK).count();
+    let before = frames(&place.root());
+    let commit = before.iter().rfind(|frame| frame.1 == Kind::Commit).unwrap();
     let mut bytes = fs::read(place.segment()).unwrap();
     bytes[commit.0 + 24 + commit.3 / 2] ^= 4;
     fs::write(place.segment(), bytes).unwrap();
     let report = care::repair(&place.root()).unwrap();
     assert_eq!((report.payloads.lost.len(), report.hurt.len()), (0, 0), "{report:?}");
-    assert!(frames(&place.root()).iter().any(|frame| frame.1 == Kind::Payload && frame.2 != PACK));
+    let after = frames(&place.root());
+    assert_eq!(packs(&after), packs(&before));
+    assert!(size(&after) < size(&before) * 11 / 10, "{} from {}", size(&after), size(&before));
     place.is_whole();
     fs::remove_file(place.root().join("store.sqlite")).unwrap();
+    place.is_whole();
+}
+
+/// A pack that is damaged is whole in a segment that was set aside: it is taken from there as it is.
+#[test]
+fn a_pack_is_taken_whole_from_a_copy() {
+    let place = Place::new();
+    let before = frames(&place.root());
+    let aside = place.root().join("set-aside/1");
+    fs::create_dir_all(&aside).unwrap();
+    fs::copy(place.segment(), segment_path(&aside, 1)).unwrap();
+    let largest = before.iter().filter(|frame| frame.2 == PACK).max_by_key(|frame| frame.3).unwrap();
+    let mut bytes = fs::read(place.segment()).unwrap();
+    bytes[largest.0 + 24 + largest.3 / 2] ^= 4;
+    fs::write(place.segment(), bytes).unwrap();
+    let report = care::repair(&place.root()).unwrap();
+    assert!(!report.is_loss(), "{report:?}");
+    let after = frames(&place.root());
+    assert_eq!(
+        after.iter().filter(|frame| frame.2 == PACK).count(),
+        before.iter().filter(|frame| frame.2 == PACK).count()
+    );
     place.is_whole();
 }

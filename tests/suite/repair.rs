@@ -1,13 +1,13 @@
 //! Damage, and what a repair makes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use headwater::care::{self, Mode};
-use headwater::model::{CallType, Event, Role, SessionId, Status};
+use headwater::model::{CallType, Event, PinTarget, Role, SessionId, Status};
 use headwater::segment;
-use headwater::store::{NewMessage, NewSession, Options, Session, Store};
+use headwater::store::{Expected, NewMessage, NewSession, Options, Session, Store};
 
 use super::tools::turn;
 
@@ -147,9 +147,23 @@ impl Sample {
             .filter(|issue| !["payload-lost", "file-open-to-others"].contains(&issue.code))
             .collect();
         assert!(issues.is_empty(), "{issues:?}\n{report:?}");
+        // All that is lost is told, by the repair and by whoever checks the store after it.
+        let lost = found.issues.iter().filter(|issue| issue.code == "payload-lost");
+        let lost: BTreeSet<_> = lost.map(|issue| issue.place.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(lost, report.payloads.lost.iter().map(ToString::to_string).collect());
         assert!(found.trusted);
         report
     }
+}
+
+/// Rows that equal what the log makes, and that nothing vouches for: an opening would not trust them, and a repair makes them anew.
+#[test]
+fn rows_that_nothing_vouches_for_are_made_anew() {
+    let sample = Sample::new();
+    fs::write(sample.root.join("mark"), "").unwrap();
+    let report = sample.repair();
+    assert!(report.rows && !report.log && !report.is_loss(), "{report:?}");
+    assert_eq!(events(&sample.root), sample.events);
 }
 
 #[test]
@@ -197,6 +211,7 @@ fn rows_and_log_mend_each_other() {
 #[test]
 fn a_missing_segment_costs_payloads_and_no_events() {
     let sample = Sample::new();
+    let mut lost = 0;
     for number in sample.segments() {
         sample.restore();
         fs::remove_file(sample.segment(number)).unwrap();
@@ -205,6 +220,7 @@ fn a_missing_segment_costs_payloads_and_no_events() {
         assert!(report.hurt.is_empty(), "{report:?}");
         assert!(report.commits.from_rows + report.commits.proven > 0);
         let store = Store::open(&sample.root).unwrap();
+        lost += report.payloads.lost.len();
         for digest in &report.payloads.lost {
             let read = store.blobs().get(digest);
             assert!(matches!(read, Err(headwater::store::ReadError::Damaged { .. })), "{read:?}");
@@ -220,6 +236,7 @@ fn a_missing_segment_costs_payloads_and_no_events() {
             "{found:?}"
         );
     }
+    assert!(lost > 20, "{lost} payloads were lost");
 }
 
 /// A payload that was lost is put again, and reads as if it had never been away.
@@ -335,6 +352,63 @@ fn many_gaps_are_filled_and_a_second_repair_finds_nothing() {
     let again = care::repair(&root).unwrap();
     assert!(!again.is_needed() && again.damaged.is_empty() && again.quarantine.is_none(), "{again:?}");
     assert!(files(&root.join("blobs")) == now);
+}
+
+/// What is said of the store and its sessions outside of any session's events: whichever commit of it is damaged, the rows have it.
+#[test]
+fn a_repair_keeps_titles_aliases_pins_and_facts() {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let root = folder.path().join("store");
+    let store = Store::open(&root).unwrap();
+    let session = store.create_session(NewSession::named("demo".parse().unwrap())).unwrap();
+    work(&session, 1);
+    let head = session.current_head().unwrap();
+    let notes = store.blobs().put(b"notes").unwrap();
+    let name = |name: &str| name.parse::<SessionId>().unwrap();
+    store.set_title(session.id(), Some("first title")).unwrap();
+    store.set_alias(&name("one"), session.id()).unwrap();
+    store.set_title(session.id(), Some("second title")).unwrap();
+    store.pin(&name("release"), PinTarget::Head(head), Expected::Any).unwrap();
+    store.append_fact("price", b"12", None).unwrap();
+    store.set_alias(&name("two"), session.id()).unwrap();
+    store.pin(&name("release"), PinTarget::Payload(notes), Expected::Any).unwrap();
+    store.append_fact("price", b"13", None).unwrap();
+    work(&session, 2);
+    drop(session);
+    store.close().unwrap();
+    let said = || {
+        let store = Store::open_with(&root, Options { create: false, ..Options::default() }).unwrap();
+        let info = store.session(&name("demo")).unwrap();
+        let facts = store.facts_since(0, 9).unwrap().into_iter().map(|fact| (fact.fact, fact.tag, fact.payload));
+        let said = (info.title, info.aliases, store.pins().unwrap(), facts.collect::<Vec<_>>());
+        store.close().unwrap();
+        said
+    };
+    let (before, whole) = (said(), files(&root));
+    assert_eq!((before.1.len(), before.2.len(), before.3.len()), (2, 1, 2));
+    let commits: Vec<u64> = {
+        let reader = segment::SegmentReader::open(&root.join("blobs"), 1).unwrap();
+        let frames = reader.frames(segment::Position::first_of(1).offset, None).map(Result::unwrap);
+        frames.filter(|(_, frame)| frame.header.kind == segment::Kind::Commit).map(|(at, _)| at).collect()
+    };
+    // One after the other, and each with the one behind it: then none is proven by its neighbour.
+    for width in [1, 2] {
+        for gap in commits.windows(width) {
+            fs::remove_dir_all(&root).unwrap();
+            for (path, bytes) in &whole {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+            super::tools::note(&root);
+            let path = segment::segment_path(&root.join("blobs"), 1);
+            let mut bytes = fs::read(&path).unwrap();
+            gap.iter().for_each(|at| bytes[usize::try_from(*at).unwrap() + 30] ^= 0x20);
+            fs::write(&path, bytes).unwrap();
+            let report = care::repair(&root).unwrap();
+            assert!(report.log && report.hurt.is_empty() && report.records_lost.is_empty(), "{gap:?}: {report:?}");
+            assert_eq!(said(), before, "{gap:?}: {report:?}");
+        }
+    }
 }
 
 /// The WAL of another store takes its pages to this one: what the rows say then is not taken for what this log lost.

@@ -299,6 +299,8 @@ fn another_opening_of_the_store_is_heard(make: Make) {
         assert_eq!(event(&mut all).number, EventNumber(number));
     }
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let mut of_theirs = home.store.subscribe(of(&theirs, 4)).unwrap();
+    assert!(is_empty(&mut of_theirs));
     // A foreign commit just before one of our own is not passed over.
     for round in 0..20 {
         theirs.append(note("foreign")).unwrap();
@@ -306,6 +308,7 @@ fn another_opening_of_the_store_is_heard(make: Make) {
         let (first, second) = (event(&mut all), event(&mut all));
         assert_eq!((first.session.as_str(), second.session.as_str()), ("theirs", "mine"), "round {round}");
         assert_eq!(event(&mut one).number, EventNumber(4 + round));
+        assert_eq!(event(&mut of_theirs).number, EventNumber(5 + round), "told of by a commit of our own");
     }
     drop(mine);
     let stolen = other.open_session(&"mine".parse().unwrap()).unwrap();

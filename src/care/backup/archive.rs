@@ -1,10 +1,11 @@
 //! A backup in one file: a tar of what its folder holds.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{BackupError, BackupReport, beside, io_error, parent, rename};
+use super::beside::Beside;
+use super::{BackupError, BackupReport, io_error, parent, rename};
 use crate::segment;
 use crate::store::open::database;
 
@@ -22,32 +23,19 @@ pub(super) fn known(to: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// One file: a tar of what a backup's folder holds. It is made from a folder beside it, which is verified.
+/// One file: a tar of what a backup's folder holds. It is made beside it, from a folder that is verified.
 pub(super) fn make(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     if to.symlink_metadata().is_ok() {
         return Err(BackupError::Exists { path: to.to_owned(), what: "never overwritten" });
     }
-    let stage = beside(to, "backup");
-    let packed = super::to_folder(root, &stage).and_then(|report| {
-        let file = beside(to, "tar");
-        let written = pack(&stage, &file).map_err(io_error(format!("{} cannot be written", to.display())));
-        let written = written.and_then(|()| {
-            // What was written is unpacked again and passes the same check.
-            let again = beside(to, "verify");
-            let verified = unpack(&file, &again).and_then(|_| super::finish(&again, 0));
-            let _ = fs::remove_dir_all(&again);
-            verified?;
-            rename(&file, to)
-                .and_then(|()| segment::sync_dir(parent(to)))
-                .map_err(io_error("the backup cannot be named"))
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&file);
-        }
-        written.map(|()| BackupReport { to: to.to_owned(), ..report })
-    });
-    let _ = fs::remove_dir_all(&stage);
-    packed
+    let beside = Beside::for_backup(to)?;
+    let (stage, file, again) = (beside.path("store"), beside.path("tar"), beside.path("again"));
+    let report = super::to_folder(root, &stage)?;
+    pack(&stage, &file).map_err(io_error(format!("{} cannot be written", to.display())))?;
+    // What was written is unpacked again and passes the same check.
+    unpack(&file, &again).and_then(|_| super::finish(&again, 0))?;
+    rename(&file, to).and_then(|()| segment::sync_dir(parent(to))).map_err(io_error("the backup cannot be named"))?;
+    Ok(BackupReport { to: to.to_owned(), removed: beside.removed.clone(), ..report })
 }
 
 fn pack(from: &Path, file: &Path) -> io::Result<()> {

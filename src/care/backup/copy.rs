@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::{BackupError, io_error};
-use crate::segment::{self, SegmentReader};
+use crate::segment::{self, SegmentError, SegmentReader};
 use crate::store::level::Meta;
 
 /// What was copied.
@@ -38,7 +38,10 @@ pub(super) fn segments(
             break;
         }
         let what = || format!("segment {number} cannot be copied");
-        let source = SegmentReader::open(from, number).map_err(|error| BackupError::Damaged(error.to_string()))?;
+        let source = SegmentReader::open(from, number).map_err(|error| match error {
+            SegmentError::Io { source, .. } => io_error(what())(source),
+            error => BackupError::Damaged(error.to_string()),
+        })?;
         let length = match meta.filter(|meta| meta.end.segment == number) {
             Some(meta) => meta.end.offset,
             None => source.file_len().map_err(io_error(what()))?,

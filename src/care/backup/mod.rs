@@ -7,6 +7,7 @@
 //! replaced: what it holds may be the only good copy.
 
 mod archive;
+mod beside;
 mod copy;
 mod place;
 mod there;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
 
+use self::beside::Beside;
 use super::check::{self, CheckError, Mode};
 use crate::model::Tx;
 use crate::progress::Observer;
@@ -110,6 +112,8 @@ pub struct BackupReport {
     pub copied: u64,
     /// The folder or file.
     pub to: PathBuf,
+    /// What others to the same place had left that were killed, which is gone now.
+    pub removed: Vec<PathBuf>,
 }
 
 fn refused(what: String, source: Box<dyn std::error::Error + Send + Sync>) -> BackupError {
@@ -171,7 +175,8 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     }
     outside(from, to)?;
     // Made beside its place, and named when it is whole.
-    let stage = beside(to, "restoring");
+    let beside = Beside::for_restore(to)?;
+    let stage = beside.path("store");
     let made = if from.is_file() { archive::unpack(from, &stage) } else { Ok(from.to_owned()) };
     let restored = made.and_then(|folder| {
         if !folder.join("blobs").is_dir() {
@@ -187,21 +192,13 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     let report = restored.and_then(|report| {
         let named = rename(&stage, to).and_then(|()| segment::sync_dir(parent(to)));
         named.map_err(io_error("the new store cannot be named"))?;
-        Ok(BackupReport { to: to.to_owned(), ..report })
+        Ok(BackupReport { to: to.to_owned(), removed: beside.removed.clone(), ..report })
     });
-    if report.is_err() {
-        let _ = fs::remove_dir_all(&stage);
-    }
     report.map_err(|error| told_by(error, parent(from), to))
 }
 
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn beside(path: &Path, what: &str) -> PathBuf {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    parent(path).join(format!(".{name}.{what}-{}", uuid::Uuid::new_v4().simple()))
 }
 
 /// Refuses a place within `root`: it would be a part of what it is a copy of.
@@ -268,7 +265,7 @@ fn locked(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     // A store in use at the target, or a backup under way: neither may be written.
     let mut theirs = LockFile::open(&to.join("lock")).map_err(lock_error)?;
     let _theirs = theirs.exclusive(Duration::from_millis(500)).map_err(lock_error)?;
-    sweep(to)?;
+    let removed = sweep(to)?;
     let stage = to.join(format!("{STAGE}{}", uuid::Uuid::new_v4().simple()));
     let staged = match staged(root, to, &stage) {
         Ok(staged) => staged,
@@ -281,11 +278,12 @@ fn locked(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     // Where this fails the stage stays: the log of before may be in it.
     place::take(&stage, to, &staged)?;
     sweep(to)?;
-    Ok(staged.report)
+    Ok(BackupReport { removed, ..staged.report })
 }
 
 /// Removes what backups to `to` left that were killed. The caller holds its lock.
-fn sweep(to: &Path) -> Result<(), BackupError> {
+fn sweep(to: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let mut removed = Vec::new();
     let failed = || io_error(format!("{} cannot be swept", to.display()));
     // What took its place must be durable before what was there goes.
     segment::sync_dir(to).map_err(failed())?;
@@ -293,9 +291,10 @@ fn sweep(to: &Path) -> Result<(), BackupError> {
         let entry = entry.map_err(failed())?;
         if entry.file_name().to_string_lossy().starts_with(STAGE) {
             fs::remove_dir_all(entry.path()).map_err(failed())?;
+            removed.push(entry.path());
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
 /// A backup made and verified, whose files have not taken their places.
@@ -313,16 +312,16 @@ fn staged(root: &Path, to: &Path, stage: &Path) -> Result<Staged, BackupError> {
     for folder in [stage, &blobs] {
         segment::create_dir_private(folder).map_err(io_error("the backup's folder cannot be made"))?;
     }
+    let diverged = |what: String| BackupError::Diverged { path: to.to_owned(), what };
     let before = match theirs.is_dir() {
         true => there::look(&theirs, None, Tx(0))
-            .map_err(|what| BackupError::Diverged { path: to.to_owned(), what: format!("it is damaged, {what}") })?,
+            .map_err(|error| error.told(|what| diverged(format!("it is damaged, {what}"))))?,
         false => there::There::NOTHING,
     };
     let meta = rows(root, stage)?;
     let copied = copy::segments(&root.join("blobs"), &theirs, &blobs, meta.as_ref(), &before.ends)?;
     let report = finish(stage, copied.bytes)?;
-    let now = there::look(&blobs, meta.as_ref(), before.tx).map_err(BackupError::Unverified)?;
-    let diverged = |what: String| BackupError::Diverged { path: to.to_owned(), what };
+    let now = there::look(&blobs, meta.as_ref(), before.tx).map_err(|error| error.told(BackupError::Unverified))?;
     if now.tx < before.tx {
         return Err(diverged(format!("it holds {} commits, the store {}", before.tx, now.tx)));
     }
@@ -417,5 +416,5 @@ fn finish(to: &Path, copied: u64) -> Result<BackupReport, BackupError> {
         numbers.iter().map(|number| fs::metadata(segment::segment_path(&blobs, *number)).map(|meta| meta.len()));
     let bytes = lengths.sum::<io::Result<u64>>().map_err(io_error("the backup's segments cannot be read"))?;
     let tx = report.counts.get("commits").copied().unwrap_or(0);
-    Ok(BackupReport { tx, segments: numbers.len() as u64, bytes, copied, to: to.to_owned() })
+    Ok(BackupReport { tx, segments: numbers.len() as u64, bytes, copied, to: to.to_owned(), removed: Vec::new() })
 }

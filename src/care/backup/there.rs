@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::{BackupError, refused};
 use crate::journal::{self, ReplayError};
 use crate::model::{Digest, Tx};
 use crate::segment::{self, End, Position, SegmentReader};
-use crate::store::error::chain;
+use crate::store::error::{Cause, chain, is_refusal};
 use crate::store::level::Meta;
 
 /// A log, as it was read.
@@ -26,19 +27,41 @@ impl There {
         There { tx: Tx(0), digest: Digest::ZERO, digest_then: Digest::ZERO, ends: BTreeMap::new() };
 }
 
-/// Reads every frame, up to where the rows end or the log does, and follows the chain. The text says what is damaged.
-pub(super) fn look(blobs: &Path, meta: Option<&Meta>, then: Tx) -> Result<There, String> {
-    let numbers = segment::list(blobs).map_err(|error| error.to_string())?;
+/// Why nothing can be said of a log.
+pub(super) enum Unsound {
+    /// What is damaged, in words.
+    Damaged(String),
+    /// The system refused to read it.
+    Refused(Cause),
+}
+
+impl Unsound {
+    /// As what a backup fails with; `damaged` says of what the damage is.
+    pub(super) fn told(self, damaged: impl FnOnce(String) -> BackupError) -> BackupError {
+        match self {
+            Unsound::Damaged(what) => damaged(what),
+            Unsound::Refused(source) => refused("the log cannot be read".to_owned(), source),
+        }
+    }
+}
+
+fn of(error: impl std::error::Error + Send + Sync + 'static) -> Unsound {
+    if is_refusal(&error) { Unsound::Refused(Box::new(error)) } else { Unsound::Damaged(chain(&error)) }
+}
+
+/// Reads every frame, up to where the rows end or the log does, and follows the chain. The error says what is damaged, or was refused.
+pub(super) fn look(blobs: &Path, meta: Option<&Meta>, then: Tx) -> Result<There, Unsound> {
+    let numbers = segment::list(blobs).map_err(of)?;
     let mut found = There::NOTHING;
     for (number, expected) in numbers.iter().copied().zip(1..) {
         if number != expected {
-            return Err(format!("segment {expected} is missing"));
+            return Err(Unsound::Damaged(format!("segment {expected} is missing")));
         }
-        let reader = SegmentReader::open(blobs, number).map_err(|error| chain(&error))?;
+        let reader = SegmentReader::open(blobs, number).map_err(of)?;
         let until = match meta.filter(|meta| meta.end.segment == number) {
             Some(meta) => Some(meta.end.offset),
             None if numbers.contains(&(number + 1)) => {
-                let next = SegmentReader::open(blobs, number + 1).map_err(|error| chain(&error))?;
+                let next = SegmentReader::open(blobs, number + 1).map_err(of)?;
                 Some(next.header().predecessor_end).filter(|end| end.segment == number).map(|end| end.offset)
             }
             None => None,
@@ -56,9 +79,9 @@ pub(super) fn look(blobs: &Path, meta: Option<&Meta>, then: Tx) -> Result<There,
             }
             Ok::<(), ReplayError>(())
         });
-        let ended = ended.map_err(|error| chain(&error))?;
-        follows?;
-        let damaged = |at| Err(format!("the frame at {}", Position::new(number, at)));
+        let ended = ended.map_err(of)?;
+        follows.map_err(Unsound::Damaged)?;
+        let damaged = |at| Err(Unsound::Damaged(format!("the frame at {}", Position::new(number, at))));
         let end = match (ended.end, until) {
             (End::Until(at), _) | (End::Eof(at), None) => at,
             (End::Eof(at) | End::Zeros(at), Some(until)) if at < until => return damaged(at),
@@ -66,12 +89,12 @@ pub(super) fn look(blobs: &Path, meta: Option<&Meta>, then: Tx) -> Result<There,
             (End::Eof(at) | End::Zeros(at) | End::Bad { offset: at, .. }, _) => {
                 // The first frames of the group that is torn may themselves be lost.
                 let torn = ended.group.max(found.tx.next().0);
-                if !matches!(reader.later_group_after(at, torn), Ok(None)) {
+                if reader.later_group_after(at, torn).map_err(of)?.is_some() {
                     return damaged(at);
                 }
                 // A tear that was copied is the same in the store; one that is not is damage that looks like it.
                 match ended.end {
-                    End::Bad { .. } => reader.file_len().map_err(|error| error.to_string())?,
+                    End::Bad { .. } => reader.file_len().map_err(of)?,
                     _ => last,
                 }
             }

@@ -36,7 +36,7 @@ pub(in crate::care) fn rows(
             return Ok(());
         }
         Err(error) => {
-            found.issue(codes::LOG_CONTRADICTS, crate::store::error::chain(&error));
+            found.unread(codes::LOG_CONTRADICTS, crate::store::error::chain(&error), error);
             return Ok(());
         }
     }
@@ -49,10 +49,11 @@ pub(in crate::care) fn rows(
 }
 
 /// Every table made from the log, with the columns that order it. Leases are not in the log; hw_ord holds numbers only.
-const TABLES: [(&str, &str); 22] = [
+const TABLES: [(&str, &str); 23] = [
     ("hw_session", "sid"),
     ("hw_blob", "bid"),
     ("hw_tx", "tx"),
+    ("hw_word", "id"),
     ("hw_batch_key", "sid, key"),
     ("hw_event", "sid, ev"),
     ("hw_message", "sid, ev"),

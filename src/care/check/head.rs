@@ -13,7 +13,7 @@ use crate::model::line::Item;
 use crate::model::{Digest, HeadId, Root, SessionId};
 use crate::segment::{Readers, SegmentReader};
 use crate::sqlite::apply::{self, BlobPlace, find_blob};
-use crate::store::error::chain;
+use crate::store::error::{chain, is_refusal};
 use crate::store::level::Meta;
 
 /// Session, boundary and digest that each root on the way claims.
@@ -78,16 +78,23 @@ fn root_bytes(
     place: &BlobPlace,
 ) -> Result<Result<Vec<u8>, String>, Looked> {
     let frame = |digest: &Digest, place: &BlobPlace| {
-        let place = place.place().ok_or_else(|| "it has no place in the log".to_owned())?;
-        blob::read(readers, &place, digest).map_err(|error| chain(&error))
+        let Some(place) = place.place() else { return Ok(Err("it has no place in the log".to_owned())) };
+        match blob::read(readers, &place, digest) {
+            Ok(bytes) => Ok(Ok(bytes)),
+            Err(error) if is_refusal(&error) => Err(Looked::Check(CheckError::Io {
+                what: "the store cannot be read".to_owned(),
+                source: Box::new(error),
+            })),
+            Err(error) => Ok(Err(chain(&error))),
+        }
     };
     if place.state != apply::IN_PARTS {
-        return Ok(frame(digest, place));
+        return frame(digest, place);
     }
     let mut bytes = Vec::new();
     for part in apply::parts(conn, place.bid)? {
         let Some(place) = find_blob(conn, &part)? else { return Ok(Err(format!("part {part} is missing"))) };
-        match frame(&part, &place) {
+        match frame(&part, &place)? {
             Ok(part) => bytes.extend(part),
             Err(why) => return Ok(Err(why)),
         }
@@ -107,7 +114,14 @@ pub(in crate::care) fn unmet(
     for number in 1..=meta.end.segment {
         let until = match number == meta.end.segment {
             true => Some(meta.end.offset),
-            false => SegmentReader::open(blobs, number + 1).ok().map(|reader| reader.header().predecessor_end.offset),
+            false => match SegmentReader::open(blobs, number + 1) {
+                Ok(reader) => Some(reader.header().predecessor_end.offset),
+                Err(error) if is_refusal(&error) => {
+                    found.unread(codes::SEGMENT_DAMAGED, chain(&error), error);
+                    break;
+                }
+                Err(_) => None,
+            },
         };
         let walked = log::replay_segment(blobs, number, until, |commit: Replayed| {
             each(&commit);
@@ -123,8 +137,8 @@ pub(in crate::care) fn unmet(
         });
         match walked {
             Ok(_) => {}
-            Err(error @ ReplayError::Segment(_)) => found.issue(codes::SEGMENT_DAMAGED, chain(&error)),
-            Err(error) => found.issue(codes::FRAME_DAMAGED, chain(&error)),
+            Err(error @ ReplayError::Segment(_)) => found.unread(codes::SEGMENT_DAMAGED, chain(&error), error),
+            Err(error) => found.unread(codes::FRAME_DAMAGED, chain(&error), error),
         }
     }
     claims.into_values().flatten().map(|(boundary, _, head)| (boundary, head)).collect()

@@ -1,6 +1,7 @@
 //! The log by itself: every frame, every payload against its digest, the chain of commits, the roots.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use super::Findings;
@@ -27,7 +28,7 @@ pub(in crate::care) fn go_through(
     let numbers = match segment::list(blobs) {
         Ok(numbers) => numbers,
         Err(error) => {
-            found.issue(codes::LOG_UNREADABLE, error.to_string());
+            unlisted(error, found);
             return false;
         }
     };
@@ -140,7 +141,7 @@ impl Walk<'_> {
             }
             // A gap is told when it is come to; this segment ends where its frames do.
             Err(SegmentError::Missing { .. }) => return Ok(None),
-            Err(error) => self.found.issue(codes::SEGMENT_DAMAGED, chain(&error)),
+            Err(error) => self.found.unread(codes::SEGMENT_DAMAGED, chain(&error), error),
         }
         self.sound = false;
         Err(())
@@ -152,7 +153,7 @@ impl Walk<'_> {
             Ok(reader) => reader,
             Err(error) => {
                 self.sound = false;
-                return self.found.issue(codes::SEGMENT_DAMAGED, chain(&error));
+                return self.found.unread(codes::SEGMENT_DAMAGED, chain(&error), error);
             }
         };
         let ended = journal::replay(&reader, 0, until, |commit| {
@@ -164,7 +165,16 @@ impl Walk<'_> {
             Ok(ended) => {
                 // Where nothing says how far the log goes, a bad frame is a tear unless a later group follows it.
                 let group = ended.group.max(self.last.next().0);
-                let torn = |at| may_be_torn && matches!(reader.later_group_after(at, group), Ok(None));
+                let mut torn = |at| {
+                    may_be_torn
+                        && match reader.later_group_after(at, group) {
+                            Ok(later) => later.is_none(),
+                            Err(error) => {
+                                self.found.unread(codes::FRAME_DAMAGED, chain(&error), error);
+                                false
+                            }
+                        }
+                };
                 let (at, whole) = match ended.end {
                     End::Until(at) => (at, true),
                     End::Eof(at) => (at, until.is_none()),
@@ -193,7 +203,7 @@ impl Walk<'_> {
             }
             Err(error) => {
                 self.sound = false;
-                self.found.issue(codes::FRAME_DAMAGED, chain(&error));
+                self.found.unread(codes::FRAME_DAMAGED, chain(&error), error);
             }
         }
         if let (Some(until), Ok(len)) = (until, reader.file_len())
@@ -240,7 +250,7 @@ impl Walk<'_> {
                         }
                         Err(error) => {
                             let place = format!("{hash} at {at}: {}", chain(&error));
-                            self.found.issue(codes::PAYLOAD_DAMAGED, place);
+                            self.found.unread(codes::PAYLOAD_DAMAGED, place, error);
                         }
                     }
                 }
@@ -271,6 +281,15 @@ impl Walk<'_> {
     }
 }
 
+/// The folder of segments is not there, is none, or is closed to this process; or the disk failed.
+fn unlisted(error: io::Error, found: &mut Findings) {
+    let told = [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::PermissionDenied];
+    match told.contains(&error.kind()) {
+        true => found.issue(codes::LOG_UNREADABLE, error.to_string()),
+        false => found.unread(codes::LOG_UNREADABLE, error.to_string(), error),
+    }
+}
+
 /// Whether the log is at least as long as the rows say: no frame is read.
 pub(super) fn ends(blobs: &Path, meta: &Meta, found: &mut Findings) {
     if meta.end == Position::START {
@@ -282,7 +301,7 @@ pub(super) fn ends(blobs: &Path, meta: &Meta, found: &mut Findings) {
                 found.issue(codes::SEGMENT_MISSING, format!("segment {number}"));
             }
         }
-        Err(error) => return found.issue(codes::LOG_UNREADABLE, error.to_string()),
+        Err(error) => return unlisted(error, found),
     }
     match SegmentReader::open(blobs, meta.end.segment) {
         Ok(reader) => match reader.file_len() {
@@ -292,10 +311,10 @@ pub(super) fn ends(blobs: &Path, meta: &Meta, found: &mut Findings) {
                 let place = format!("segment {segment} has {len} bytes, the rows say {}", meta.end);
                 found.issue(codes::LOG_SHORT, place);
             }
-            Err(error) => found.issue(codes::LOG_SHORT, error.to_string()),
+            Err(error) => found.unread(codes::LOG_SHORT, error.to_string(), error),
         },
         Err(SegmentError::Missing { .. }) => {}
-        Err(error) => found.issue(codes::SEGMENT_DAMAGED, chain(&error)),
+        Err(error) => found.unread(codes::SEGMENT_DAMAGED, chain(&error), error),
     }
     found.count("commits", meta.tx.0);
 }

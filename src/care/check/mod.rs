@@ -19,8 +19,8 @@ use crate::model::HeadId;
 use crate::progress::{Observer, Progress, Unit};
 use crate::segment::{LockError, LockFile};
 use crate::sqlite::reader::{Reader, reads_wal};
-use crate::sqlite::{fault, stmt};
-use crate::store::error::chain;
+use crate::sqlite::{doubt, fault, stmt};
+use crate::store::error::{chain, is_refusal};
 use crate::store::kin;
 use crate::store::level::{LevelError, Meta};
 use crate::store::mark::{self, Trust};
@@ -77,6 +77,8 @@ pub(in crate::care) struct Findings {
     pub(in crate::care) counts: BTreeMap<&'static str, u64>,
     pub(in crate::care) issues: Vec<Issue>,
     shown: BTreeMap<&'static str, usize>,
+    /// What the system refused first. Nothing is known of what is there.
+    refused: Option<CheckError>,
 }
 
 /// Issues of one code before the rest is only counted: a lost page can make a million.
@@ -91,6 +93,28 @@ impl Findings {
         } else {
             self.count("issues-not-shown", 1);
         }
+    }
+
+    /// Notes what could not be read: an issue where the bytes are at fault, no finding at all where the system refused them.
+    pub(in crate::care) fn unread(
+        &mut self,
+        code: Code,
+        place: impl Into<String>,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) {
+        let place = place.into();
+        if !is_refusal(&error) {
+            return self.issue(code, place);
+        }
+        self.refused.get_or_insert_with(|| CheckError::Io {
+            what: "the store cannot be read".to_owned(),
+            source: Box::new(error),
+        });
+    }
+
+    /// What the system refused, if it refused anything.
+    pub(in crate::care) fn refused(&mut self) -> Result<(), CheckError> {
+        self.refused.take().map_or(Ok(()), Err)
     }
 
     pub(in crate::care) fn count(&mut self, what: &'static str, by: u64) {
@@ -149,10 +173,7 @@ fn once(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, Ch
         found.issue(codes::REPAIR_CUT_OFF, "repair");
     }
     // Whoever opens the database plays it back: a check would change what it looks at.
-    let journal = mark::has_stray_journal(&path).map_err(|source| CheckError::Io {
-        what: "the database's journal cannot be looked at".to_owned(),
-        source: Box::new(source),
-    })?;
+    let journal = mark::has_stray_journal(root).map_err(lock_error)?;
     if journal {
         found.issue(codes::DATABASE_JOURNAL, "store.sqlite-journal");
     }
@@ -162,6 +183,8 @@ fn once(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, Ch
     if trust == Trust::Missing {
         found.issue(codes::DATABASE_MISSING, path.display().to_string());
     }
+    // What SQLite calls corrupt may be what the system would not read.
+    let mut doubtful = false;
     if journal || trust == Trust::Missing {
         log::go_through(&root.join("blobs"), None, observer, &mut found);
     } else {
@@ -169,16 +192,24 @@ fn once(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, Ch
             Ok(()) => {}
             Err(Looked::Check(error)) => return Err(error),
             // Nothing could be written that reading needs: that says nothing about the file.
-            Err(Looked::Database(error)) if fault::is_full(&error) => {
+            Err(Looked::Database(error)) if fault::is_full(&error) || fault::is_refused(&error) => {
                 return Err(CheckError::Io { what: "the database cannot be read".to_owned(), source: Box::new(error) });
             }
             Err(Looked::Database(error)) => {
+                doubtful = fault::is_corrupt(&error);
                 found.issue(codes::DATABASE_UNREADABLE, format!("store.sqlite: {}", chain(&error)));
                 if *mode == Mode::Deep {
                     log::go_through(&root.join("blobs"), None, observer, &mut found);
                 }
             }
         }
+    }
+    found.refused()?;
+    let is_corrupt = found.issues.iter().any(|issue| issue.code == codes::DATABASE_CORRUPT.name);
+    if (doubtful || is_corrupt)
+        && let Some(refused) = doubt::refusal(&path)
+    {
+        return Err(CheckError::Io { what: "the database cannot be read".to_owned(), source: Box::new(refused) });
     }
     let mode = match mode {
         Mode::Quick => "quick",

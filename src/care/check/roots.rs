@@ -6,11 +6,12 @@ use std::path::Path;
 
 use super::codes;
 use super::{Findings, log};
-use crate::blob::{self, Place};
+use crate::blob::{self, BlobError, Place};
 use crate::journal::{ReplayError, Replayed};
 use crate::model::line::Item;
 use crate::model::{Digest, HeadId, Record, Root};
 use crate::segment::Readers;
+use crate::store::error::{chain, is_refusal};
 
 /// A head whose root was not in its own commit, and what the log says of its boundary.
 pub(super) struct Unproven {
@@ -49,8 +50,8 @@ impl Later {
             }
         }
         for (number, until) in segments {
-            // What cannot be read was told by the first walk.
-            let _ = log::replay_segment(blobs, *number, *until, |commit: Replayed| {
+            // What cannot be read was told by the first walk, but for what the system refuses now.
+            let walked = log::replay_segment(blobs, *number, *until, |commit: Replayed| {
                 let mut frames = commit.payloads.iter();
                 for line in &commit.commit.lines {
                     if let Item::Record(
@@ -65,6 +66,11 @@ impl Later {
                 }
                 Ok::<(), ReplayError>(())
             });
+            if let Err(error) = walked
+                && is_refusal(&error)
+            {
+                return found.unread(codes::FRAME_DAMAGED, chain(&error), error);
+            }
         }
         let places: HashMap<Digest, Place> =
             places.into_iter().filter_map(|(digest, place)| place.map(|place| (digest, place))).collect();
@@ -74,7 +80,10 @@ impl Later {
                 Ok((hash, len)) if hash == *digest && len == *size => found.count("payloads-in-parts", 1),
                 Ok(_) => found.issue(codes::PAYLOAD_PARTS, digest.to_string()),
                 // Told where the part stands.
-                Err(Why::Part) => {}
+                Err(Why::Part(error)) if is_refusal(&error) => {
+                    return found.unread(codes::PAYLOAD_PARTS, chain(&error), error);
+                }
+                Err(Why::Part(_)) => {}
                 Err(Why::Missing(part)) => {
                     found.issue(codes::PAYLOAD_PARTS, format!("{digest}: part {part} is not in the log"));
                 }
@@ -84,6 +93,12 @@ impl Later {
             let bytes = match self.parts.get(head.digest()) {
                 Some((_, parts)) => joined(&readers, &places, parts),
                 None => joined(&readers, &places, &[head.0]),
+            };
+            let bytes = match bytes {
+                Err(Why::Part(error)) if is_refusal(&error) => {
+                    return found.unread(codes::HEAD_ROOT, chain(&error), error);
+                }
+                bytes => bytes.ok(),
             };
             let root = bytes.filter(|bytes| Digest::of(bytes) == head.0);
             let root = root.and_then(|bytes| serde_json::from_slice::<Root>(&bytes).ok());
@@ -96,25 +111,25 @@ impl Later {
 
 enum Why {
     Missing(Digest),
-    Part,
+    Part(BlobError),
 }
 
 fn whole(readers: &Readers, places: &HashMap<Digest, Place>, parts: &[Digest]) -> Result<(Digest, u64), Why> {
     let (mut hasher, mut len) = (blake3::Hasher::new(), 0);
     for part in parts {
         let place = places.get(part).ok_or(Why::Missing(*part))?;
-        let bytes = blob::read(readers, place, part).map_err(|_| Why::Part)?;
+        let bytes = blob::read(readers, place, part).map_err(Why::Part)?;
         hasher.update(&bytes);
         len += bytes.len() as u64;
     }
     Ok((Digest(*hasher.finalize().as_bytes()), len))
 }
 
-fn joined(readers: &Readers, places: &HashMap<Digest, Place>, parts: &[Digest]) -> Option<Vec<u8>> {
+fn joined(readers: &Readers, places: &HashMap<Digest, Place>, parts: &[Digest]) -> Result<Vec<u8>, Why> {
     let mut bytes = Vec::new();
     for part in parts {
-        let place = places.get(part)?;
-        bytes.extend(blob::read(readers, place, part).ok()?);
+        let place = places.get(part).ok_or(Why::Missing(*part))?;
+        bytes.extend(blob::read(readers, place, part).map_err(Why::Part)?);
     }
-    Some(bytes)
+    Ok(bytes)
 }

@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::codes;
-use super::check::{Findings, compare, integrity, log, structure};
+use super::check::{CheckError, Findings, compare, integrity, log, structure};
 use crate::clock::Clock;
 use crate::model::{Digest, HeadId, SessionId};
 use crate::progress::Observer;
 use crate::segment::{LockError, LockFile};
+use crate::sqlite::doubt;
 use crate::sqlite::open::Journal;
 use crate::store::error::{OpenError, chain, is_full, is_no_lack_of_room};
 use crate::store::mark::{self, Trust};
@@ -66,6 +67,16 @@ pub enum RepairError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl From<CheckError> for RepairError {
+    /// Of what a check could not look at.
+    fn from(error: CheckError) -> RepairError {
+        match error {
+            CheckError::Io { what, source } => RepairError::Io { what, source },
+            error => RepairError::Inside(error.to_string()),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for RepairError {
@@ -285,20 +296,29 @@ struct Mended {
 }
 
 fn examine(root: &Path, trust: &Trust) -> Result<Examined, RepairError> {
+    // Before anything is called damaged: a disk that fails is to be copied, not mended.
+    let refused = |source| RepairError::Io { what: "the database cannot be read".to_owned(), source: Box::new(source) };
+    doubt::read_through(&database(root)).map_err(refused)?;
     let (witness, untold) = match Witness::open(root) {
         Ok(witness) => (witness, None),
         Err(why) => (None, Some(why)),
     };
     let mut examined = examine_with(root, trust, witness.as_ref())?;
-    if witness.is_some_and(|witness| witness.was_changed()) {
+    let (was_changed, asked) = witness.as_ref().map_or((false, false), |rows| (rows.was_changed(), rows.is_corrupt()));
+    if was_changed {
         return Err(RepairError::InUse);
     }
     let report = match &mut examined {
         Examined::Sound(report) => report,
         Examined::Mended(mended) => &mut mended.report,
     };
-    report.damaged.extend(untold);
-    Ok(examined)
+    let is_corrupt = asked || untold.as_ref().is_some_and(|untold| untold.is_corrupt);
+    report.damaged.extend(untold.map(|untold| untold.why));
+    let called = report.damaged.iter().any(|what| what.starts_with(codes::DATABASE_CORRUPT.name));
+    match if is_corrupt || called { doubt::refusal(&database(root)) } else { None } {
+        Some(source) => Err(refused(source)),
+        None => Ok(examined),
+    }
 }
 
 fn examine_with(root: &Path, trust: &Trust, witness: Option<&Witness>) -> Result<Examined, RepairError> {
@@ -307,6 +327,7 @@ fn examine_with(root: &Path, trust: &Trust, witness: Option<&Witness>) -> Result
     let meta = witness.map(|witness| &witness.meta);
     let sound = log::go_through(&blobs, meta, &Observer::default(), &mut found)
         && !found.issues.iter().any(|issue| is_of_log(issue.code));
+    found.refused()?;
     let mut report = Report::default();
     report.damaged.extend(found.issues.iter().map(|issue| format!("{} {}", issue.code, issue.place)));
     if sound {
@@ -320,8 +341,10 @@ fn examine_with(root: &Path, trust: &Trust, witness: Option<&Witness>) -> Result
                     .and_then(|()| compare::rows(conn, &blobs, &witness.meta, &Observer::default(), &mut found));
                 report.damaged.extend(found.issues.iter().map(|issue| format!("{} {}", issue.code, issue.place)));
                 if let Err(error) = &looked {
+                    witness.doubt(error);
                     report.damaged.push(format!("database-unreadable {}", chain(error)));
                 }
+                found.refused()?;
                 looked.is_err() || !found.issues.is_empty()
             }
         };

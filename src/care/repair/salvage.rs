@@ -3,15 +3,12 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::RepairError;
-use crate::blob::{
-    self,
-    codec::{Class, Codec},
-    pack,
-};
+use crate::blob::{self, codec::Codec, pack};
 use crate::journal::{Commit, TxHeader};
 use crate::model::line::Item;
 use crate::model::{Digest, Record, SessionId};
@@ -54,6 +51,7 @@ struct File {
 pub(super) struct Sources {
     files: Vec<File>,
     open: RefCell<VecDeque<(usize, Rc<Salvage>)>>,
+    last_pack: RefCell<Option<(Place, Rc<Pack>)>>,
     pub(super) commits: BTreeMap<u64, Vec<Found>>,
     payloads: HashMap<Digest, (Place, InPack)>,
     /// Segments of the log that are not whole in the part that counts.
@@ -75,6 +73,7 @@ impl Sources {
         let mut sources = Sources {
             files: Vec::new(),
             open: RefCell::default(),
+            last_pack: RefCell::default(),
             commits: BTreeMap::new(),
             payloads: HashMap::new(),
             dirty: Vec::new(),
@@ -86,12 +85,12 @@ impl Sources {
                 sources.hurt(number, format!("segment {number} is missing"));
                 continue;
             }
-            let until = live_until(&blobs, number);
+            let until = live_until(&blobs, number)?;
             let known = end.filter(|end| end.segment == number).map(|end| end.offset);
             let path = segment::segment_path(&blobs, number);
             sources.file(File { path, number: Some(number) }, until, known.or(until), number == last)?;
         }
-        for path in set_aside(root) {
+        for path in set_aside(root).map_err(io)? {
             sources.file(File { path, number: None }, Some(0), None, false)?;
         }
         sources.dirty.dedup();
@@ -258,17 +257,71 @@ impl Sources {
         self.payloads.contains_key(digest)
     }
 
-    /// A payload as the codec and body of a frame of its own: one in a pack is taken out of it.
-    pub(super) fn payload(&self, digest: &Digest) -> Result<Option<(Codec, Vec<u8>)>, RepairError> {
+    /// A payload's bytes.
+    pub(super) fn bytes(&self, digest: &Digest) -> Result<Option<Vec<u8>>, RepairError> {
         let Some((place, in_pack)) = self.payloads.get(digest) else { return Ok(None) };
-        let frame = self.read_frame(*place)?;
-        let Some((start, size)) = *in_pack else { return Ok(Some((Codec(frame.header.codec), frame.body))) };
-        let bytes = pack::unpack(&frame.body).unwrap_or_default();
-        let bytes = cut(&bytes, start, size)
-            .ok_or_else(|| RepairError::Inside("a pack that was just read cannot be read again".to_owned()))?;
-        let (codec, body) = blob::codec::encode(bytes, Class::Payload);
-        Ok(Some((codec, body.into_owned())))
+        let again = || RepairError::Inside("a payload that was just read cannot be read again".to_owned());
+        match *in_pack {
+            Some((start, size)) => {
+                let pack = self.pack(*place)?;
+                Ok(Some(cut(&pack.bytes, start, size).ok_or_else(again)?.to_vec()))
+            }
+            None => {
+                let frame = self.read_frame(*place)?;
+                let bytes = blob::codec::decode(Codec(frame.header.codec), &frame.body, blob::PART);
+                Ok(Some(bytes.map_err(|_| again())?))
+            }
+        }
     }
+
+    /// Whether a payload is in a pack.
+    pub(super) fn is_packed(&self, digest: &Digest) -> bool {
+        self.payloads.get(digest).is_some_and(|(_, in_pack)| in_pack.is_some())
+    }
+
+    /// The codec and body of a payload's frame, of one that is in no pack.
+    pub(super) fn frame_of(&self, digest: &Digest) -> Result<Option<(Codec, Vec<u8>)>, RepairError> {
+        let Some((place, None)) = self.payloads.get(digest) else { return Ok(None) };
+        let frame = self.read_frame(*place)?;
+        Ok(Some((Codec(frame.header.codec), frame.body)))
+    }
+
+    /// The body of the pack that holds the first of `wanted`, and those behind it, and nothing else; and how many these are.
+    pub(super) fn whole_pack(&self, wanted: &[Digest]) -> Result<Option<(Vec<u8>, usize)>, RepairError> {
+        let Some((place, Some((0, _)))) = wanted.first().and_then(|first| self.payloads.get(first)) else {
+            return Ok(None);
+        };
+        let pack = self.pack(*place)?;
+        let count = pack.directory.len();
+        let is_whole = wanted.len() >= count
+            && wanted
+                .iter()
+                .zip(&pack.directory)
+                .all(|(hash, at)| self.payloads.get(hash) == Some(&(*place, Some(*at))));
+        Ok(is_whole.then(|| (pack.body.clone(), count)))
+    }
+
+    /// The pack at a place, which neighbours ask for one after the other.
+    fn pack(&self, place: Place) -> Result<Rc<Pack>, RepairError> {
+        let mut last = self.last_pack.borrow_mut();
+        if let Some((_, pack)) = last.as_ref().filter(|(of, _)| *of == place) {
+            return Ok(Rc::clone(pack));
+        }
+        let body = self.read_frame(place)?.body;
+        let read = pack::unpack(&body).and_then(|bytes| Ok((bytes, pack::directory(&body)?)));
+        let (bytes, directory) =
+            read.map_err(|_| RepairError::Inside("a pack that was just read cannot be read again".to_owned()))?;
+        let pack = Rc::new(Pack { body, bytes, directory });
+        *last = Some((place, Rc::clone(&pack)));
+        Ok(pack)
+    }
+}
+
+/// A pack, taken apart.
+struct Pack {
+    body: Vec<u8>,
+    bytes: Vec<u8>,
+    directory: Vec<(u32, u32)>,
 }
 
 /// The group of frames being read: payloads that no commit took yet.
@@ -286,23 +339,38 @@ fn length(salvage: &Salvage) -> u64 {
 }
 
 /// Where the live frames of a segment end, as far as the next segment's header tells.
-fn live_until(blobs: &Path, number: u64) -> Option<u64> {
-    let next = Salvage::open(&segment::segment_path(blobs, number + 1)).ok()?;
-    next.header().map(|header| header.predecessor_end).filter(|end| end.segment == number).map(|end| end.offset)
+fn live_until(blobs: &Path, number: u64) -> Result<Option<u64>, RepairError> {
+    let next = match Salvage::open(&segment::segment_path(blobs, number + 1)) {
+        Ok(next) => next,
+        Err(error @ SegmentError::Io { .. }) => {
+            return Err(RepairError::Io { what: "a segment cannot be read".to_owned(), source: Box::new(error) });
+        }
+        Err(_) => return Ok(None),
+    };
+    let end = next.header().map(|header| header.predecessor_end).filter(|end| end.segment == number);
+    Ok(end.map(|end| end.offset))
 }
 
 /// Segments that openings and repairs moved out of the way, in the order of their names.
-fn set_aside(root: &Path) -> Vec<PathBuf> {
+fn set_aside(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let absent = |error: &io::Error| [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind());
     let mut found = Vec::new();
     for folder in ["set-aside", "quarantine"] {
-        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
-        for entry in entries.flatten() {
-            for below in [entry.path(), entry.path().join("blobs")] {
-                let numbers = segment::list(&below).unwrap_or_default();
+        let entries = match fs::read_dir(root.join(folder)) {
+            Err(error) if absent(&error) => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let folder = entry?.path();
+            for below in [folder.join("blobs"), folder] {
+                let numbers = match segment::list(&below) {
+                    Err(error) if absent(&error) => continue,
+                    numbers => numbers?,
+                };
                 found.extend(numbers.into_iter().map(|number| segment::segment_path(&below, number)));
             }
         }
     }
     found.sort();
-    found
+    Ok(found)
 }

@@ -7,7 +7,10 @@ use std::path::Path;
 use super::mend::{Step, payload};
 use super::salvage::{Place, Sources};
 use super::{Mended, RepairError, Report};
-use crate::blob::codec::{self, Class, Codec};
+use crate::blob::{
+    self,
+    codec::{self, Class, Codec},
+};
 use crate::care::check::{Findings, codes, log};
 use crate::journal::{Commit, Lines, TxHeader, takes_frame};
 use crate::model::line::encode_record;
@@ -139,14 +142,13 @@ pub(super) fn log(root: &Path, mended: Mended) -> Result<Report, RepairError> {
     report.segments_written = 0;
     for step in &steps[kept..] {
         let (head, mut lines) = of(&sources, step)?;
-        for line in lines.lines.iter().filter(|line| takes_frame(&line.item)) {
-            let Some(hash) = payload(&line.item) else { continue };
-            frames.push(payload_frame(&sources, &made, &hash, head.tx)?);
-            bytes += frames.last().map_or(0, |frame| frame.header.frame_len());
-        }
+        let taking = lines.lines.iter().filter(|line| takes_frame(&line.item));
+        let wanted: Vec<Digest> = taking.filter_map(|line| payload(&line.item)).collect();
         lines.pack();
-        frames.push(Frame::new(Kind::Commit, 0, head.tx.0, lines.body(&head)));
-        bytes += frames.last().map_or(0, |frame| frame.header.frame_len());
+        let mut group = payload_frames(&sources, &made, &wanted, head.tx)?;
+        group.push(Frame::new(Kind::Commit, 0, head.tx.0, lines.body(&head)));
+        bytes += group.iter().map(|frame| frame.header.frame_len()).sum::<u64>();
+        frames.append(&mut group);
         if bytes >= SEGMENT {
             end = out.adopt(end, std::mem::take(&mut frames).into_iter().map(Ok)).map_err(adopted)?.end;
             report.segments_written += 1;
@@ -161,20 +163,50 @@ pub(super) fn log(root: &Path, mended: Mended) -> Result<Report, RepairError> {
     Ok(report)
 }
 
-fn payload_frame(
+/// The frames of a commit's payloads, in their order: packs as they are where all of one is wanted, and of other packs what is.
+fn payload_frames(
     sources: &Sources,
     made: &HashMap<Digest, Vec<u8>>,
-    hash: &Digest,
+    wanted: &[Digest],
     tx: Tx,
-) -> Result<Frame, RepairError> {
-    if let Some(bytes) = made.get(hash) {
-        let (codec, body) = codec::encode(bytes, Class::Payload);
-        return Ok(Frame::new(Kind::Payload, codec.0, tx.0, body.into_owned()));
+) -> Result<Vec<Frame>, RepairError> {
+    let (mut frames, mut loose, mut at) = (Vec::new(), Vec::new(), 0);
+    while let Some(hash) = wanted.get(at) {
+        if let Some((body, count)) = sources.whole_pack(&wanted[at..])? {
+            together(&mut loose, tx, &mut frames);
+            frames.push(Frame::new(Kind::Payload, Codec::PACK.0, tx.0, body));
+            at += count;
+            continue;
+        }
+        at += 1;
+        if sources.is_packed(hash)
+            && let Some(bytes) = sources.bytes(hash)?
+        {
+            loose.push((*hash, bytes));
+            continue;
+        }
+        together(&mut loose, tx, &mut frames);
+        let (codec, body) = match (made.get(hash), sources.frame_of(hash)?) {
+            (Some(bytes), _) => {
+                let (codec, body) = codec::encode(bytes, Class::Payload);
+                (codec, body.into_owned())
+            }
+            (None, Some(frame)) => frame,
+            (None, None) => (Codec::LOST, Vec::new()),
+        };
+        frames.push(Frame::new(Kind::Payload, codec.0, tx.0, body));
     }
-    Ok(match sources.payload(hash)? {
-        Some((codec, body)) => Frame::new(Kind::Payload, codec.0, tx.0, body),
-        None => Frame::new(Kind::Payload, Codec::LOST.0, tx.0, Vec::new()),
-    })
+    together(&mut loose, tx, &mut frames);
+    Ok(frames)
+}
+
+/// Puts neighbours that were in packs into packs again.
+fn together(loose: &mut Vec<(Digest, Vec<u8>)>, tx: Tx, frames: &mut Vec<Frame>) {
+    let sources: Vec<_> = loose.iter().map(|(hash, bytes)| (*hash, bytes.as_slice(), Class::Payload)).collect();
+    let prepared = blob::prepare_dense(&sources);
+    let bodies = prepared.into_iter().filter_map(|one| one.body.map(|body| (one.codec, body)));
+    frames.extend(bodies.map(|(codec, body)| Frame::new(Kind::Payload, codec.0, tx.0, body)));
+    loose.clear();
 }
 
 /// Makes rows from the log in `blobs`, into the stage, and has both pass the check.
@@ -189,8 +221,34 @@ pub(super) fn rows(root: &Path, blobs: &Path) -> Result<(), RepairError> {
     }
     let mut found = Findings::default();
     log::go_through(blobs, Some(&meta), &Observer::default(), &mut found);
+    found.refused()?;
     match found.issues.iter().find(|issue| issue.code != codes::PAYLOAD_LOST.name) {
         Some(issue) => Err(RepairError::Inside(format!("{} {}", issue.code, issue.place))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blob::pack;
+
+    /// What is left of a pack is a pack again, and too few for one have frames of their own.
+    #[test]
+    fn what_is_left_of_a_pack_stays_together() {
+        let texts: Vec<Vec<u8>> = (0..9_u8).map(|n| vec![n; usize::from(n) * 40]).collect();
+        for count in [0, 3, 9] {
+            let mut loose: Vec<_> = texts[..count].iter().map(|text| (Digest::of(text), text.clone())).collect();
+            let mut frames = Vec::new();
+            together(&mut loose, Tx(7), &mut frames);
+            assert!(loose.is_empty() && frames.iter().all(|frame| frame.header.group == 7));
+            if count < 9 {
+                assert_eq!(frames.len(), count);
+                continue;
+            }
+            assert_eq!((frames.len(), frames[0].header.codec), (1, Codec::PACK.0));
+            assert_eq!(pack::unpack(&frames[0].body).unwrap(), texts.concat());
+            assert_eq!(pack::directory(&frames[0].body).unwrap().len(), 9);
+        }
     }
 }

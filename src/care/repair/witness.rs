@@ -1,6 +1,6 @@
 //! The rows as a witness: what they say that a damaged part of the log held.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
@@ -15,8 +15,8 @@ use crate::sqlite::read::event;
 use crate::sqlite::read::names::Names;
 use crate::sqlite::reader::Reader;
 use crate::sqlite::stmt::repair as ask;
-use crate::sqlite::{migrate, stmt};
-use crate::store::error::chain;
+use crate::sqlite::{fault, migrate, stmt};
+use crate::store::error::{chain, is_corrupt};
 use crate::store::level::Meta;
 use crate::store::mark;
 use crate::store::open::database;
@@ -28,6 +28,15 @@ pub(super) struct Witness {
     pub(super) sessions: Vec<Known>,
     /// Rows that could not be read.
     unread: RefCell<BTreeMap<&'static str, BTreeSet<String>>>,
+    /// Whether SQLite called the database corrupt.
+    is_corrupt: Cell<bool>,
+}
+
+/// Why the rows cannot be asked.
+pub(super) struct Untold {
+    pub(super) why: String,
+    /// Whether SQLite calls the database corrupt.
+    pub(super) is_corrupt: bool,
 }
 
 /// Commits by which rows and log are told to be of one store.
@@ -51,24 +60,32 @@ fn session(row: &Row<'_>, at: usize) -> rusqlite::Result<SessionId> {
 }
 
 impl Witness {
-    /// The rows, if there are any; the text says why they cannot be asked.
-    pub(super) fn open(root: &Path) -> Result<Option<Witness>, String> {
+    /// The rows, if there are any.
+    pub(super) fn open(root: &Path) -> Result<Option<Witness>, Untold> {
         let path = database(root);
         if !path.is_file() {
             return Ok(None);
         }
-        let failed = |error: rusqlite::Error| format!("database-unreadable {}", chain(&error));
+        let untold = |why| Untold { why, is_corrupt: false };
+        let failed = |error: rusqlite::Error| Untold {
+            why: format!("database-unreadable {}", chain(&error)),
+            is_corrupt: fault::is_corrupt(&error),
+        };
         // A journal that lies beside it must not be played back: the file is the witness as it is.
-        let journal = mark::has_stray_journal(&path).map_err(|error| format!("database-journal {error}"))?;
+        let journal = mark::has_stray_journal(root).map_err(|error| untold(format!("database-journal {error}")))?;
         let conn = if journal { Reader::of_file(&path) } else { Reader::open(&path) }.map_err(failed)?;
         conn.execute_batch(stmt::meta::BEGIN_READ).map_err(failed)?;
         match migrate::version(&conn) {
             Ok(migrate::KNOWN) => {}
-            Ok(other) => return Err(format!("schema-differs its version is {other}")),
-            Err(error) => return Err(format!("database-unreadable {}", chain(&error))),
+            Ok(other) => return Err(untold(format!("schema-differs its version is {other}"))),
+            Err(error) => {
+                let why = format!("database-unreadable {}", chain(&error));
+                return Err(Untold { why, is_corrupt: is_corrupt(&error) });
+            }
         }
         let meta = Meta::read(&conn).map_err(failed)?;
-        let witness = Witness { conn, meta, sessions: Vec::new(), unread: RefCell::default() };
+        let witness =
+            Witness { conn, meta, sessions: Vec::new(), unread: RefCell::default(), is_corrupt: Cell::default() };
         let sessions = witness.all("hw_session", ask::SESSIONS, |row| {
             Ok(Known { sid: row.get(0)?, id: session(row, 1)?, last_event: row.get(2)?, digest: digest(row, 3)? })
         });
@@ -81,8 +98,19 @@ impl Witness {
         unread.iter().map(|(table, places)| format!("rows of {table} that cannot be read: {}", places.len())).collect()
     }
 
+    /// Notes what SQLite says of a row asked for elsewhere.
+    pub(super) fn doubt(&self, error: &rusqlite::Error) {
+        self.is_corrupt.set(self.is_corrupt.get() || fault::is_corrupt(error));
+    }
+
+    /// Whether SQLite called the database corrupt when it was asked.
+    pub(super) fn is_corrupt(&self) -> bool {
+        self.is_corrupt.get()
+    }
+
     /// Notes that what `table` has at `place` cannot be read; asked again it is the same.
-    fn missed(&self, table: &'static str, place: impl ToString) {
+    fn missed(&self, table: &'static str, place: impl ToString, error: &rusqlite::Error) {
+        self.doubt(error);
         self.unread.borrow_mut().entry(table).or_default().insert(place.to_string());
     }
 
@@ -123,7 +151,7 @@ impl Witness {
                 let one = |n| match read(n, 1) {
                     Ok(mut found) => found.pop(),
                     Err(error) => {
-                        self.missed("hw_event", format!("{sid} {} {error:?}", n + 1));
+                        self.missed("hw_event", format!("{sid} {} {error:?}", n + 1), &error);
                         None
                     }
                 };
@@ -162,7 +190,7 @@ impl Witness {
     }
 
     fn read_or_missed<T>(&self, table: &'static str, found: rusqlite::Result<T>) -> Option<T> {
-        found.inspect_err(|error| self.missed(table, format!("{error:?}"))).ok()
+        found.inspect_err(|error| self.missed(table, format!("{error:?}"), error)).ok()
     }
 
     /// When commit `tx` was made.
@@ -197,7 +225,7 @@ impl Witness {
                 at += 1;
                 match read(row) {
                     Ok(row) => found.push(row),
-                    Err(error) => self.missed(table, format!("row {at}: {error:?}")),
+                    Err(error) => self.missed(table, format!("row {at}: {error:?}"), &error),
                 }
             }
             Ok(found)

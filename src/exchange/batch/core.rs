@@ -107,6 +107,14 @@ impl Held {
     pub(in crate::exchange) fn record(&self) -> &[u8] {
         &self.bytes[self.range.clone()]
     }
+
+    /// The record as its format reads it.
+    pub(super) fn read<F: Format>(&self) -> super::Read<'_, F> {
+        match self.item {
+            Item::Record => F::read(self.record()),
+            _ => Err(String::new()),
+        }
+    }
 }
 
 impl<'a> Core<'a> {

@@ -1,11 +1,11 @@
 //! Answers seen ahead of their first record. One answer of the model is several records with one `message.id`, results of
 //! its tools between them, and only the last says what it used; so a second reader goes as far ahead as an answer reaches.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use serde_json::value::RawValue;
 
-use super::record::{Part, Record, Shape, Used};
+use super::record::{Part, Record, Shape, Used, short};
 use crate::exchange::ImportError;
 use crate::exchange::json::text;
 use crate::exchange::reader::{Item, JSON, Reader};
@@ -113,6 +113,8 @@ pub struct Ahead {
     is_open: bool,
     is_side: bool,
     records: u64,
+    /// The ids of the records that were seen ahead.
+    seen: HashSet<u64>,
 }
 
 impl Ahead {
@@ -121,12 +123,20 @@ impl Ahead {
         let mut reader = Reader::of(&source.parts, JSON);
         reader.skip(offset).map_err(|error| source.io(error))?;
         let is_side = !source.below.is_empty();
-        Ok(Ahead { reader, found: VecDeque::new(), is_open: false, is_side, records: 0 })
+        Ok(Ahead { reader, found: VecDeque::new(), is_open: false, is_side, records: 0, seen: HashSet::new() })
     }
 
-    /// The answer that begins with the record at `offset`.
-    pub fn take(&mut self, source: &Source, offset: u64) -> Result<Option<Answer>, ImportError> {
+    /// The answer that begins with the record at `offset`. A record whose id `is_known`, or was seen ahead, is no part of any.
+    pub fn take(
+        &mut self,
+        source: &Source,
+        offset: u64,
+        is_known: &dyn Fn(u64) -> bool,
+    ) -> Result<Option<Answer>, ImportError> {
         self.found.retain(|answer| answer.offset >= offset);
+        if self.found.is_empty() && self.reader.offset() <= offset {
+            self.seen.clear();
+        }
         let start = self.records;
         while self.found.len() < 2 && (self.found.is_empty() || self.is_open) {
             let seen = self.found.front().map_or(0, |answer| self.reader.offset().saturating_sub(answer.offset));
@@ -134,7 +144,7 @@ impl Ahead {
                 break;
             }
             match self.reader.advance().map_err(|error| source.io(error))? {
-                Some(Item::Record) => self.look(offset),
+                Some(Item::Record) => self.look(offset, is_known),
                 Some(Item::Torn) | None => {
                     self.is_open = false;
                     break;
@@ -145,11 +155,15 @@ impl Ahead {
         Ok(self.found.pop_front_if(|answer| answer.offset == offset))
     }
 
-    fn look(&mut self, offset: u64) {
+    fn look(&mut self, offset: u64, is_known: &dyn Fn(u64) -> bool) {
         self.records += 1;
         let at = self.reader.offset();
         let Ok(record) = Record::read(self.reader.record()) else { return };
         if at < offset || record.is_sidechain() != self.is_side {
+            return;
+        }
+        let uuid = text(record.uuid).map(|uuid| short(&uuid));
+        if uuid.is_some_and(|uuid| (at > offset && is_known(uuid)) || !self.seen.insert(uuid)) {
             return;
         }
         let Ok((shape, message)) = record.shape() else { return };

@@ -102,7 +102,8 @@ impl Aside {
         if self.ahead.is_none() {
             self.ahead = Some(Ahead::new(source, offset)?);
         }
-        self.ahead.as_mut().map_or(Ok(None), |ahead| ahead.take(source, offset))
+        let Aside { ahead, after, .. } = self;
+        ahead.as_mut().map_or(Ok(None), |ahead| ahead.take(source, offset, &|uuid| after.contains_key(&uuid)))
     }
 
     fn root(&mut self, source: &Source) -> &str {

@@ -31,6 +31,7 @@ use crate::store::Store;
 use aside::Aside;
 use away::Away;
 use record::{Message, Record, Shape};
+use tool::Early;
 
 /// What must be known between two records.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -58,6 +59,9 @@ pub struct Claude {
     last: Option<Answered>,
     #[serde(skip_serializing_if = "Tools::is_blank")]
     tools: Tools<Sub>,
+    /// Results in this turn that nothing had asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    early: Vec<Early>,
     /// Subagents in the background.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     away: Vec<Away>,
@@ -105,8 +109,16 @@ impl Format for Claude {
     fn recognize(first: &[u8]) -> Recognized {
         match Record::read(first) {
             Ok(record) if record.is_known() => Recognized::Yes,
+            _ if record::is_history(first) => Recognized::NoSession(
+                "Claude Code's list of prompts (history.jsonl); the sessions are in `projects` beside it",
+            ),
             _ => Recognized::No,
         }
+    }
+
+    fn recognize_file(path: &Path) -> io::Result<Recognized> {
+        let is_log = Self::wants(path) && side::begins_later(path);
+        Ok(if is_log { Recognized::Yes } else { Recognized::No })
     }
 
     fn sources(path: &Path) -> io::Result<Vec<Source>> {

@@ -170,6 +170,21 @@ const OUTPUTS: [&str; 6] = [
     "<task-notification>",
 ];
 
+/// Whether a first record is that of the list of what was asked in all sessions.
+pub fn is_history(first: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Asked<'a> {
+        #[serde(default, borrow)]
+        display: Raw<'a>,
+        #[serde(default, borrow)]
+        project: Raw<'a>,
+        #[serde(rename = "type", default, borrow)]
+        kind: Raw<'a>,
+    }
+    serde_json::from_slice::<Asked<'_>>(first)
+        .is_ok_and(|asked| text(asked.display).is_some() && text(asked.project).is_some() && asked.kind.is_none())
+}
+
 pub fn is_true(value: Raw<'_>) -> bool {
     value.is_some_and(|value| value.get() == "true")
 }
@@ -209,6 +224,17 @@ impl<'a> Record<'a> {
             Some("attachment") => is_object(self.attachment),
             Some(_) => text(self.session_id).is_some() && self.payload.is_none(),
         }
+    }
+
+    /// Whether it is a message of a session.
+    pub fn is_message(&self) -> bool {
+        let is_message = matches!(self.kind().as_deref(), Some("user" | "assistant"));
+        is_message && self.is_known() && text(self.uuid).is_some() && text(self.session_id).is_some()
+    }
+
+    /// Whether it may be of a type that is not known yet.
+    pub fn may_be_known(&self) -> bool {
+        self.kind().is_some() && self.payload.is_none() && self.message.is_none()
     }
 
     /// What it becomes; why it cannot be that.

@@ -2,17 +2,21 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{Part, Record, Shape, short};
-use crate::exchange::json::{beginning, text};
+use crate::exchange::json::{self, text};
 use crate::exchange::reader::{Item, JSON, Reader};
 use crate::exchange::source::{self, MAX_LINE, Source};
 use crate::model::Timestamp;
 
 /// How far the beginning of a file is looked at.
 const BEGINNING: (u64, u64) = (64, 1 << 20);
+
+/// How many records may stand before the first message of a log whose first record has no known type.
+const FIRST: u64 = 16;
 
 /// How many folders up the file of a subagent's caller is looked for: `SESSION/subagents/workflows/NAME/agent-ID.jsonl`.
 const FARTHEST: usize = 5;
@@ -42,8 +46,8 @@ pub fn session(root: &str, below: &str) -> String {
     if root.is_empty() { below.to_owned() } else { format!("{root}.{below}") }
 }
 
-/// The records that a file begins with. What cannot be read is told of when it is imported.
-fn first_records(path: &Path, each: &mut dyn FnMut(&Record<'_>)) {
+/// The records that a file begins with, as long as they are asked for. What cannot be read is told of when it is imported.
+fn first_records(path: &Path, each: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) {
     let mut reader = Reader::of(&Source::file(path).parts, JSON);
     for _ in 0..BEGINNING.0 {
         let Ok(Some(item)) = reader.advance() else { return };
@@ -52,10 +56,23 @@ fn first_records(path: &Path, each: &mut dyn FnMut(&Record<'_>)) {
         }
         if item == Item::Record
             && let Ok(record) = Record::read(reader.record())
+            && each(&record).is_break()
         {
-            each(&record);
+            return;
         }
     }
+}
+
+/// Whether a file begins with records that tell of the program alone, of types that may be new, and goes on with messages.
+pub fn begins_later(path: &Path) -> bool {
+    let (mut seen, mut is_log) = (0, false);
+    first_records(path, &mut |record| {
+        seen += 1;
+        is_log = record.is_message();
+        let may_be = is_log || record.may_be_known();
+        if is_log || !may_be || seen == FIRST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    is_log
 }
 
 /// Who a file is, from its beginning.
@@ -75,6 +92,7 @@ pub fn about(path: &Path) -> About {
             is_side = Some(record.is_sidechain());
             agent = record.agent().filter(|_| record.is_sidechain());
         }
+        ControlFlow::Continue(())
     });
     about.at = about.at.or(first);
     let named = stem.strip_prefix("agent-").filter(|_| is_side != Some(false)).map(str::to_owned);
@@ -114,14 +132,18 @@ fn is_uuid(text: &str) -> bool {
 pub fn is_copy(path: &Path, root: &str, below: &str) -> bool {
     let Some(caller) = caller(path, root) else { return false };
     let mut first = None;
-    first_records(path, &mut |record| first = first.take().or_else(|| text(record.uuid)));
+    first_records(path, &mut |record| {
+        first = text(record.uuid);
+        if first.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     let Some(first) = first else { return false };
     if below.strip_prefix("agent-").is_some_and(|agent| agent.contains('-')) {
         return has(&caller, &first).unwrap_or(false);
     }
     let mut is_there = false;
     first_records(&caller, &mut |record| {
-        is_there |= record.uuid.is_some() && text(record.uuid).as_ref() == Some(&first)
+        is_there = record.uuid.is_some() && text(record.uuid).as_ref() == Some(&first);
+        if is_there { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     is_there
 }
@@ -222,7 +244,7 @@ fn sidechain(line: &[u8]) -> Option<(Record<'_>, String)> {
     if !said.contains("\"isSidechain\":true") && !said.contains("\"isSidechain\": true") {
         return None;
     }
-    let record = Record::read(beginning(said.trim_end().as_bytes())).ok().filter(Record::is_sidechain)?;
+    let record = Record::read(json::beginning(said.trim_end().as_bytes())).ok().filter(Record::is_sidechain)?;
     let uuid = text(record.uuid)?;
     Some((record, uuid))
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::meaning::{Holes, text_hole};
@@ -11,8 +12,18 @@ use crate::exchange::batch::{Step, Stop};
 use crate::exchange::callee;
 use crate::exchange::template::Hole;
 use crate::exchange::tools::{Asked, add_eval};
-use crate::model::{CallNumber, MessageNumber, Role, SessionId, Status};
+use crate::model::{CallNumber, EvalNumber, MessageNumber, Role, SessionId, Status};
 use crate::store::NewMessage;
+
+/// How many results that nothing asked for are remembered, in case that comes behind them in their turn.
+const MAX_EARLY: usize = 16;
+
+/// A result that nothing had asked for, and its eval.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Early {
+    id: String,
+    eval: EvalNumber,
+}
 
 /// Strings beside a result that are looked at for its text again.
 const MAX_AGAIN: usize = 64;
@@ -26,7 +37,6 @@ impl Claude {
         (message, call): (MessageNumber, Option<CallNumber>),
         holes: &mut Holes,
     ) -> Result<(), Stop> {
-        let number = step.ask();
         let name = part.name();
         let invocation = match name.as_deref() {
             Some("Task" | "Agent") if !step.is_repeated() => {
@@ -43,21 +53,40 @@ impl Claude {
             }
             _ => None,
         };
-        self.tools.ask(Asked {
+        let mut asked = Asked {
             id: part.id().unwrap_or_default(),
             name,
             code: part.input.map(|code| code.get().to_owned()),
             message: Some(message),
             call,
             at: step.at(),
-            place: Some((number, false)),
             more: Sub { invocation, callee: None },
             ..Asked::default()
-        });
-        if let Some(range) = part.input.and_then(|code| step.range_of(code)) {
-            holes.push((range, Hole::Later(number)));
+        };
+        let range = part.input.and_then(|code| step.range_of(code));
+        if let Some(at) = self.early.iter().position(|early| early.id == asked.id) {
+            let early = self.early.remove(at);
+            holes.extend(range.map(|range| (range, Hole::Code(early.eval))));
+            return self.was_answered(step, &asked, &early);
         }
+        let number = step.ask();
+        asked.place = Some((number, false));
+        self.tools.ask(asked);
+        holes.extend(range.map(|range| (range, Hole::Later(number))));
         Ok(())
+    }
+
+    /// The result stood before the record that asks for it: its eval gets what it was asked.
+    fn was_answered(&mut self, step: &mut Step<'_, '_>, asked: &Asked<Sub>, early: &Early) -> Result<(), Stop> {
+        let code = asked.code.as_ref().map(|code| step.batch.put(code.as_bytes()));
+        let mut said = (Status::OK, None);
+        step.batch.update_eval(early.eval, |eval| {
+            eval.name.clone_from(&asked.name);
+            (eval.code, eval.message, eval.call) = (code, asked.message, asked.call);
+            eval.started_at = asked.at;
+            said = (eval.status.clone(), eval.result.or(eval.error));
+        })?;
+        self.came_back(step, asked, &said.0, said.1)
     }
 
     /// Which agent a tool at work is.
@@ -134,10 +163,17 @@ impl Claude {
             self.launched(&Agent::of(record.tool_use_result), asked.more.invocation);
             self.came_back(step, asked, &status, value)?;
         }
-        add_eval(step, self.state.turn, asked, status.clone(), |eval| match status == Status::ERROR {
+        let is_early = asked.is_none();
+        let eval = add_eval(step, self.state.turn, asked, status.clone(), |eval| match status == Status::ERROR {
             true => eval.error = value,
             false => eval.result = value,
         })?;
+        if let Some(id) = id.filter(|_| is_early) {
+            if self.early.len() == MAX_EARLY {
+                self.early.remove(0);
+            }
+            self.early.push(Early { id, eval });
+        }
         Ok(())
     }
 

@@ -103,7 +103,7 @@ impl Format for Codex {
     fn recognize(first: &[u8]) -> Recognized {
         match Record::read(first) {
             Ok(record) if record.begins_rollout(first) => Recognized::Yes,
-            _ => Recognized::No,
+            _ => record::other(first).map_or(Recognized::No, Recognized::NoSession),
         }
     }
 

@@ -178,6 +178,33 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// What another file of Codex is, by its first record.
+pub fn other(first: &[u8]) -> Option<&'static str> {
+    #[derive(Deserialize)]
+    struct Listed<'a> {
+        #[serde(default, borrow)]
+        session_id: Option<&'a RawValue>,
+        #[serde(default, borrow)]
+        ts: Option<&'a RawValue>,
+        #[serde(default, borrow)]
+        id: Option<&'a RawValue>,
+        #[serde(default, borrow)]
+        thread_name: Option<&'a RawValue>,
+        #[serde(rename = "type", default, borrow)]
+        kind: Option<&'a RawValue>,
+    }
+    let listed: Listed<'_> = serde_json::from_slice(first).ok()?;
+    let has = |value: Option<&RawValue>| text(value).is_some();
+    if listed.kind.is_some() {
+        return None;
+    }
+    if has(listed.session_id) && whole::<u64>(listed.ts).is_some() {
+        return Some("Codex's list of prompts (history.jsonl); the rollouts are in `sessions` beside it");
+    }
+    let is_index = has(listed.id) && has(listed.thread_name);
+    is_index.then_some("Codex's list of sessions (session_index.jsonl); the rollouts are in `sessions` beside it")
+}
+
 /// What came of a tool of another program's: `{"Err":…}`, or `{"Ok":{"isError":…}}`.
 #[derive(Deserialize)]
 enum Came<'a> {

@@ -18,7 +18,7 @@ use crate::store::error::CommitError;
 use crate::store::{Batch, Session, Store};
 
 /// From this many files or bytes on a batch ends with its turn.
-const ENOUGH: (u64, u64) = (256, 2 << 20);
+const ENOUGH: (u64, u64) = (1_024, 2 << 20);
 /// From this many on it ends within a turn, behind a message.
 const LIMIT: (u64, u64) = (2_048, 8 << 20);
 /// A part shorter than this stays in the kept source: a hole would be no shorter.
@@ -149,6 +149,7 @@ impl<'a> Import<'a> {
             let key = format!("import/{}/{previous}", self.bytes);
             let mut stopped = None;
             let result = session.write(|batch| {
+                batch.import();
                 batch.key(&key);
                 self.fill(batch, is_first).map_err(|stop| match stop {
                     Stop::Commit(error) => error,

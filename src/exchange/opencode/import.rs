@@ -23,7 +23,7 @@ const MAX_LEFT: usize = 64;
 
 /// Imports one session.
 pub(super) fn import(store: &Store, source: &Source, seen: &mut dyn FnMut(Seen)) -> Result<Imported, ImportError> {
-    let imported = one(store, source, seen)?;
+    let mut imported = one(store, source, seen)?;
     // A session that came after the one that opened it.
     if let Some(tree) = Tree::of(source)
         && let Some(parent) = tree::parent(&tree)
@@ -31,7 +31,7 @@ pub(super) fn import(store: &Store, source: &Source, seen: &mut dyn FnMut(Seen))
         && !store.invocations_to(&imported.session)?.iter().any(|entry| entry.session == caller)
         && let Some(parent) = tree::session(&tree.root, &parent).map_err(|error| source.io(error))?
     {
-        one(store, &parent, &mut |_| {})?;
+        imported.new_events += one(store, &parent, &mut |_| {})?.new_events;
     }
     Ok(imported)
 }

@@ -18,6 +18,8 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use tree::is_database;
+
 use super::format::{Known, Recognized};
 use super::reader::JSON;
 use crate::model::{CallNumber, Digest, EvalNumber, InvocationNumber, MessageNumber, Status, TurnNumber};

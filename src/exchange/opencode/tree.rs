@@ -78,23 +78,29 @@ fn scope(path: &Path) -> Option<(PathBuf, Scope)> {
     None
 }
 
-/// Whether there are sessions' or messages' files where they must be: folders of those names may be anything's.
+/// Whether there are sessions' or messages' files where they must be: folders of those names may be anything's. Where they cannot be listed it is
+/// one by the names of all: why is told when it is read.
 fn is_storage(root: &Path) -> bool {
     if !is_folder(root, "session") && !is_folder(root, "message") {
         return false;
     }
+    let is_unread = std::cell::Cell::new(false);
+    let listed = |name: &str, folders: bool| {
+        walk::list(root, name, folders, &mut Vec::new()).unwrap_or_else(|_| {
+            is_unread.set(true);
+            Vec::new()
+        })
+    };
     let has = |kind: &str, is: &dyn Fn(&[u8]) -> bool| {
-        let folders = walk::list(root, kind, true, &mut Vec::new()).unwrap_or_default();
-        let files = folders.iter().take(LOOKED_AT).flat_map(|folder| {
-            let files = walk::list(root, folder, false, &mut Vec::new()).unwrap_or_default();
-            files.into_iter().take(LOOKED_AT)
-        });
+        let folders = listed(kind, true);
+        let files = folders.iter().take(LOOKED_AT).flat_map(|folder| listed(folder, false).into_iter().take(LOOKED_AT));
         files.take(LOOKED_AT).any(|file| about(root, &file).is_some_and(|bytes| is(&bytes)))
     };
     has("session", &|bytes| Session::read(bytes).is_ok_and(|session| session.is_known()))
         || has("message", &|bytes| {
             Message::read(bytes).is_ok_and(|message| message.id().is_some() && message.created().is_some())
         })
+        || (is_unread.get() && ["session", "message", "part"].iter().all(|name| is_folder(root, name)))
 }
 
 fn about(root: &Path, name: &str) -> Option<Vec<u8>> {

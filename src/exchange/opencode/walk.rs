@@ -37,7 +37,10 @@ pub fn list(root: &Path, name: &str, folders: bool, odd: &mut Odd) -> io::Result
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(root.join(name))? {
+    let folder = root.join(name);
+    let unread =
+        |error: io::Error| io::Error::new(error.kind(), format!("{} cannot be listed: {error}", folder.display()));
+    for entry in std::fs::read_dir(&folder).map_err(unread)? {
         let entry = entry?;
         let kind = entry.file_type()?;
         let file = entry.file_name();

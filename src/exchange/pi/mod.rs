@@ -139,6 +139,9 @@ impl Format for Pi {
     }
 
     fn end_turn(&mut self, step: &mut Step<'_, '_>) -> Result<bool, Stop> {
+        if let Ok(record) = Record::read(step.record()) {
+            self.leave(step, &record)?;
+        }
         self.end(step)
     }
 

@@ -202,6 +202,20 @@ impl Pi {
         }
     }
 
+    /// Before the turn ends where the record leaves the branch: a tool that is at work where that one goes on may have its result there.
+    pub(super) fn leave(&mut self, step: &Step<'_, '_>, record: &Record<'_>) -> Result<(), Stop> {
+        if self.tools.is_empty() || !self.leaves(record) {
+            return Ok(());
+        }
+        let parent = match record.parent() {
+            Parent::Entry(id) => Some(id),
+            _ => None,
+        };
+        let point = self.tree(step)?.borrow_mut().point(step, parent.as_deref())?;
+        self.tools.leave_to(&point.state.tools);
+        Ok(())
+    }
+
     /// Goes where the record goes on: seals the head of the one before it, if others leave there, and goes back to that
     /// of its parent.
     pub(super) fn go(&mut self, step: &mut Step<'_, '_>, record: &Record<'_>, is_user: bool) -> Result<(), Stop> {

@@ -136,9 +136,11 @@ impl Pixir {
         let answer = self.tools.answered(id.as_deref());
         self.state.goes_on();
         if let Some(asked) = answer.unless_late(step) {
-            let status = match Inner::of(data.error).kind().as_deref() {
+            let error = Inner::of(data.error);
+            let status = match (error.kind().as_deref(), error.status()) {
                 _ if is_ok => Status::OK,
-                Some("orphan_tool_call") => Status::ORPHANED,
+                (_, Some(status)) => status,
+                (Some("orphan_tool_call"), None) => Status::ORPHANED,
                 _ => Status::ERROR,
             };
             let value = step.batch.put(&content.bytes);

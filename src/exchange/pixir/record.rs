@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::exchange::json::{kept, text, whole};
-use crate::model::Timestamp;
+use crate::model::{Status, Timestamp};
 
 /// The types that are kept and folded.
 pub const CANONICAL: [&str; 14] = [
@@ -195,7 +195,7 @@ impl Usage<'_> {
     }
 }
 
-/// The `to_seq` of a range, or the `kind` of an error.
+/// The `to_seq` of a range, or the `kind` of an error, and the status that headwater wrote there.
 #[derive(Debug, Default, Deserialize)]
 pub struct Inner<'a> {
     #[serde(default, borrow)]
@@ -204,6 +204,8 @@ pub struct Inner<'a> {
     kind: Option<&'a RawValue>,
     #[serde(default, borrow)]
     partial: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    headwater_status: Option<&'a RawValue>,
 }
 
 impl Inner<'_> {
@@ -217,6 +219,10 @@ impl Inner<'_> {
 
     pub fn kind(&self) -> Option<String> {
         text(self.kind)
+    }
+
+    pub fn status(&self) -> Option<Status> {
+        text(self.headwater_status).and_then(|status| Status::new(status).ok())
     }
 
     pub fn is_partial(&self) -> bool {

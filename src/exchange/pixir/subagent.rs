@@ -42,6 +42,12 @@ impl Pixir {
         self.subagents.iter().position(|one| one.invocation == found.invocation)
     }
 
+    /// The same, or else the last of that id whose child was not told of.
+    fn at_work_or_unnamed(&self, id: &str, child: &str) -> Option<usize> {
+        let unnamed = || self.subagents.iter().rposition(|one| one.id == id && one.child.is_empty());
+        self.at_work(id, child).or_else(unnamed)
+    }
+
     fn call(&mut self, step: &mut Step<'_, '_>, data: &Data<'_>, id: String, child: String) -> Result<(), Stop> {
         let label = text(data.agent).map(|agent| step.batch.put(agent.as_bytes()));
         let input = text(data.task).map(|task| step.batch.put(task.as_bytes()));
@@ -72,13 +78,15 @@ impl Pixir {
         child: &str,
         status: &Status,
     ) -> Result<(), Stop> {
-        let Some(at) = self.at_work(id, child) else { return Ok(()) };
-        let invocation = self.subagents.remove(at).invocation;
+        let Some(at) = self.at_work_or_unnamed(id, child) else { return Ok(()) };
+        let Subagent { invocation, child: named, .. } = self.subagents.remove(at);
+        let callee = child.parse::<SessionId>().ok().filter(|_| named.is_empty());
         let ended = step.at();
         if *status == Status::OK {
             let summary = text(data.summary).map(|summary| step.batch.put(summary.as_bytes()));
             step.batch.complete_invocation(invocation, |row| {
                 row.final_value = summary;
+                row.callee = callee.or(row.callee.take());
                 row.ended_at = ended;
             })?;
         } else {
@@ -86,6 +94,7 @@ impl Pixir {
             let error = why.map(|why| step.batch.put(why.as_bytes()));
             step.batch.fail_invocation(invocation, |row| {
                 row.status = status.clone();
+                row.callee = callee.or(row.callee.take());
                 row.error = error;
                 row.ended_at = ended;
             })?;

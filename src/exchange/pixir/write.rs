@@ -281,7 +281,8 @@ impl Writer<'_> {
         } else {
             let kind = if row.status == Status::ORPHANED { "orphan_tool_call" } else { row.status.as_str() };
             json!({ "call_id": call_id, "ok": false,
-                "error": { "kind": kind, "message": self.text(row.error.or(value))?, "details": {} } })
+                "error": { "kind": kind, "message": self.text(row.error.or(value))?, "details": {},
+                    "headwater_status": row.status } })
         };
         self.tell(of, "tool_result", data)
     }

@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, params};
 
+use super::words::Word;
 use super::{ApplyError, Step, missing};
-use crate::model::{Body, Digest, Event, HeadId, HeadKind, Root, SessionId, TranscriptRange};
+use crate::model::{Body, Digest, Event, HeadId, HeadKind, Root, SessionId, Timestamp, TranscriptRange};
 use crate::sqlite::row::{self, CALL, EVAL, INVOCATION, TURN};
 use crate::sqlite::session_row::SessionRow;
 use crate::sqlite::{spans, stmt};
@@ -22,7 +23,8 @@ impl Step<'_> {
         let (mut n, mut reference, mut status) = (None, None, None);
         let mut end = None;
         let inherited = row.inherited;
-        let (sid, number) = (row.sid, ev);
+        let (sid, number, start) = (row.sid, ev, row.started_at);
+        let after = |at: Timestamp| row::packed(at.micros() - start);
         match &event.body {
             Body::SessionStarted(started) => status = Some(started.status.as_str()),
             Body::SessionStatus(change) => {
@@ -82,8 +84,8 @@ impl Step<'_> {
                     self.opt(&t.final_value)?,
                     self.opt(&t.summary)?,
                     self.display(&t.summary)?,
-                    t.started_at.map(|at| at.micros()),
-                    t.ended_at.map(|at| at.micros()),
+                    t.started_at.map(after),
+                    t.ended_at.map(after),
                     self.opt(&t.error)?,
                     self.opt(&t.extra)?,
                     t.turn.0 <= inherited.turn
@@ -105,8 +107,8 @@ impl Step<'_> {
                     self.opt(&c.response)?,
                     self.opt(&c.result)?,
                     self.opt(&c.error)?,
-                    c.provider,
-                    c.model,
+                    self.word(c.provider.as_deref())?,
+                    self.word(c.model.as_deref())?,
                     c.tokens_input,
                     c.tokens_output,
                     c.tokens_cached,
@@ -115,8 +117,8 @@ impl Step<'_> {
                     c.batch,
                     c.batch_index,
                     c.child.as_ref().map(SessionId::as_str),
-                    c.started_at.map(|at| at.micros()),
-                    c.ended_at.map(|at| at.micros()),
+                    c.started_at.map(after),
+                    c.ended_at.map(after),
                     self.opt(&c.extra)?,
                     c.call.0 <= inherited.call
                 ])?;
@@ -130,7 +132,7 @@ impl Step<'_> {
                     sid,
                     number,
                     n,
-                    e.name,
+                    self.word(e.name.as_deref())?,
                     e.status.as_str(),
                     e.turn.map(|n| n.0),
                     e.message.map(|n| n.0),
@@ -139,8 +141,8 @@ impl Step<'_> {
                     self.opt(&e.result)?,
                     self.opt(&e.observation)?,
                     self.opt(&e.error)?,
-                    e.started_at.map(|at| at.micros()),
-                    e.ended_at.map(|at| at.micros()),
+                    e.started_at.map(after),
+                    e.ended_at.map(after),
                     self.opt(&e.extra)?
                 ])?;
             }
@@ -184,8 +186,8 @@ impl Step<'_> {
                     self.opt_head(&i.callee_before)?,
                     self.opt_head(&i.callee_after)?,
                     i.child,
-                    i.started_at.map(|at| at.micros()),
-                    i.ended_at.map(|at| at.micros()),
+                    i.started_at.map(after),
+                    i.ended_at.map(after),
                     i.invocation.0 <= inherited.invocation
                 ])?;
             }
@@ -197,8 +199,11 @@ impl Step<'_> {
         self.conn.prepare_cached(stmt::event::ADD)?.execute(params![
             sid,
             number,
-            row::KindSql(&event.body),
-            event.at.micros() - row.started_at,
+            match event.body.code() {
+                Some(code) => Some(Word::Number(code)),
+                None => self.word(Some(event.body.kind()))?,
+            },
+            after(event.at),
             end.or(n.map(row::bound)),
             reference,
             status
@@ -208,6 +213,10 @@ impl Step<'_> {
         row.updated_at = event.at.micros();
         self.row = Some((id, row));
         Ok(())
+    }
+
+    fn word<'t>(&mut self, text: Option<&'t str>) -> rusqlite::Result<Option<Word<'t>>> {
+        text.map(|text| self.words.of(self.conn, text)).transpose()
     }
 
     /// Notes a version of row `n` of a kind.

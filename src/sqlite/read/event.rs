@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::names::Names;
+use super::names::{self, Names};
 use super::rows::{self, Stored};
 use super::{head, session};
 use crate::model::fold::Entry;
@@ -15,28 +15,35 @@ use crate::model::{
 };
 use crate::sqlite::row::{Columns, Dangling, EventType};
 
-const RANGE: &str = "SELECT ev, type, at, n, ref, status FROM hw_event WHERE sid = ?1 AND ev > ?2 ORDER BY ev LIMIT ?3";
-const ONE: &str = "SELECT ev, type, at, n, ref, status FROM hw_event WHERE sid = ?1 AND ev = ?2";
-const STARTED_AT: &str = "SELECT started_at FROM hw_session WHERE sid = ?1";
+macro_rules! event_rows {
+    ($rest:literal) => {
+        concat!(
+            "SELECT ev, CASE WHEN type > 18 THEN iif(typeof(type) = 'integer', (SELECT text FROM hw_word WHERE id = type), type) ELSE type END, ",
+            "at, n, ref, status FROM hw_event WHERE ",
+            $rest
+        )
+    };
+}
+const RANGE: &str = event_rows!("sid = ?1 AND ev > ?2 ORDER BY ev LIMIT ?3");
+const ONE: &str = event_rows!("sid = ?1 AND ev = ?2");
 
 /// An event's own row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EventRow {
     pub(crate) ev: i64,
     pub(crate) event_type: EventType,
-    /// Microseconds after the session's start.
-    pub(crate) at: i64,
+    pub(crate) at: Timestamp,
     pub(crate) n: Option<i64>,
     pub(crate) reference: Option<i64>,
     pub(crate) status: Option<Status>,
 }
 
-fn event(row: &Row) -> rusqlite::Result<EventRow> {
-    let mut c = Columns::new(row);
+fn event(row: &Row, start: i64) -> rusqlite::Result<EventRow> {
+    let mut c = Columns::after(row, start);
     Ok(EventRow {
         ev: c.get()?,
         event_type: c.word()?,
-        at: c.get()?,
+        at: c.time()?,
         n: c.get()?,
         reference: c.get()?,
         status: c.some()?,
@@ -45,20 +52,8 @@ fn event(row: &Row) -> rusqlite::Result<EventRow> {
 
 /// The row of event `ev` of `sid`.
 pub(crate) fn one(connection: &Connection, sid: i64, ev: i64) -> rusqlite::Result<Option<EventRow>> {
-    connection.prepare_cached(ONE)?.query_row([sid, ev], event).optional()
-}
-
-impl Columns<'_, '_> {
-    /// The next two columns, a session's start and an event's distance from it, as a time.
-    pub(crate) fn event_time(&mut self) -> rusqlite::Result<Timestamp> {
-        let (start, after): (i64, i64) = (self.get()?, self.get()?);
-        time(start, after)
-    }
-}
-
-fn time(start: i64, after: i64) -> rusqlite::Result<Timestamp> {
-    let at = start.checked_add(after).and_then(Timestamp::from_micros);
-    at.ok_or(rusqlite::Error::IntegralValueOutOfRange(2, after))
+    let Some((_, start)) = names::session(connection, sid)? else { return Ok(None) };
+    connection.prepare_cached(ONE)?.query_row([sid, ev], |row| event(row, start)).optional()
 }
 
 /// The rows of one kind that a run of events wrote, taken in their order.
@@ -92,13 +87,14 @@ impl<T: Stored> Queue<T> {
 /// They are whole: encoded again, each is the line that is in the log.
 pub(crate) fn events(names: &mut Names, sid: i64, since: i64, limit: i64) -> rusqlite::Result<Vec<Event>> {
     let connection = names.connection();
-    let run: Vec<EventRow> =
-        connection.prepare_cached(RANGE)?.query_map([sid, since, limit], event)?.collect::<Result<_, _>>()?;
+    let (id, start) = names.begun(sid)?;
+    let run: Vec<EventRow> = connection
+        .prepare_cached(RANGE)?
+        .query_map([sid, since, limit], |row| event(row, start))?
+        .collect::<Result<_, _>>()?;
     if run.is_empty() {
         return Ok(Vec::new());
     }
-    let started_at: i64 = connection.prepare_cached(STARTED_AT)?.query_row([sid], |row| row.get(0))?;
-    let id = names.session(sid)?;
     let mut messages = Queue::<Message>::fill(names, sid, &run, &[6])?;
     let mut turns = Queue::<Turn>::fill(names, sid, &run, &[7, 8])?;
     let mut calls = Queue::<Call>::fill(names, sid, &run, &[9, 10])?;
@@ -139,7 +135,7 @@ pub(crate) fn events(names: &mut Names, sid: i64, since: i64, limit: i64) -> rus
                 _ => Body::CallerHeadRecorded(invocations.take(ev)?),
             },
         };
-        events.push(Event { session: id.clone(), number, at: time(started_at, row.at)?, body });
+        events.push(Event { session: id.clone(), number, at: row.at, body });
     }
     Ok(events)
 }

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 
 use crate::model::{Digest, HeadId, SessionId};
 use crate::sqlite::row::{Columns, Dangling, Word};
 
-const SESSION_ID: &str = "SELECT id FROM hw_session WHERE sid = ?1";
+const SESSION: &str = "SELECT id, started_at FROM hw_session WHERE sid = ?1";
 const BLOB_HASHES: &str = "SELECT bid, hash FROM hw_blob WHERE bid BETWEEN ?1 AND ?2";
 
 /// Bids this far ahead of the last one asked for are read on the way: about where a step costs as much as a seek.
@@ -26,7 +26,8 @@ const FEW_SLOTS: usize = 16;
 /// 100,000 messages costs one scan of their payloads' rows, not 100,000 seeks nor a join for each column.
 pub(crate) struct Names<'c> {
     connection: &'c Connection,
-    sessions: HashMap<i64, SessionId>,
+    /// Ids, and when they began.
+    sessions: HashMap<i64, (SessionId, i64)>,
     hashes: CachedStatement<'c>,
     /// A cache with one place for each bid, its remainder; bid 0 is none.
     slots: Vec<(i64, Digest)>,
@@ -50,14 +51,17 @@ impl<'c> Names<'c> {
 
     /// The id of session `sid`.
     pub(crate) fn session(&mut self, sid: i64) -> rusqlite::Result<SessionId> {
-        if let Some(id) = self.sessions.get(&sid) {
-            return Ok(id.clone());
+        self.begun(sid).map(|(id, _)| id)
+    }
+
+    /// The id of session `sid`, and when it began: what its times count from.
+    pub(crate) fn begun(&mut self, sid: i64) -> rusqlite::Result<(SessionId, i64)> {
+        if let Some(found) = self.sessions.get(&sid) {
+            return Ok(found.clone());
         }
-        let mut statement = self.connection.prepare_cached(SESSION_ID)?;
-        let found = statement.query_row([sid], |row| Columns::new(row).word::<SessionId>()).optional()?;
-        let id = found.ok_or(Dangling { what: "session", id: sid })?;
-        self.sessions.insert(sid, id.clone());
-        Ok(id)
+        let found = session(self.connection, sid)?.ok_or(Dangling { what: "session", id: sid })?;
+        self.sessions.insert(sid, found.clone());
+        Ok(found)
     }
 
     /// The head `hid`.
@@ -106,6 +110,12 @@ impl<'c> Names<'c> {
         self.asked = self.asked.max(bid);
         Some(digest)
     }
+}
+
+/// The id of session `sid`, and when it began.
+pub(super) fn session(connection: &Connection, sid: i64) -> rusqlite::Result<Option<(SessionId, i64)>> {
+    let read = |row: &Row| Ok((Columns::new(row).word()?, row.get(1)?));
+    connection.prepare_cached(SESSION)?.query_row([sid], read).optional()
 }
 
 fn place(bid: i64, places: usize) -> usize {

@@ -167,8 +167,8 @@ stored!(
         input: c.some_digest(names)?,
         final_value: c.some_digest(names)?,
         summary: c.some_digest(names)?,
-        started_at: c.some()?,
-        ended_at: c.some()?,
+        started_at: c.some_time()?,
+        ended_at: c.some_time()?,
         error: c.some_digest(names)?,
         extra: c.some_digest(names)?,
     }
@@ -178,7 +178,9 @@ stored!(
     Call,
     "hw_call",
     Some(CALL, "9", call),
-    "n, type, status, turn, eval, input, request, response, result, error, provider, model, tokens_input, \
+    "n, type, status, turn, eval, input, request, response, result, error, \
+     iif(typeof(provider) = 'integer', (SELECT text FROM hw_word WHERE id = provider), provider), \
+     iif(typeof(model) = 'integer', (SELECT text FROM hw_word WHERE id = model), model), tokens_input, \
      tokens_output, tokens_cached, tokens_reasoning, cost, batch, batch_index, child, started_at, ended_at, extra",
     |c, names| Call {
         call: CallNumber(c.word()?),
@@ -201,8 +203,8 @@ stored!(
         batch: c.get()?,
         batch_index: c.some()?,
         child: c.some()?,
-        started_at: c.some()?,
-        ended_at: c.some()?,
+        started_at: c.some_time()?,
+        ended_at: c.some_time()?,
         extra: c.some_digest(names)?,
     }
 );
@@ -211,7 +213,7 @@ stored!(
     Eval,
     "hw_eval",
     Puts,
-    "n, name, status, turn, message, call, code, result, observation, error, started_at, ended_at, extra",
+    "n, iif(typeof(name) = 'integer', (SELECT text FROM hw_word WHERE id = name), name), status, turn, message, call, code, result, observation, error, started_at, ended_at, extra",
     |c, names| Eval {
         eval: EvalNumber(c.word()?),
         name: c.get()?,
@@ -223,8 +225,8 @@ stored!(
         result: c.some_digest(names)?,
         observation: c.some_digest(names)?,
         error: c.some_digest(names)?,
-        started_at: c.some()?,
-        ended_at: c.some()?,
+        started_at: c.some_time()?,
+        ended_at: c.some_time()?,
         extra: c.some_digest(names)?,
     }
 );
@@ -264,13 +266,14 @@ stored!(
         callee_before: c.some_head(names)?,
         callee_after: c.some_head(names)?,
         child: c.some()?,
-        started_at: c.some()?,
-        ended_at: c.some()?,
+        started_at: c.some_time()?,
+        ended_at: c.some_time()?,
     }
 );
 
-fn entry<T: Stored>(row: &Row, session: &SessionId, names: &mut Names) -> rusqlite::Result<Entry<T>> {
-    let mut columns = Columns::new(row);
+/// A row of a session, by its id and start.
+fn entry<T: Stored>(row: &Row, (session, start): &(SessionId, i64), names: &mut Names) -> rusqlite::Result<Entry<T>> {
+    let mut columns = Columns::after(row, *start);
     let event = EventNumber(columns.word()?);
     Ok(Entry { session: session.clone(), event, row: T::read(&mut columns, names)? })
 }
@@ -282,7 +285,7 @@ pub(crate) fn range<T: Stored>(
     (from, to): (i64, i64),
     out: &mut Vec<Entry<T>>,
 ) -> rusqlite::Result<()> {
-    let session = names.session(sid)?;
+    let session = names.begun(sid)?;
     let mut statement = names.connection().prepare_cached(T::RANGE)?;
     let mut rows = statement.query([sid, from, to])?;
     while let Some(row) = rows.next()? {
@@ -319,7 +322,7 @@ pub(crate) fn visible<T: Stored>(names: &mut Names, runs: &[(i64, (i64, i64))]) 
     out.reserve_exact(last.len());
     let mut wanted = wanted.into_iter();
     for (sid, (from, to)) in runs {
-        let session = names.session(*sid)?;
+        let session = names.begun(*sid)?;
         let mut statement = connection.prepare_cached(T::RANGE)?;
         let mut rows = statement.query([sid, from, to])?;
         while let Some(row) = rows.next()? {
@@ -359,7 +362,7 @@ pub(crate) fn page<T: Stored>(
     newest_first: bool,
     out: &mut Vec<Entry<T>>,
 ) -> rusqlite::Result<()> {
-    let session = names.session(sid)?;
+    let session = names.begun(sid)?;
     let mut statement = names.connection().prepare_cached(if newest_first { T::NEWEST } else { T::FROM })?;
     let mut rows = statement.query([sid, from, to, limit, bound])?;
     while let Some(row) = rows.next()? {
@@ -370,10 +373,11 @@ pub(crate) fn page<T: Stored>(
 
 /// The version that event `ev` of `sid` wrote.
 pub(crate) fn one<T: Stored>(names: &mut Names, sid: i64, ev: i64) -> rusqlite::Result<Option<T>> {
+    let (_, start) = names.begun(sid)?;
     let mut statement = names.connection().prepare_cached(T::RANGE)?;
     let mut rows = statement.query([sid, ev, ev])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let mut columns = Columns::new(row);
+    let mut columns = Columns::after(row, start);
     columns.get::<i64>()?;
     T::read(&mut columns, names).map(Some)
 }

@@ -9,7 +9,8 @@ use crate::sqlite::row::Columns;
 /// (null for either).
 const LAST: &str =
     "SELECT c.n, c.type, c.turn, c.tokens_input, c.tokens_output, c.tokens_cached, c.tokens_reasoning, c.cost,
-       c.provider, c.model
+       iif(typeof(c.provider) = 'integer', (SELECT text FROM hw_word WHERE id = c.provider), c.provider),
+       iif(typeof(c.model) = 'integer', (SELECT text FROM hw_word WHERE id = c.model), c.model)
      FROM hw_call c WHERE c.sid = ?1 AND c.ev BETWEEN ?2 AND ?3 AND (?4 IS NULL OR c.inherited = ?4)
        AND NOT EXISTS (SELECT 1 FROM hw_version l WHERE l.sid = c.sid AND l.kind = 9 AND l.n = c.n AND l.ev > c.ev AND l.ev <= ?3)
      ORDER BY c.ev";

@@ -4,6 +4,7 @@
 
 pub(crate) const SCHEMA: &str = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name";
 pub(crate) const INTEGRITY: &str = "PRAGMA integrity_check(20)";
+pub(crate) const IS_WHOLE: &str = "PRAGMA integrity_check(1)";
 /// How many sessions, events, heads, payloads.
 pub(crate) const COUNTS: &str = "SELECT (SELECT count(*) FROM hw_session), (SELECT count(*) FROM hw_event),
     (SELECT count(*) FROM hw_head), (SELECT count(*) FROM hw_blob)";
@@ -137,6 +138,6 @@ pub(crate) const PAYLOAD_PLACE: &str = "SELECT 'b3:' || lower(hex(b.hash)) FROM 
      WHERE CASE b.state
        WHEN 0 THEN b.segment IS NULL OR b.offset IS NULL OR m.segment IS NULL
          OR b.segment > m.segment OR (b.segment = m.segment AND b.offset + 24 + b.stored > m.offset)
-       WHEN 1 THEN json_valid(b.parts) IS NOT 1 OR json_array_length(b.parts) = 0
-         OR EXISTS (SELECT 1 FROM json_each(b.parts) p LEFT JOIN hw_blob x ON x.bid = p.value WHERE x.bid IS NULL)
+       WHEN 1 THEN CASE WHEN json_valid(b.parts) THEN json_array_length(b.parts) = 0
+         OR EXISTS (SELECT 1 FROM json_each(b.parts) p LEFT JOIN hw_blob x ON x.bid = p.value WHERE x.bid IS NULL) ELSE 1 END
        ELSE b.segment IS NOT NULL END";

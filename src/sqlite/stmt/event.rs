@@ -2,6 +2,8 @@
 
 pub(crate) const ADD: &str =
     "INSERT INTO hw_event (sid, ev, type, at, n, ref, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(crate) const WORDS: &str = "SELECT id, text FROM hw_word";
+pub(crate) const ADD_WORD: &str = "INSERT INTO hw_word (id, text) VALUES (?1, ?2)";
 pub(crate) const ADD_VERSION: &str = "INSERT INTO hw_version (sid, kind, n, ev) VALUES (?1, ?2, ?3, ?4)";
 pub(crate) const ADD_INHERITED: &str = "INSERT INTO hw_inherited (sid, kind, n, ev) VALUES (?1, ?2, ?3, ?4)";
 /// The greatest numbers of the kinds without versions.

@@ -21,7 +21,7 @@ pub(crate) const SESSIONS: &str = "WITH named (sid, bid) AS MATERIALIZED (
        UNION ALL SELECT sid, label FROM hw_invocation WHERE label IS NOT NULL UNION ALL SELECT sid, input FROM hw_invocation WHERE input IS NOT NULL
        UNION ALL SELECT sid, final FROM hw_invocation WHERE final IS NOT NULL UNION ALL SELECT sid, error FROM hw_invocation WHERE error IS NOT NULL
        UNION ALL SELECT sid, hid FROM hw_head UNION ALL SELECT sid, title_ref FROM hw_session WHERE title_ref IS NOT NULL
-       UNION ALL SELECT sid, ref FROM hw_event WHERE ref IS NOT NULL AND (typeof(type) = 'text' OR type IN (2, 3))),
+       UNION ALL SELECT sid, ref FROM hw_event WHERE ref IS NOT NULL AND (type > 18 OR type IN (2, 3))),
      parts (bid, whole) AS (SELECT p.value, w.bid FROM hw_blob w, json_each(w.parts) p WHERE w.state = 1),
      once (sid, bid, times) AS MATERIALIZED (SELECT sid, bid, count(*) FROM named GROUP BY sid, bid),
      holders (bid, many) AS MATERIALIZED (SELECT bid, count(*) FROM once GROUP BY bid),

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 
 use crate::model::event::Annotation;
 use crate::model::session::Source;
 use crate::model::*;
-use crate::sqlite::row::{CALL, CallTypeSql, EVAL, INVOCATION, KindSql, RoleSql, TURN};
+use crate::sqlite::row::{CALL, CallTypeSql, EVAL, INVOCATION, RoleSql, TURN, packed};
 use crate::sqlite::stmt;
 
 /// An event by its place in the world's sessions.
@@ -55,6 +56,7 @@ impl World {
         let conn = Connection::open_in_memory().unwrap();
         conn.set_prepared_statement_cache_capacity(256);
         conn.execute_batch(include_str!("../../../migrations/V1__rows.sql")).unwrap();
+        conn.execute_batch(include_str!("../../../migrations/V5__words.sql")).unwrap();
         World { conn, sessions: Vec::new(), heads: Vec::new(), bids: HashMap::new(), clock: START }
     }
 
@@ -281,6 +283,8 @@ impl World {
         let inherited = self.sessions[s].inherited;
         let (mut n, mut reference, mut status) = (None, None, None);
         let num = |n: u64| n as i64;
+        let start = self.sessions[s].events.first().map_or(self.clock, |event| event.at.micros());
+        let after = |at: Timestamp| packed(at.micros() - start);
         let is_put = matches!(body, Body::EvalPut(_));
         match body.clone() {
             Body::SessionStarted(row) => status = Some(row.status),
@@ -312,8 +316,8 @@ impl World {
                     self.opt(t.final_value),
                     self.opt(t.summary),
                     None::<i64>,
-                    t.started_at.map(Timestamp::micros),
-                    t.ended_at.map(Timestamp::micros),
+                    t.started_at.map(after),
+                    t.ended_at.map(after),
                     self.opt(t.error),
                     self.opt(t.extra),
                     t.turn.0 <= inherited.turn
@@ -348,8 +352,8 @@ impl World {
                     c.batch,
                     c.batch_index.map(num),
                     c.child.as_ref().map(SessionId::as_str),
-                    c.started_at.map(Timestamp::micros),
-                    c.ended_at.map(Timestamp::micros),
+                    c.started_at.map(after),
+                    c.ended_at.map(after),
                     extra,
                     c.call.0 <= inherited.call
                 ];
@@ -376,8 +380,8 @@ impl World {
                     refs[1],
                     refs[2],
                     refs[3],
-                    e.started_at.map(Timestamp::micros),
-                    e.ended_at.map(Timestamp::micros),
+                    e.started_at.map(after),
+                    e.ended_at.map(after),
                     extra
                 ];
                 self.run(stmt::event::ADD_EVAL, values);
@@ -426,8 +430,8 @@ impl World {
                     heads[2],
                     heads[3],
                     i.child.map(num),
-                    i.started_at.map(Timestamp::micros),
-                    i.ended_at.map(Timestamp::micros),
+                    i.started_at.map(after),
+                    i.ended_at.map(after),
                     i.invocation.0 <= inherited.invocation
                 ];
                 self.run(stmt::event::ADD_INVOCATION, values);
@@ -438,14 +442,17 @@ impl World {
             }
         }
         let session = &mut self.sessions[s];
-        let start = session.events.first().map_or(self.clock, |event| event.at.micros());
         if session.events.is_empty() {
             self.conn.execute("UPDATE hw_session SET started_at = ?1 WHERE sid = ?2", [start, sid]).unwrap();
         }
         let at = Timestamp::from_micros(self.clock).unwrap();
         let event = Event { session: session.id.clone(), number: EventNumber(ev as u64), at, body };
         let status = status.as_ref().map(Status::as_str);
-        let values = params![sid, ev, KindSql(&event.body), self.clock - start, n, reference, status];
+        let kind = match event.body.code() {
+            Some(code) => Value::Integer(code),
+            None => Value::Text(event.body.kind().into()),
+        };
+        let values = params![sid, ev, kind, after(at), n, reference, status];
         self.conn.prepare_cached(stmt::event::ADD).unwrap().execute(values).unwrap();
         session.events.push(event);
         self.save(s);

@@ -503,3 +503,57 @@ fn real_pi_sessions_of_newer_versions_come_in_whole() {
         place.is_sound();
     }
 }
+
+/// Some programs write a note of what a tool sends out beside it, while it is at work: an entry that nothing goes on from.
+#[test]
+fn a_tool_whose_result_comes_beside_a_branch_that_was_left_ran_once() {
+    let user = |id: &str, parent: &str, text: &str| {
+        format!(
+            r#"{{"type":"message","id":"{id}","parentId":"{parent}","timestamp":"2026-03-01T10:00:01.000Z","message":{{"role":"user","content":"{text}","timestamp":1}}}}"#
+        )
+    };
+    let says = |id: &str, parent: &str, part: &str, stop: &str| {
+        format!(
+            r#"{{"type":"message","id":"{id}","parentId":"{parent}","timestamp":"2026-03-01T10:00:02.000Z","message":{{"role":"assistant","content":[{part}],"provider":"p","model":"m","usage":{{"input":1,"output":1}},"stopReason":"{stop}","timestamp":2}}}}"#
+        )
+    };
+    let tool = |id: &str| format!(r#"{{"type":"toolCall","id":"{id}","name":"send","arguments":{{}}}}"#);
+    let sent = r#"{"type":"text","text":"on its way"}"#;
+    let result = |id: &str, parent: &str, tool: &str| {
+        format!(
+            r#"{{"type":"message","id":"{id}","parentId":"{parent}","timestamp":"2026-03-01T10:00:03.000Z","message":{{"role":"toolResult","toolCallId":"{tool}","toolName":"send","content":[{{"type":"text","text":"sent"}}],"isError":false,"timestamp":3}}}}"#
+        )
+    };
+    let header = r#"{"type":"session","version":3,"id":"mirror","timestamp":"2026-03-01T10:00:00.000Z","cwd":"/"}"#;
+    let lines = [
+        header.to_owned(),
+        user("u1", "null", "Send it.").replace("\"null\"", "null"),
+        says("a1", "u1", &format!("{},{}", tool("t1"), tool("t2")), "toolUse"),
+        says("x1", "a1", sent, "stop"),
+        result("r1", "a1", "t1"),
+        says("x2", "r1", sent, "stop"),
+        result("r2", "r1", "t2"),
+        says("a2", "r2", sent, "stop"),
+        user("u2", "a2", "And?"),
+        // One that is never answered on any way.
+        says("a3", "u2", &tool("t3"), "toolUse"),
+        says("x3", "a3", sent, "stop"),
+        says("a4", "a3", sent, "stop"),
+        user("u3", "a4", "Thanks."),
+    ];
+    let text = lines.map(|line| line + "\n").concat();
+    let place = Place::of("pi");
+    let imported = place.import(&text);
+    assert_eq!(counts(&imported), Raw::of(&text).counts());
+    let evals = place.store.view(&imported.session).unwrap().rows.evals;
+    assert_eq!(evals.iter().map(|entry| entry.row.status.as_str()).collect::<Vec<_>>(), ["ok", "ok", "unfinished"]);
+    assert_eq!(place.source(&imported.session), text);
+    // In whatever parts it comes, each answer is one call.
+    for lines in 2..text.lines().count() {
+        let parts = Place::of("pi");
+        parts.import(text.lines().take(lines).map(|line| format!("{line}\n")).collect::<String>());
+        let grown = parts.import(&text);
+        assert_eq!((grown.turns, grown.calls), (imported.turns, imported.calls), "{lines}");
+        assert_eq!(parts.source(&grown.session), text);
+    }
+}

@@ -112,3 +112,45 @@ fn the_cost_and_type_of_our_own_calls_come_back() {
     let odd = other.import(&odd);
     assert_eq!(calls(&other, &odd.session), [(CallType::Root, None)]);
 }
+
+#[test]
+fn a_call_that_ended_and_a_tool_that_never_did_are_so_in_the_log() {
+    let place = Place::of("pixir");
+    let session = place.store.create_session(NewSession::named("own".parse().unwrap())).unwrap();
+    let turn = session.begin_turn("what is 2 + 2?").unwrap();
+    session
+        .write(|batch| {
+            // Whom it called is known when it comes back, as in logs of Claude Code.
+            let one = batch.start_invocation(Status::new("subagent")?, |_| {})?;
+            let two = batch.start_invocation(Status::new("subagent")?, |_| {})?;
+            let final_value = Some(batch.put(b"four"));
+            batch.complete_invocation(one, |row| {
+                row.callee = "kid".parse().ok();
+                row.final_value = final_value;
+            })?;
+            batch.fail_invocation(two, |row| row.callee = "other".parse().ok())?;
+            for status in [Status::UNFINISHED, Status::ABORTED, Status::ORPHANED, Status::ERROR] {
+                let code = batch.put(b"{}");
+                batch.add_eval(status, |eval| eval.code = Some(code))?;
+            }
+            batch.update_turn(turn, |row| row.status = Status::FINAL)?;
+            batch.seal().map(drop)
+        })
+        .unwrap();
+    session.close().unwrap();
+    let own: SessionId = "own".parse().unwrap();
+    let told = |place: &Place| -> (Vec<(String, Option<String>)>, Vec<String>) {
+        let rows = place.store.view(&own).unwrap().rows;
+        let calls = rows.invocations.iter().map(|entry| &entry.row);
+        let calls = calls.map(|row| (row.status.to_string(), row.callee.as_ref().map(ToString::to_string)));
+        (calls.collect(), rows.evals.iter().map(|entry| entry.row.status.to_string()).collect())
+    };
+    let expected = told(&place);
+    assert_eq!(
+        expected.0,
+        [("ok", "kid"), ("error", "other")].map(|(status, of)| (status.to_owned(), Some(of.to_owned())))
+    );
+    let other = Place::of("pixir");
+    other.import(place.export(&own));
+    assert_eq!(told(&other), expected);
+}
