@@ -113,6 +113,7 @@ fn a_session_is_exported_and_imported_again() {
     assert_eq!(home.ok(&["export", "demo", "--store", "other"]), text, "its own format needs no name");
 
     assert_eq!(home.error(&["export", "demo", "--output", "x"])["kind"], "not-exportable");
+    assert_eq!(home.json(&["export", "demo", "--format", "gemini", "--output", "chat.jsonl"])["format"], "gemini");
     assert_eq!(home.error(&["export", "demo", "--format", "none", "--output", "x"])["kind"], "unknown-format");
     assert_eq!(home.error(&["export", "demo", "--format", "pixir"])["kind"], "usage");
     assert!(!home.path().join("x").exists());

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::imports::{Place, kinds};
-use headwater::exchange::{self, Imported};
+use headwater::exchange::{self, ExportError, Imported};
 use headwater::model::{HeadKind, Role, SessionId};
 
 const FIXTURE: &[u8] = include_bytes!("../fixtures/pi-v1.jsonl");
@@ -438,8 +438,8 @@ fn an_export_is_made_whole_or_not_at_all() {
     session.begin_turn("mine").unwrap();
     session.close().unwrap();
     fs::write(&path, "before").unwrap();
-    let error = exchange::export_to(&place.store, &imported.session, Some("nothing"), &path).unwrap_err();
-    assert_eq!(error.kind(), Some("unknown-format"));
+    let error = exchange::export_to(&place.store, &imported.session, Some("opencode"), &path).unwrap_err();
+    assert!(matches!(error, ExportError::Io { .. }), "a folder, and there is a file: {error:?}");
     assert_eq!(fs::read(&path).unwrap(), b"before");
     let names: Vec<_> = fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "{names:?}");
