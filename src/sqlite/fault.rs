@@ -31,20 +31,19 @@ pub(crate) fn is_corrupt(error: &rusqlite::Error) -> bool {
 /// Whether SQLite was refused something: a file, room, memory, a lock. That passes, and says nothing of what is in the database. Of
 /// some refusals SQLite says that the database is corrupt: see [`super::doubt`].
 pub(crate) fn is_refused(error: &rusqlite::Error) -> bool {
-    let rusqlite::Error::SqliteFailure(failure, _) = error else { return false };
-    match failure.code {
-        ErrorCode::SystemIoFailure => failure.extended_code != rusqlite::ffi::SQLITE_IOERR_CORRUPTFS,
-        ErrorCode::CannotOpen
-        | ErrorCode::DiskFull
-        | ErrorCode::OutOfMemory
-        | ErrorCode::PermissionDenied
-        | ErrorCode::AuthorizationForStatementDenied
-        | ErrorCode::ReadOnly
-        | ErrorCode::FileLockingProtocolFailed
-        | ErrorCode::OperationInterrupted
-        | ErrorCode::NoLargeFileSupport => true,
-        _ => is_busy(error),
-    }
+    let refusals = [
+        ErrorCode::SystemIoFailure,
+        ErrorCode::CannotOpen,
+        ErrorCode::DiskFull,
+        ErrorCode::OutOfMemory,
+        ErrorCode::PermissionDenied,
+        ErrorCode::AuthorizationForStatementDenied,
+        ErrorCode::ReadOnly,
+        ErrorCode::FileLockingProtocolFailed,
+        ErrorCode::OperationInterrupted,
+        ErrorCode::NoLargeFileSupport,
+    ];
+    is_busy(error) || error.sqlite_error_code().is_some_and(|code| refusals.contains(&code))
 }
 
 /// Whether somebody else holds a lock on the database.

@@ -309,6 +309,7 @@ mod tests {
     #[test]
     fn a_failed_read_is_told_and_not_how_its_transaction_ended() {
         let file = tempfile::NamedTempFile::new().unwrap();
+        rusqlite::Connection::open(file.path()).unwrap().pragma_update(None, "user_version", 1).unwrap();
         let pool = Pool::new(file.path(), 1);
         let failed: Result<(), ReadError> = read_in(&pool, |conn| {
             stmt::run(conn, stmt::meta::ROLLBACK).unwrap();

@@ -141,6 +141,7 @@ mod tests {
 
     fn pool(most: u32) -> (tempfile::NamedTempFile, Pool) {
         let file = tempfile::NamedTempFile::new().unwrap();
+        rusqlite::Connection::open(file.path()).unwrap().pragma_update(None, "user_version", 1).unwrap();
         let pool = Pool::new(file.path(), most);
         (file, pool)
     }

@@ -50,5 +50,6 @@ mod roundtrips;
 mod shell;
 mod subscriptions;
 mod tools;
+mod witness;
 mod writers;
 mod written;

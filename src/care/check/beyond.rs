@@ -16,6 +16,9 @@ pub(super) fn follow(walk: &mut Walk<'_>, blobs: &Path, numbers: &[u64], meta: &
     let (mut end, mut last) = (meta.end, (meta.tx, meta.digest));
     loop {
         let next = end.segment.checked_add(1).filter(|next| numbers.contains(next));
+        if next.is_none() && numbers.iter().any(|number| *number > end.segment) {
+            return walk.wrong(codes::SEGMENT_MISSING, format!("segment {}", end.segment.saturating_add(1)));
+        }
         let until = match next.map(|next| taken_over(walk, blobs, next, end)) {
             None => None,
             Some(Some(until)) => Some(until),
