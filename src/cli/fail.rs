@@ -311,6 +311,8 @@ impl From<BackupError> for Failure {
                 .details(json!({ "path": path.display().to_string() })),
             BackupError::Full { .. } => Failure::caused("disk-full", &error).hint(FULL),
             BackupError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
+            BackupError::Locked => Failure::new("in-use", error.to_string())
+                .hint("close the other programs that use this store, then do the same again"),
             BackupError::Damaged(_) | BackupError::Unverified(_) => {
                 Failure::new("damaged", error.to_string()).hint("headwater check says what is damaged, and where")
             }

@@ -13,7 +13,7 @@ use super::build::build;
 pub(crate) use super::checkpoint::database;
 use super::checkpoint::{self, Checkpointer};
 use super::commit::locked;
-use super::error::{Cause, CommitError, OpenError, chain, is_corrupt, is_full};
+use super::error::{Cause, CommitError, OpenError, chain, is_busy, is_corrupt, is_full};
 use super::hub::Hub;
 use super::lead::Desk;
 use super::lease::Holder;
@@ -61,6 +61,9 @@ pub(super) fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
         if fault::is_full(&error) {
             return OpenError::Full(Box::new(error));
         }
+        if fault::is_busy(&error) {
+            return held(&path);
+        }
         if fault::is_corrupt(&error) {
             return match doubt::refusal(&database(&path)) {
                 Some(refused) => io("the database cannot be read")(refused),
@@ -71,12 +74,20 @@ pub(super) fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
     }
 }
 
+/// Another program holds a lock on the database: none of ours keeps one so long.
+fn held(root: &Path) -> OpenError {
+    OpenError::InUse { path: root.to_owned(), why: "its database is locked by another program".to_owned() }
+}
+
 pub(super) fn levelled(path: &Path, error: LevelError) -> OpenError {
     if error.is_full() {
         return OpenError::Full(Box::new(error));
     }
     if let Some(what) = error.newer() {
         return OpenError::NewerFormat { path: path.to_owned(), what };
+    }
+    if is_busy(&error) {
+        return held(path);
     }
     if is_corrupt(&error)
         && let Some(refused) = doubt::refusal(&database(path))
@@ -307,6 +318,7 @@ pub(super) fn migration(root: &Path, error: MigrateError) -> OpenError {
     match error {
         error @ MigrateError::Newer { .. } => OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() },
         error if is_full(&error) => OpenError::Full(Box::new(error)),
+        error if is_busy(&error) => held(root),
         error => OpenError::Io {
             what: "the database's schema cannot be brought up to date".to_owned(),
             source: Box::new(error),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Home, ran};
+use crate::{Home, items, ran};
 
 /// A user who has no other process, so that a limit on processes counts threads alone.
 const NOBODY: u32 = 64_999;
@@ -119,4 +119,123 @@ fn a_read_that_fails_is_no_damage() {
         assert_eq!(home.json(&["check"])["issue-count"], 0);
     }
     assert!(told > 50, "{told}");
+}
+
+/// The files by which a store is known, and where others are moved to.
+fn kept(root: &Path) -> Vec<Option<Vec<u8>>> {
+    let names = ["store.sqlite", "blobs/0000000001.seg", "quarantine", "set-aside", "repair"];
+    names.map(|name| root.join(name)).map(|path| path.exists().then(|| std::fs::read(path).unwrap_or_default())).into()
+}
+
+/// A store whose log has a damaged frame, of which the rows know everything.
+fn damaged() -> Home {
+    let home = Home::demo();
+    let segment = home.path().join(".headwater/blobs/0000000001.seg");
+    let whole = std::fs::read(&segment).unwrap();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    // The frame of a commit: what payloads hold no row has.
+    for at in (64..used).rev().step_by(40) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        std::fs::write(&segment, &bytes).unwrap();
+        if home.json(&["repair"])["status"] == "whole" {
+            return home;
+        }
+    }
+    panic!("no byte of the log is one that the rows know");
+}
+
+/// The rows say what a damaged frame held. Where the database cannot be opened at that moment they are not lost: a repair says what was
+/// refused and changes nothing, a check does not call the database damaged; the same repair a moment later loses nothing.
+#[test]
+fn rows_out_of_reach_are_not_lost() {
+    let may = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
+    if !may.is_ok_and(|ran| ran.status.success()) {
+        println!("skipped: rows_out_of_reach_are_not_lost: no strace, or it may not trace");
+        return;
+    }
+    let mut home = damaged();
+    let mut told = 0;
+    for (call, error) in [
+        ("openat", "EMFILE"),
+        ("openat", "EACCES"),
+        ("ftruncate", "ENOSPC"),
+        ("fcntl", "ENOLCK"),
+        ("fcntl", "EIO"),
+        ("statx", "EIO"),
+        ("newfstatat", "EIO"),
+    ] {
+        for when in ["1", "1+", "2", "2+", "3+"] {
+            for args in [&["check"][..], &["check", "--quick"], &["repair"], &["repair", "--yes"]] {
+                // SQLite takes that for somebody's lock, and waits for it.
+                if error == "ENOLCK" && (when != "1+" || args != ["repair", "--yes"]) {
+                    continue;
+                }
+                let root = home.path().join(".headwater").canonicalize().unwrap();
+                let before = kept(&root);
+                let mut command = Command::new("strace");
+                command.args(["-f", "-qq", "-o", "/dev/null"]);
+                for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm"] {
+                    command.arg("-P").arg(root.join(name));
+                }
+                command.args([
+                    "-e",
+                    &format!("trace={call}"),
+                    "-e",
+                    &format!("inject={call}:error={error}:when={when}"),
+                ]);
+                command.arg(assert_cmd::cargo::cargo_bin!("headwater")).args(args).arg("--json");
+                let ran = ran(command.current_dir(home.path()).output().unwrap());
+                let place = format!("{args:?}, {call} {error} {when}: {} {}{}", ran.code, ran.out, ran.err);
+                match (ran.code, args[0]) {
+                    (1, _) => {
+                        let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
+                        let kind = error["error"]["kind"].as_str().unwrap();
+                        assert!(["io", "disk-full", "in-use"].contains(&kind), "{place}");
+                        assert!(kept(&root) == before, "{place}");
+                        told += 1;
+                    }
+                    // It did without; structure alone is whole.
+                    (0, "check") if args.len() > 1 => {}
+                    (4, "check") => assert!(!ran.out.contains("\"database-"), "{place}"),
+                    (0, "repair") => {
+                        let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+                        assert_eq!(report["status"], "whole", "{place}");
+                        if args.len() > 1 {
+                            home = damaged();
+                        }
+                    }
+                    _ => panic!("{place}"),
+                }
+            }
+        }
+    }
+    assert!(told > 30, "{told}");
+    let report = home.json(&["repair", "--yes"]);
+    assert_eq!((&report["status"], items(&report["hurt"]).len()), (&"whole".into(), 0));
+}
+
+/// Another program that keeps a lock on the database is named as what it is, by whoever comes; nothing is changed.
+#[test]
+fn a_lock_of_another_program_is_told() {
+    let ask = |home: Home, args: &'static [&str]| {
+        let root = home.path().join(".headwater");
+        // Reading the file while it is locked would drop this process's locks.
+        let before = kept(&root);
+        let shell = rusqlite::Connection::open(root.join("store.sqlite")).unwrap();
+        shell.execute_batch("PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE; COMMIT").unwrap();
+        let error = home.error(args);
+        assert_eq!(error["kind"], "in-use", "{args:?}: {error}");
+        assert!(error["hint"].as_str().unwrap().contains("close the other programs"), "{args:?}: {error}");
+        assert!(kept(&root) == before, "{args:?}");
+    };
+    let add = &["run", "add", "--script", "simple", "--name", "other"];
+    std::thread::scope(|scope| {
+        for args in [&["check"][..], &["repair"], &["repair", "--yes"]] {
+            scope.spawn(move || ask(damaged(), args));
+        }
+        for args in [&["ls"][..], &["show", "demo"], add, &["backup", "copy"]] {
+            scope.spawn(move || ask(Home::demo(), args));
+        }
+    });
 }

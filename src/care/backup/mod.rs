@@ -27,7 +27,7 @@ use crate::progress::Observer;
 use crate::segment::{self, LockError, LockFile};
 use crate::sqlite::open::{self as sqlite, Journal};
 use crate::sqlite::reader::{Reader, reads_wal};
-use crate::store::error::{is_full, is_no_lack_of_room};
+use crate::store::error::{is_busy, is_full, is_no_lack_of_room};
 use crate::store::level::{LevelError, Meta};
 use crate::store::mark::{self, Trust};
 use crate::store::open::database;
@@ -79,6 +79,9 @@ pub enum BackupError {
     /// The store is being rebuilt or repaired.
     #[error("the store is being rebuilt, migrated or repaired")]
     InUse,
+    /// Another program holds a lock on the database.
+    #[error("the database is locked by another program")]
+    Locked,
     /// A disk is full: the one that the backup goes to, or the one that the store is on.
     #[error("{what}: the disk is full")]
     Full {
@@ -117,7 +120,11 @@ pub struct BackupReport {
 }
 
 fn refused(what: String, source: Box<dyn std::error::Error + Send + Sync>) -> BackupError {
-    if is_full(source.as_ref()) { BackupError::Full { what, source } } else { BackupError::Io { what, source } }
+    match () {
+        () if is_full(source.as_ref()) => BackupError::Full { what, source },
+        () if is_busy(source.as_ref()) => BackupError::Locked,
+        () => BackupError::Io { what, source },
+    }
 }
 
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> BackupError {
