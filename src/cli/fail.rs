@@ -6,6 +6,7 @@ use std::path::Path;
 
 use headwater::care::{BackupError, CheckError, RepairError};
 use headwater::model::id::BadId;
+use headwater::segment::is_full;
 use headwater::store::error::{CommitError, OpenError, ReadError, SessionOpenError};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -74,7 +75,7 @@ impl Failure {
     pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
         let kind = match error.kind() {
             io::ErrorKind::NotFound => "not-found",
-            io::ErrorKind::StorageFull => "disk-full",
+            _ if is_full(error) => "disk-full",
             _ => "io",
         };
         Failure::new(kind, format!("cannot {what} {}: {error}", path.display()))
@@ -128,10 +129,8 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Failure { code: 0, ..Failure::new(PIPE_CLOSED, "") };
         }
-        match error.kind() {
-            io::ErrorKind::StorageFull => Failure::new("disk-full", format!("cannot write the output: {error}")),
-            _ => Failure::new("io", format!("cannot write the output: {error}")),
-        }
+        let kind = if is_full(&error) { "disk-full" } else { "io" };
+        Failure::new(kind, format!("cannot write the output: {error}"))
     }
 }
 

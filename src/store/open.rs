@@ -193,7 +193,13 @@ fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<Pat
         Err(error) => return Err(io(format!("{} cannot be read", root.display()))(error)),
     };
     let blobs = root.join("blobs");
-    let holds_store = exists && (blobs.is_dir() || database(root).exists());
+    let found = segment::is_folder(&blobs).and_then(|blobs| Ok(blobs || segment::is_there(&database(root))?));
+    let holds_store = exists
+        && found.or_else(|error| {
+            // Whose it is says more.
+            safe(root)?;
+            Err(io(format!("{} cannot be read", root.display()))(error))
+        })?;
     if !holds_store {
         if !options.create {
             return Err(OpenError::NotFound { path: root.to_owned() });
@@ -242,7 +248,11 @@ pub(crate) fn safe(root: &Path) -> Result<(), OpenError> {
     }
     for name in OURS {
         let path = root.join(name);
-        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+        let meta = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            meta => meta.map_err(io(format!("{} cannot be looked at", path.display())))?,
+        };
+        if meta.is_symlink() {
             let advice =
                 "put the file or folder itself in the link's place; only the store's folder may be a link".to_owned();
             return refuse(&path, "is a symbolic link".to_owned(), advice);
@@ -297,7 +307,7 @@ pub(super) fn shared_lock(file: &mut LockFile, patience: Duration, root: &Path) 
 /// Why the store must be made, rebuilt or migrated before it can be used; none if it is ready.
 fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
     let path = database(root);
-    if swap::is_ready(root) {
+    if swap::is_ready(root).map_err(io("the store's folder cannot be read"))? {
         return Ok(Some("a repair was cut off before its end".to_owned()));
     }
     let trust = mark::settled(root, &path).map_err(lock)?;

@@ -239,3 +239,115 @@ fn a_lock_of_another_program_is_told() {
         }
     });
 }
+
+/// A store or a backup that this user may not enter is there: nobody says that there is none.
+#[test]
+fn what_may_not_be_entered_is_not_absent() {
+    let home = Home::demo();
+    home.ok(&["backup", "copy"]);
+    let program = home.path().join("headwater");
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("headwater"), &program).unwrap();
+    let alone = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]);
+        command.args(args).current_dir(home.path()).env("HOME", home.path()).output()
+    };
+    std::fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    if !alone(&["true"]).is_ok_and(|tried| tried.status.success()) {
+        println!("skipped: what_may_not_be_entered_is_not_absent: no other user can be had here");
+        return;
+    }
+    for (args, kind) in [
+        (&["ls"][..], "unsafe"),
+        (&["show", "demo"], "unsafe"),
+        (&["run", "add", "--script", "simple", "--name", "x"], "unsafe"),
+        (&["check"], "io"),
+        (&["repair"], "io"),
+        (&["repair", "--yes"], "io"),
+        (&["backup", "/tmp/never"], "io"),
+        (&["restore-backup", "copy", "/tmp/never"], "io"),
+    ] {
+        let ran = ran(alone(&[&["./headwater"], args, &["--json"]].concat()).unwrap());
+        let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap_or_default();
+        assert_eq!((ran.code, &error["error"]["kind"]), (1, &kind.into()), "{args:?}: {}{}", ran.out, ran.err);
+        assert!(kind == "unsafe" || ran.err.contains("Permission denied"), "{args:?}: {}", ran.err);
+    }
+}
+
+/// The temporary folder that is not there, and not the file that is, is named as what cannot be used.
+#[test]
+fn a_missing_temporary_folder_is_not_the_sources_fault() {
+    let home = Home::new();
+    let message = |n: u32| {
+        format!("{{\"id\":\"{n}\",\"timestamp\":\"2026-01-01T00:00:0{n}Z\",\"type\":\"user\",\"content\":\"ask {n}\"}}")
+    };
+    let chat = |to: u32, seen: u32| {
+        let messages: Vec<_> = (1..=to).map(message).collect();
+        format!(
+            "{{\"sessionId\":\"s\",\"projectHash\":\"p\",\"startTime\":\"2026-01-01T00:00:00Z\",\"lastUpdated\":\"2026-01-01T00:00:0{seen}Z\",\"messages\":[{}]}}",
+            messages.join(",")
+        )
+    };
+    std::fs::write(home.path().join("session-1.json"), chat(2, 2)).unwrap();
+    home.ok(&["import", "session-1.json"]);
+    std::fs::write(home.path().join("session-1.json"), chat(3, 3)).unwrap();
+    let mut command = home.command(&["import", "session-1.json", "--json"]);
+    let ran = ran(command.env("TMPDIR", "/nonexistent").output().unwrap());
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let failed = &report["failed"][0];
+    assert_eq!(failed["kind"], "io", "{report}{}", ran.err);
+    assert!(
+        failed["message"].as_str().unwrap().starts_with("the temporary folder /nonexistent cannot be written"),
+        "{failed}"
+    );
+    home.ok(&["import", "session-1.json"]);
+}
+
+/// A file that cannot be looked at is not left out of what is restored; an output for which there is no room is told as such.
+#[test]
+fn what_cannot_be_looked_at_is_not_left_out() {
+    let may = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
+    if !may.is_ok_and(|ran| ran.status.success()) {
+        println!("skipped: what_cannot_be_looked_at_is_not_left_out: no strace, or it may not trace");
+        return;
+    }
+    let home = Home::demo();
+    home.ok(&["backup", "copy"]);
+    home.ok(&["backup", "copy.tar"]);
+    let mut told = 0;
+    for when in 1..90 {
+        let from = if when % 3 == 0 { "copy.tar" } else { "copy" };
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=statx"]);
+        command.args(["-e", &format!("inject=statx:error=EACCES:when={when}")]);
+        command.arg(assert_cmd::cargo::cargo_bin!("headwater")).args(["restore-backup", from, "back", "--json"]);
+        let ran = ran(command.current_dir(home.path()).output().unwrap());
+        if ran.code == 0 {
+            assert!(home.path().join("back/store.sqlite").exists(), "{from} {when}: {}", ran.out);
+            std::fs::remove_dir_all(home.path().join("back")).unwrap();
+        } else {
+            told += 1;
+            assert!(!home.path().join("back").exists(), "{from} {when}: {}", ran.err);
+        }
+    }
+    assert!(told > 10, "{told}");
+}
+
+/// An output for which there is no room is told as a full disk.
+#[test]
+fn an_output_without_room_is_a_full_disk() {
+    let home = Home::new();
+    let log: String = (0..2_000).map(|n| format!("{{\"type\":\"user\",\"uuid\":\"{n}\",\"sessionId\":\"s\",\"timestamp\":\"2026-08-01T10:00:00Z\",\"message\":{{\"role\":\"user\",\"content\":\"message {n}\"}}}}\n")).collect();
+    std::fs::write(home.path().join("log.jsonl"), log).unwrap();
+    home.ok(&["import", "log.jsonl"]);
+    let mut command = Command::new("prlimit");
+    command.arg("--fsize=65536").arg(assert_cmd::cargo::cargo_bin!("headwater"));
+    let Ok(done) = command.args(["export", "s", "--output", "out", "--json"]).current_dir(home.path()).output() else {
+        println!("skipped: an_output_without_room_is_a_full_disk: no prlimit");
+        return;
+    };
+    let ran = ran(done);
+    let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap_or_default();
+    assert_eq!((ran.code, &error["error"]["kind"]), (1, &"disk-full".into()), "{}{}", ran.out, ran.err);
+    assert!(!home.path().join("out").exists());
+}

@@ -188,9 +188,9 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     // Made beside its place, and named when it is whole.
     let beside = Beside::for_restore(to)?;
     let stage = beside.path("store");
-    let made = if from.is_file() { archive::unpack(from, &stage) } else { Ok(from.to_owned()) };
+    let made = if is_there(from)? && !is_folder(from)? { archive::unpack(from, &stage) } else { Ok(from.to_owned()) };
     let restored = made.and_then(|folder| {
-        if !folder.join("blobs").is_dir() {
+        if !is_folder(&folder.join("blobs"))? {
             return Err(BackupError::NotFound { what: "backup", path: from.to_owned() });
         }
         if folder == stage {
@@ -247,12 +247,13 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 const STAGE: &str = "tmp-backup-";
 
 fn to_folder(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
-    if !root.join("blobs").is_dir() {
+    if !is_folder(&root.join("blobs"))? {
         return Err(BackupError::NotFound { what: "store", path: root.to_owned() });
     }
     let mut lock = LockFile::open_existing(&root.join("lock")).map_err(lock_error)?;
     let _open = lock.as_mut().map(|lock| lock.shared(Duration::from_secs(30))).transpose().map_err(lock_error)?;
-    if to.exists() && !to.join("blobs").is_dir() {
+    let was_there = is_there(to)?;
+    if was_there && !is_folder(&to.join("blobs"))? {
         for entry in fs::read_dir(to).map_err(io_error(format!("{} cannot be read", to.display())))? {
             let name = entry.map_err(io_error(format!("{} cannot be read", to.display())))?.file_name();
             // A first backup that was killed leaves these.
@@ -261,13 +262,12 @@ fn to_folder(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
             }
         }
     }
-    let was_there = to.exists();
     segment::create_dir_private(to).map_err(io_error(format!("{} cannot be made", to.display())))?;
-    if !to.join("blobs").exists() {
+    if !is_there(&to.join("blobs"))? {
         // A power loss must not take the folder with the backup in it. One that was killed may have made it.
         segment::sync_dir(parent(to)).map_err(io_error("the backup's folder cannot be synced"))?;
     }
-    let lock_was_there = to.join("lock").exists();
+    let lock_was_there = is_there(&to.join("lock"))?;
     let made = locked(root, to);
     if made.is_err() {
         if !lock_was_there && !matches!(made, Err(BackupError::InUse)) {
@@ -333,7 +333,7 @@ fn staged(root: &Path, to: &Path, stage: &Path) -> Result<Staged, BackupError> {
         segment::create_dir_private(folder).map_err(io_error("the backup's folder cannot be made"))?;
     }
     let diverged = |what: String| BackupError::Diverged { path: to.to_owned(), what };
-    let before = match theirs.is_dir() {
+    let before = match is_folder(&theirs)? {
         true => there::look(&theirs, None, Tx(0))
             .map_err(|error| error.told(|what| diverged(format!("it is damaged, {what}"))))?,
         false => there::There::NOTHING,
@@ -416,6 +416,16 @@ fn copy_rows(source: &Reader, root: &Path, to: &Path) -> Result<Option<Meta>, Ba
     Ok(Some(meta))
 }
 
+/// Whether there is anything at `path`. Where the system does not say, there may be.
+fn is_there(path: &Path) -> Result<bool, BackupError> {
+    segment::is_there(path).map_err(io_error(format!("{} cannot be looked at", path.display())))
+}
+
+/// Whether there is a folder at `path`.
+fn is_folder(path: &Path) -> Result<bool, BackupError> {
+    segment::is_folder(path).map_err(io_error(format!("{} cannot be looked at", path.display())))
+}
+
 fn remove(path: &Path) -> Result<(), BackupError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -427,7 +437,7 @@ fn remove(path: &Path) -> Result<(), BackupError> {
 
 /// Notes the rows as whole, so that the copy opens at once, and has the copy pass a deep check.
 fn finish(to: &Path, copied: u64) -> Result<BackupReport, BackupError> {
-    if database(to).exists() {
+    if is_there(&database(to))? {
         note(to)?;
     }
     segment::sync_dir(to).map_err(io_error("the backup's folder cannot be synced"))?;

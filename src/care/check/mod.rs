@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use super::anchor::{self, Anchor};
 use crate::model::HeadId;
 use crate::progress::{Observer, Progress, Unit};
-use crate::segment::{LockError, LockFile};
+use crate::segment::{self, LockError, LockFile};
 use crate::sqlite::reader::{Reader, reads_wal};
 use crate::sqlite::{doubt, fault, stmt};
 use crate::store::error::{chain, is_refusal, newer};
@@ -146,7 +146,8 @@ pub fn check(root: &Path, mode: Mode) -> Result<CheckReport, CheckError> {
 /// Those of [`check`].
 pub fn check_observed(root: &Path, mode: Mode, observer: &Observer) -> Result<CheckReport, CheckError> {
     let path = database(root);
-    if !root.join("blobs").is_dir() && !path.exists() {
+    let is_none = segment::is_folder(&root.join("blobs")).and_then(|blobs| Ok(!blobs && !segment::is_there(&path)?));
+    if is_none.map_err(unlooked)? {
         return Err(CheckError::NotFound(root.to_owned()));
     }
     // Whoever opens a store makes this file first: without it there is nobody to wait for.
@@ -173,11 +174,8 @@ fn once(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, Ch
     let path = database(root);
     let trust = mark::settled(root, &path).map_err(lock_error)?;
     let mut found = Findings::default();
-    files::look(root, &mut found).map_err(|source| CheckError::Io {
-        what: "the store's folder cannot be read".to_owned(),
-        source: Box::new(source),
-    })?;
-    if crate::store::swap::is_ready(root) {
+    files::look(root, &mut found).map_err(unlooked)?;
+    if crate::store::swap::is_ready(root).map_err(unlooked)? {
         found.issue(codes::REPAIR_CUT_OFF, "repair");
     }
     // Whoever opens the database plays it back: a check would change what it looks at.
@@ -320,6 +318,10 @@ pub(super) fn integrity(conn: &Connection, found: &mut Findings) -> rusqlite::Re
         }
     }
     Ok(())
+}
+
+fn unlooked(source: std::io::Error) -> CheckError {
+    CheckError::Io { what: "the store's folder cannot be read".to_owned(), source: Box::new(source) }
 }
 
 fn lock_error(error: LockError) -> CheckError {
