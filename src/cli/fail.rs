@@ -262,6 +262,7 @@ impl From<CheckError> for Failure {
             CheckError::Locked => Failure::new("in-use", error.to_string())
                 .hint("close the other programs that use this store, then do the same again"),
             CheckError::Changed => Failure::new("changed", error.to_string()).hint(AGAIN),
+            CheckError::Full { .. } => Failure::caused("disk-full", &error).hint(FULL),
             CheckError::NoHead(_) => {
                 Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads")
             }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::beside::Beside;
-use super::{BackupError, BackupReport, io_error, parent, rename};
+use super::{BackupError, BackupReport, io_error, named};
 use crate::segment;
 use crate::store::open::database;
 
@@ -34,7 +34,7 @@ pub(super) fn make(root: &Path, to: &Path) -> Result<BackupReport, BackupError> 
     pack(&stage, &file).map_err(io_error(format!("{} cannot be written", to.display())))?;
     // What was written is unpacked again and passes the same check.
     unpack(&file, &again).and_then(|_| super::finish(&again, 0))?;
-    rename(&file, to).and_then(|()| segment::sync_dir(parent(to))).map_err(io_error("the backup cannot be named"))?;
+    named(&file, to, "the backup")?;
     Ok(BackupReport { to: to.to_owned(), removed: beside.removed.clone(), ..report })
 }
 

@@ -210,8 +210,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupError> {
         }
     });
     let report = restored.and_then(|report| {
-        let named = rename(&stage, to).and_then(|()| segment::sync_dir(parent(to)));
-        named.map_err(io_error("the new store cannot be named"))?;
+        named(&stage, to, "the new store")?;
         Ok(BackupReport { to: to.to_owned(), removed: beside.removed.clone(), ..report })
     });
     report.map_err(|error| told_by(error, parent(from), to))
@@ -231,6 +230,15 @@ fn outside(root: &Path, to: &Path) -> Result<(), BackupError> {
         return Err(BackupError::Destination { path: to.to_owned(), what: "it is inside the folder that is copied" });
     }
     Ok(())
+}
+
+/// Gives `what` was made at `from` its name, unless another took it meanwhile.
+fn named(from: &Path, to: &Path, what: &str) -> Result<(), BackupError> {
+    let done = rename(from, to).and_then(|()| segment::sync_dir(parent(to)));
+    done.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists { path: to.to_owned(), what: "never overwritten" },
+        _ => io_error(format!("{what} cannot be named"))(error),
+    })
 }
 
 fn rename(from: &Path, to: &Path) -> io::Result<()> {

@@ -21,7 +21,7 @@ use crate::progress::{Observer, Progress, Unit};
 use crate::segment::{self, LockError, LockFile};
 use crate::sqlite::reader::{Reader, reads_wal};
 use crate::sqlite::{doubt, fault, stmt};
-use crate::store::error::{chain, is_refusal, newer};
+use crate::store::error::{chain, is_full, is_no_lack_of_room, is_refusal, newer};
 use crate::store::kin;
 use crate::store::level::{LevelError, Meta};
 use crate::store::mark::{self, Trust};
@@ -64,6 +64,15 @@ pub enum CheckError {
     /// The store lies where this process can write nothing, and another one that can changed it again and again while it was read.
     #[error("the store was changed while it was read")]
     Changed,
+    /// The disk is full: SQLite needs some room to read, too.
+    #[error("{what}: the disk is full")]
+    Full {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A file could not be read, for a reason that is no damage.
     #[error("{what}")]
     Io {
@@ -153,7 +162,12 @@ pub fn check_observed(root: &Path, mode: Mode, observer: &Observer) -> Result<Ch
     // Whoever opens a store makes this file first: without it there is nobody to wait for.
     let mut lock = LockFile::open_existing(&root.join("lock")).map_err(lock_error)?;
     let _open = lock.as_mut().map(|lock| lock.shared(Duration::from_secs(10))).transpose().map_err(lock_error)?;
-    unlocked(root, &mode, observer)
+    unlocked(root, &mode, observer).map_err(|error| match error {
+        CheckError::Io { what, source } if is_full(source.as_ref()) && !is_no_lack_of_room(source.as_ref(), root) => {
+            CheckError::Full { what, source }
+        }
+        error => error,
+    })
 }
 
 /// How often a store that others change is looked at.

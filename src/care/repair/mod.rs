@@ -80,6 +80,7 @@ impl From<CheckError> for RepairError {
     fn from(error: CheckError) -> RepairError {
         match error {
             CheckError::Io { what, source } => RepairError::Io { what, source },
+            CheckError::Full { what, source } => RepairError::Full { what, source },
             CheckError::Newer(what) => RepairError::Newer(what),
             CheckError::Locked => RepairError::Locked,
             error => RepairError::Inside(error.to_string()),
