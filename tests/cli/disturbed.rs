@@ -351,3 +351,32 @@ fn an_output_without_room_is_a_full_disk() {
     assert_eq!((ran.code, &error["error"]["kind"]), (1, &"disk-full".into()), "{}{}", ran.out, ran.err);
     assert!(!home.path().join("out").exists());
 }
+
+/// A check and the plan of a repair on a full disk say that it is full, not that something is wrong; with room all is well.
+#[test]
+fn a_full_disk_is_no_damage() {
+    let home = Home::new();
+    let disk = home.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&disk);
+    if !mount.output().is_ok_and(|done| done.status.success()) {
+        println!("skipped: a_full_disk_is_no_damage: no small disk can be mounted here");
+        return;
+    }
+    let done = std::panic::catch_unwind(|| {
+        home.ok(&["run", "add", "--script", "simple", "--name", "demo", "--store", "disk/store"]);
+        assert!(std::fs::write(disk.join("ballast"), vec![1; 8 << 20]).is_err());
+        for args in [&["check"][..], &["check", "--quick"], &["repair"]] {
+            let error = home.error(&[args, &["--store", "disk/store"]].concat());
+            assert_eq!(error["kind"], "disk-full", "{args:?}: {error}");
+        }
+        std::fs::remove_file(disk.join("ballast")).unwrap();
+        assert_eq!(home.json(&["check", "--store", "disk/store"])["issue-count"], 0);
+        assert_eq!(home.json(&["repair", "--store", "disk/store"])["status"], "sound");
+    });
+    let _ = Command::new("umount").arg("-l").arg(&disk).status();
+    if let Err(why) = done {
+        std::panic::resume_unwind(why);
+    }
+}

@@ -66,7 +66,9 @@ fn what_is_set_aside_stays() {
         std::fs::remove_file(&database).unwrap();
         std::fs::write(&database, bytes).unwrap();
         let store = Store::open(&root).unwrap();
-        assert!(store.report().rebuilt.is_some());
+        let (why, notes) = (&store.report().rebuilt.as_ref().unwrap().0, store.report().notes.join("; "));
+        assert!(why.contains("not trusted") && !notes.contains("not trusted"), "once: {why}; {notes}");
+        assert!(notes.contains("was set aside as"), "{notes}");
         store.close().unwrap();
         assert!(root.join(format!("set-aside/{round}/store.sqlite")).is_file(), "round {round}");
     }

@@ -294,6 +294,13 @@ fn without_rows_what_is_lost_is_named() {
                     let missing_at_end = report.commits.lost > 0;
                     assert!(named.is_some() || missing_at_end, "{session} lost events and is not named: {report:?}");
                     hurt_once += 1;
+                    if let Some(hurt) = named {
+                        let lost = (now.len() as u64 + 1, (was.len() - now.len()) as u64);
+                        assert!(
+                            hurt.from == lost.0 && (1..=lost.1).contains(&hurt.events),
+                            "{session}: {lost:?} {hurt:?}"
+                        );
+                    }
                 } else {
                     assert!(named.is_none(), "{session} is whole, and named: {report:?}");
                 }
@@ -301,6 +308,23 @@ fn without_rows_what_is_lost_is_named() {
         }
     }
     assert!(hurt_once > 0);
+}
+
+/// Rows and a whole segment are lost: of a session whose first events were in it, all are named.
+#[test]
+fn without_rows_events_found_nowhere_are_counted() {
+    let sample = Sample::new();
+    fs::remove_file(sample.root.join("store.sqlite")).unwrap();
+    fs::remove_file(sample.segment(1)).unwrap();
+    let report = sample.repair();
+    let after = events(&sample.root);
+    let mut named = 0;
+    for hurt in report.hurt.iter().filter(|hurt| !after.contains_key(&hurt.session)) {
+        assert_eq!(hurt.from, 1, "{hurt:?}");
+        assert_eq!(hurt.events, sample.events[&hurt.session].len() as u64, "{hurt:?}");
+        named += 1;
+    }
+    assert!(named > 0, "{report:?}");
 }
 
 /// Rows that were changed by hand are made anew, and the log is left as it is.

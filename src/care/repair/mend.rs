@@ -168,7 +168,7 @@ impl<'a> Mender<'a> {
             match &line.item {
                 Item::Event(event) => {
                     key = key.filter(|key| key.session != event.session);
-                    self.hurt(event);
+                    self.hurt(event)?;
                 }
                 Item::Record(record) => self.report.records_lost.push(named(record)),
                 Item::Unknown(kind) => self.report.records_lost.push(kind.clone()),
@@ -197,12 +197,15 @@ impl<'a> Mender<'a> {
     }
 
     /// An event that is set aside: whatever follows it in its session is, too.
-    fn hurt(&mut self, event: &Event) {
-        let hurt = self.report.hurt(&event.session, event.number.0);
-        hurt.events += 1;
+    fn hurt(&mut self, event: &Event) -> Result<(), RepairError> {
+        // What stands before it and was found nowhere is lost as well.
+        let kept = SessionRow::find(&self.conn, &event.session)?.map_or(0, |row| row.last_event);
+        let hurt = self.report.hurt(&event.session, kept + 1);
+        hurt.events = hurt.events.max((event.number.0 + 1).saturating_sub(hurt.from));
         if let Body::HeadCreated(head) = &event.body {
             hurt.heads.push(*head);
         }
+        Ok(())
     }
 
     /// Makes the rows of some lines; false if they make none, and then none are made.

@@ -128,7 +128,7 @@ pub struct Hurt {
     pub session: SessionId,
     /// Its first event that is set aside or not found; those before are whole.
     pub from: u64,
-    /// How many that were found are set aside.
+    /// How many there were from that one on, as far as something that was found says.
     pub events: u64,
     /// Heads among them.
     pub heads: Vec<HeadId>,
