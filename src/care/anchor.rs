@@ -48,6 +48,8 @@ struct First {
     at: Timestamp,
     tx: Tx,
     digest: Digest,
+    /// How many lines follow.
+    heads: u64,
 }
 
 /// The form that is written.
@@ -69,6 +71,14 @@ pub enum BadAnchor {
     /// A newer version wrote it.
     #[error("the anchor has form {0}, this version knows 1")]
     Newer(u32),
+    /// Lines are missing, or there are more than there were.
+    #[error("the anchor says that it has {said} heads, and has {found}")]
+    Heads {
+        /// What its first line says.
+        said: u64,
+        /// How many lines follow that.
+        found: u64,
+    },
     /// There is no line.
     #[error("the anchor is empty")]
     Empty,
@@ -100,7 +110,8 @@ impl Anchor {
     ///
     /// None in practice: plain values are written into memory.
     pub fn to_lines(&self) -> Result<String, serde_json::Error> {
-        let first = First { anchor: VERSION, at: self.at, tx: self.tx, digest: self.digest };
+        let first =
+            First { anchor: VERSION, at: self.at, tx: self.tx, digest: self.digest, heads: self.heads.len() as u64 };
         let mut text = serde_json::to_string(&first)?;
         text.push('\n');
         for head in &self.heads {
@@ -118,14 +129,18 @@ impl Anchor {
     pub fn from_lines(text: &str) -> Result<Anchor, BadAnchor> {
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let (_, first) = lines.next().ok_or(BadAnchor::Empty)?;
-        let First { anchor, at, tx, digest } =
+        let First { anchor, at, tx, digest, heads: said } =
             serde_json::from_str(first).map_err(|source| BadAnchor::Line { line: 1, source })?;
         if anchor != VERSION {
             return Err(BadAnchor::Newer(anchor));
         }
         let heads = lines
             .map(|(at, line)| serde_json::from_str(line).map_err(|source| BadAnchor::Line { line: at + 1, source }));
-        Ok(Anchor { at, tx, digest, heads: heads.collect::<Result<_, _>>()? })
+        let heads = heads.collect::<Result<Vec<_>, _>>()?;
+        match heads.len() as u64 {
+            found if found == said => Ok(Anchor { at, tx, digest, heads }),
+            found => Err(BadAnchor::Heads { said, found }),
+        }
     }
 }
 

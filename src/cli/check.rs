@@ -1,7 +1,7 @@
 //! `check`: the store proves itself, or says what is wrong.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use headwater::care::{Anchor, Mode};
@@ -123,13 +123,20 @@ fn check(args: &Args, context: &Context) -> Result<CheckReport, Failure> {
     Ok(headwater::care::check_observed(&root, mode, &line.observer())?)
 }
 
+/// Bytes of the longest file that is read as an anchor: some 250,000 heads.
+const LONGEST: u64 = 64 << 20;
+
 fn read_anchor(file: &Path) -> Result<Anchor, Failure> {
-    let name = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new("io", format!("the anchor {name} cannot be read: {error}")))?;
-    Anchor::from_lines(&text).map_err(|error| {
-        Failure::caused("bad-anchor", &error).hint("an anchor is what `headwater head HEAD --export FILE` wrote")
-    })
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+    read.map_err(|error| Failure::file(file, &error))?;
+    let bad = |failure: Failure| failure.hint("an anchor is what `headwater head HEAD --export FILE` wrote");
+    let none = |what| bad(Failure::new("bad-anchor", format!("{} is no anchor: it {what}", file.display())));
+    if bytes.len() as u64 > LONGEST {
+        return Err(none("is too long for one"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| none("is no text"))?;
+    Anchor::from_lines(&text).map_err(|error| bad(Failure::caused("bad-anchor", &error)))
 }
 
 fn print(report: &CheckReport, context: &Context) -> Result<(), Failure> {

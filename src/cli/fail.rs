@@ -6,6 +6,7 @@ use std::path::Path;
 
 use headwater::care::{BackupError, CheckError, RepairError};
 use headwater::model::id::BadId;
+use headwater::segment::is_full;
 use headwater::store::error::{CommitError, OpenError, ReadError, SessionOpenError};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -74,7 +75,7 @@ impl Failure {
     pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
         let kind = match error.kind() {
             io::ErrorKind::NotFound => "not-found",
-            io::ErrorKind::StorageFull => "disk-full",
+            _ if is_full(error) => "disk-full",
             _ => "io",
         };
         Failure::new(kind, format!("cannot {what} {}: {error}", path.display()))
@@ -128,10 +129,8 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Failure { code: 0, ..Failure::new(PIPE_CLOSED, "") };
         }
-        match error.kind() {
-            io::ErrorKind::StorageFull => Failure::new("disk-full", format!("cannot write the output: {error}")),
-            _ => Failure::new("io", format!("cannot write the output: {error}")),
-        }
+        let kind = if is_full(&error) { "disk-full" } else { "io" };
+        Failure::new(kind, format!("cannot write the output: {error}"))
     }
 }
 
@@ -263,6 +262,7 @@ impl From<CheckError> for Failure {
             CheckError::Locked => Failure::new("in-use", error.to_string())
                 .hint("close the other programs that use this store, then do the same again"),
             CheckError::Changed => Failure::new("changed", error.to_string()).hint(AGAIN),
+            CheckError::Full { .. } => Failure::caused("disk-full", &error).hint(FULL),
             CheckError::NoHead(_) => {
                 Failure::new("not-found", error.to_string()).hint("headwater inspect SESSION lists heads")
             }
@@ -311,6 +311,8 @@ impl From<BackupError> for Failure {
                 .details(json!({ "path": path.display().to_string() })),
             BackupError::Full { .. } => Failure::caused("disk-full", &error).hint(FULL),
             BackupError::InUse => Failure::new("in-use", error.to_string()).hint("try again when it is done"),
+            BackupError::Locked => Failure::new("in-use", error.to_string())
+                .hint("close the other programs that use this store, then do the same again"),
             BackupError::Damaged(_) | BackupError::Unverified(_) => {
                 Failure::new("damaged", error.to_string()).hint("headwater check says what is damaged, and where")
             }

@@ -57,7 +57,7 @@ fn export(store: &Store, head: &HeadId, file: &Path, context: &Context) -> Resul
     let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => Failure::new("exists", format!("{} exists already", file.display()))
             .hint("choose another name: an anchor is never replaced"),
-        _ => Failure::new("io", format!("{} cannot be written: {error}", file.display())),
+        _ => Failure::cannot("write", file, &error),
     };
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?;
     out.write_all(anchor.to_lines()?.as_bytes()).and_then(|()| out.sync_all()).map_err(failed)?;

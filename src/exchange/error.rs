@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::model::SessionId;
+use crate::segment::is_full;
 use crate::store::error::{CommitError, ReadError, SessionOpenError};
 
 /// Why a source was not imported, or not to its end. Whole batches that were imported before an error stay, and the
@@ -14,6 +15,15 @@ pub enum ImportError {
     #[error("{path} cannot be read")]
     Io {
         /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The temporary folder, in which what was imported before is laid out to be compared. Nothing was changed.
+    #[error("the temporary folder {path} cannot be written")]
+    Temporary {
+        /// The folder.
         path: PathBuf,
         /// The cause.
         #[source]
@@ -71,7 +81,8 @@ impl ImportError {
     pub fn kind(&self) -> Option<&'static str> {
         Some(match self {
             ImportError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => "not-found",
-            ImportError::Io { .. } => "io",
+            ImportError::Temporary { source, .. } if is_full(source) => "disk-full",
+            ImportError::Io { .. } | ImportError::Temporary { .. } => "io",
             ImportError::NotAFile { .. } => "not-a-file",
             ImportError::NoRecords { .. } => "no-records",
             ImportError::UnknownFormat { .. } => "unknown-format",
@@ -129,12 +140,18 @@ pub enum ExportError {
 }
 
 impl ExportError {
+    /// What an output that is written to as a file refused.
+    pub(super) fn of_output(error: std::io::Error) -> ExportError {
+        error.downcast().unwrap_or_else(ExportError::Output)
+    }
+
     /// The word for scripts; none where the store's own error or the output's tells.
     pub fn kind(&self) -> Option<&'static str> {
         Some(match self {
             ExportError::UnknownFormat { .. } => "unknown-format",
             ExportError::NoFormat { .. } | ExportError::NotExportable { .. } => "not-exportable",
             ExportError::NeedsFolder => "needs-folder",
+            ExportError::Io { source, .. } if is_full(source) => "disk-full",
             ExportError::Io { .. } => "io",
             ExportError::Output(_) | ExportError::Read(_) => return None,
         })

@@ -199,7 +199,7 @@ pub trait Format: Clone + Default + Serialize + DeserializeOwned + 'static {
     ///
     /// [`ExportError`].
     fn restore(&self, mut stream: File, out: &mut dyn Output) -> Result<(), ExportError> {
-        io::copy(&mut stream, &mut Writer(out)).map(drop).map_err(ExportError::Output)
+        io::copy(&mut stream, &mut Writer(out)).map(drop).map_err(ExportError::of_output)
     }
 
     /// The records that end within the first `bytes` of the source of a fork are those of its parent too, also where no

@@ -369,12 +369,17 @@ fn key<F: Format>(item: &Item, reader: &Reader<'_>) -> Option<Digest> {
 
 /// The bytes that the kept source of a session has from `from` to `to`, as a file.
 pub(super) fn flat(store: &Store, session: &SessionId, from: u64, to: u64) -> Result<std::fs::File, ExportError> {
-    let mut file = tempfile::tempfile().map_err(ExportError::Output)?;
+    // It is the temporary folder that refuses, neither the source nor the output.
+    let refused = |source| ExportError::Io { path: std::env::temp_dir(), source };
+    let mut file = tempfile::tempfile().map_err(refused)?;
     let mut out = Flat(io::BufWriter::new(&mut file));
-    written::copy(store, session, from, to, &mut out)?;
-    io::Write::flush(&mut out.0).map_err(ExportError::Output)?;
+    written::copy(store, session, from, to, &mut out).map_err(|error| match error {
+        ExportError::Output(source) => refused(source),
+        error => error,
+    })?;
+    io::Write::flush(&mut out.0).map_err(refused)?;
     drop(out);
-    file.rewind().map_err(ExportError::Output)?;
+    file.rewind().map_err(refused)?;
     Ok(file)
 }
 
@@ -412,6 +417,7 @@ pub(super) fn unreadable(source: &Source, error: ExportError) -> ImportError {
     match error {
         ExportError::Read(error) => error.into(),
         ExportError::Output(error) => source.io(error),
+        ExportError::Io { path, source } => ImportError::Temporary { path, source },
         other => source.io(io::Error::other(other)),
     }
 }

@@ -45,7 +45,7 @@ pub(crate) use reading::Reading;
 pub use salvage::{Piece, Salvage};
 pub use scan::{End, Frames};
 pub use sync::{
-    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, has_room,
-    is_memory_with_room, sync_dir,
+    FileSystem, create_dir_private, create_file_private, fdatasync, filesystem_kind, fsync, has_room, is_folder,
+    is_memory_with_room, is_there, sync_dir,
 };
 pub use turnstile::Turnstile;

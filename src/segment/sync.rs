@@ -1,6 +1,6 @@
 //! Opening files safely, making them durable, and asking what they lie on.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -86,6 +86,31 @@ pub fn create_dir_private(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         result => result,
+    }
+}
+
+/// Whether there is anything at `path`. What cannot be looked at is not taken for absent.
+///
+/// # Errors
+///
+/// The system's: a folder on the way may not be entered, say.
+pub fn is_there(path: &Path) -> io::Result<bool> {
+    found(path).map(|meta| meta.is_some())
+}
+
+/// Whether there is a folder at `path`, or a link to one. What cannot be looked at is not taken for absent.
+///
+/// # Errors
+///
+/// As for [`is_there`].
+pub fn is_folder(path: &Path) -> io::Result<bool> {
+    found(path).map(|meta| meta.is_some_and(|meta| meta.is_dir()))
+}
+
+fn found(path: &Path) -> io::Result<Option<Metadata>> {
+    match std::fs::metadata(path) {
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
+        meta => meta.map(Some),
     }
 }
 

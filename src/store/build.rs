@@ -83,7 +83,9 @@ pub(super) fn build(root: &Path, why: &str, options: &Options, report: &mut Open
     }
     // Only now that there is another: a rebuild that fails leaves everything as it was.
     if let Some(aside) = set_aside(root, &path)? {
-        report.notes.push(format!("{why}; the file was set aside as {}", aside.display()));
+        // Why is told with the rebuilding, if there was anything to rebuild.
+        let why = if empty { format!("{why}; ") } else { String::new() };
+        report.notes.push(format!("{why}the file was set aside as {}", aside.display()));
     }
     fs::rename(&fresh, &path).map_err(io("the new database cannot be named"))?;
     segment::sync_dir(root).map_err(io("the store's folder cannot be synced"))?;

@@ -333,6 +333,11 @@ pub(crate) fn newer(error: &(dyn std::error::Error + 'static)) -> Option<String>
     })
 }
 
+/// Whether another program holds a lock on the database.
+pub(crate) fn is_busy(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|error| error.downcast_ref().is_some_and(crate::sqlite::fault::is_busy))
+}
+
 /// Whether SQLite calls the database corrupt.
 pub(crate) fn is_corrupt(error: &(dyn std::error::Error + 'static)) -> bool {
     causes(error).any(|error| error.downcast_ref().is_some_and(crate::sqlite::fault::is_corrupt))

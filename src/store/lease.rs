@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::Timestamp;
-use crate::segment::{LockError, LockFile, LockGuard};
+use crate::segment::{self, LockError, LockFile, LockGuard};
 use crate::sqlite::stmt;
 
 /// One open store: the file whose lock says that it lives.
@@ -37,7 +37,7 @@ impl Holder {
             let path = folder.join(&id);
             let alive = LockFile::open(&path)?.exclusive_blocking()?;
             // Between the two, someone who sweeps may have taken it for a dead one's and removed it.
-            if path.exists() {
+            if segment::is_there(&path).map_err(|source| LockError::Io { path: path.clone(), source })? {
                 break (id, alive);
             }
         };

@@ -13,7 +13,7 @@ use super::build::build;
 pub(crate) use super::checkpoint::database;
 use super::checkpoint::{self, Checkpointer};
 use super::commit::locked;
-use super::error::{Cause, CommitError, OpenError, chain, is_corrupt, is_full};
+use super::error::{Cause, CommitError, OpenError, chain, is_busy, is_corrupt, is_full};
 use super::hub::Hub;
 use super::lead::Desk;
 use super::lease::Holder;
@@ -61,6 +61,9 @@ pub(super) fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
         if fault::is_full(&error) {
             return OpenError::Full(Box::new(error));
         }
+        if fault::is_busy(&error) {
+            return held(&path);
+        }
         if fault::is_corrupt(&error) {
             return match doubt::refusal(&database(&path)) {
                 Some(refused) => io("the database cannot be read")(refused),
@@ -71,12 +74,20 @@ pub(super) fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
     }
 }
 
+/// Another program holds a lock on the database: none of ours keeps one so long.
+fn held(root: &Path) -> OpenError {
+    OpenError::InUse { path: root.to_owned(), why: "its database is locked by another program".to_owned() }
+}
+
 pub(super) fn levelled(path: &Path, error: LevelError) -> OpenError {
     if error.is_full() {
         return OpenError::Full(Box::new(error));
     }
     if let Some(what) = error.newer() {
         return OpenError::NewerFormat { path: path.to_owned(), what };
+    }
+    if is_busy(&error) {
+        return held(path);
     }
     if is_corrupt(&error)
         && let Some(refused) = doubt::refusal(&database(path))
@@ -182,7 +193,13 @@ fn folder(root: &Path, options: &Options, report: &mut OpenReport) -> Result<Pat
         Err(error) => return Err(io(format!("{} cannot be read", root.display()))(error)),
     };
     let blobs = root.join("blobs");
-    let holds_store = exists && (blobs.is_dir() || database(root).exists());
+    let found = segment::is_folder(&blobs).and_then(|blobs| Ok(blobs || segment::is_there(&database(root))?));
+    let holds_store = exists
+        && found.or_else(|error| {
+            // Whose it is says more.
+            safe(root)?;
+            Err(io(format!("{} cannot be read", root.display()))(error))
+        })?;
     if !holds_store {
         if !options.create {
             return Err(OpenError::NotFound { path: root.to_owned() });
@@ -231,7 +248,11 @@ pub(crate) fn safe(root: &Path) -> Result<(), OpenError> {
     }
     for name in OURS {
         let path = root.join(name);
-        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+        let meta = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            meta => meta.map_err(io(format!("{} cannot be looked at", path.display())))?,
+        };
+        if meta.is_symlink() {
             let advice =
                 "put the file or folder itself in the link's place; only the store's folder may be a link".to_owned();
             return refuse(&path, "is a symbolic link".to_owned(), advice);
@@ -286,7 +307,7 @@ pub(super) fn shared_lock(file: &mut LockFile, patience: Duration, root: &Path) 
 /// Why the store must be made, rebuilt or migrated before it can be used; none if it is ready.
 fn is_ready(root: &Path) -> Result<Option<String>, OpenError> {
     let path = database(root);
-    if swap::is_ready(root) {
+    if swap::is_ready(root).map_err(io("the store's folder cannot be read"))? {
         return Ok(Some("a repair was cut off before its end".to_owned()));
     }
     let trust = mark::settled(root, &path).map_err(lock)?;
@@ -307,6 +328,7 @@ pub(super) fn migration(root: &Path, error: MigrateError) -> OpenError {
     match error {
         error @ MigrateError::Newer { .. } => OpenError::NewerFormat { path: root.to_owned(), what: error.to_string() },
         error if is_full(&error) => OpenError::Full(Box::new(error)),
+        error if is_busy(&error) => held(root),
         error => OpenError::Io {
             what: "the database's schema cannot be brought up to date".to_owned(),
             source: Box::new(error),

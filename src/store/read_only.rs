@@ -49,7 +49,7 @@ enum Rows {
 
 fn look(root: &Path) -> Result<Rows, OpenError> {
     let path = database(root);
-    if swap::is_ready(root) {
+    if swap::is_ready(root).map_err(io("the store's folder cannot be read"))? {
         let source = std::io::Error::from(ErrorKind::ReadOnlyFilesystem);
         return Err(io("a repair was cut off before its end, and cannot be brought to it")(source));
     }

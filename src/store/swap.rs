@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::database;
 use super::mark;
-use crate::segment::{self, LockGuard};
+use crate::segment::{self, LockGuard, is_folder, is_there};
 use crate::sqlite::open::{self as sqlite, Journal};
 
 const READY: &str = "ready";
@@ -26,8 +26,8 @@ pub(crate) fn stage(root: &Path) -> PathBuf {
 }
 
 /// Whether a repair made everything, and did not put all of it in place.
-pub(crate) fn is_ready(root: &Path) -> bool {
-    stage(root).join(READY).exists()
+pub(crate) fn is_ready(root: &Path) -> io::Result<bool> {
+    is_there(&stage(root).join(READY))
 }
 
 /// Says that what is in the stage is whole. All of it is durable then.
@@ -57,8 +57,8 @@ pub(crate) fn finish(root: &Path, journal: Journal, noting: &LockGuard) -> io::R
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     segment::sync_dir(root)?;
     let blobs = root.join("blobs");
-    if stage.join("blobs").is_dir() {
-        if folder.join("blobs").exists() {
+    if is_folder(&stage.join("blobs"))? {
+        if is_there(&folder.join("blobs"))? {
             // Moved before; an opening may have made an empty one since.
             let _ = fs::remove_dir(&blobs);
         } else {
@@ -67,10 +67,10 @@ pub(crate) fn finish(root: &Path, journal: Journal, noting: &LockGuard) -> io::R
         fs::rename(stage.join("blobs"), &blobs)?;
     }
     let made = stage.join("store.sqlite");
-    if made.exists() {
+    if is_there(&made)? {
         for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm", "store.sqlite-journal"] {
             let (from, to) = (root.join(name), folder.join(name));
-            if from.exists() && !to.exists() {
+            if is_there(&from)? && !is_there(&to)? {
                 fs::rename(from, to)?;
             }
         }
@@ -84,7 +84,7 @@ pub(crate) fn finish(root: &Path, journal: Journal, noting: &LockGuard) -> io::R
     drop(sqlite::writer(&database(root), journal).map_err(failed)?);
     mark::note(root, &database(root), noting)?;
     drop_links(&folder.join("blobs"), &blobs)?;
-    if stage.join(MANIFEST).exists() {
+    if is_there(&stage.join(MANIFEST))? {
         fs::rename(stage.join(MANIFEST), folder.join(MANIFEST))?;
     }
     fs::remove_file(stage.join(READY))?;
@@ -94,7 +94,7 @@ pub(crate) fn finish(root: &Path, journal: Journal, noting: &LockGuard) -> io::R
 
 /// Segments that were kept stand in both folders under one inode: in the quarantine they are no evidence.
 fn drop_links(quarantined: &Path, live: &Path) -> io::Result<()> {
-    if !quarantined.is_dir() {
+    if !is_folder(quarantined)? {
         return Ok(());
     }
     for number in segment::list(quarantined)? {

@@ -1,5 +1,7 @@
 //! `check`.
 
+use std::process::Stdio;
+
 use crate::{Home, items, keys};
 
 const KEYS: [&str; 6] = ["check/mode", "counts", "issue-count", "issues", "status", "trusted"];
@@ -202,8 +204,16 @@ fn an_anchor_tells_a_store_that_was_rolled_back() {
     let check: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let codes: Vec<_> = items(&check["issues"]).iter().map(|issue| issue["code"].as_str().unwrap()).collect();
     assert!(codes.contains(&"anchor-behind") && codes.contains(&"anchor-head"), "{codes:?}");
-    std::fs::write(home.path().join("no.anchor"), "hello\n").unwrap();
-    assert_eq!(home.error(&["check", "--anchor", "no.anchor"])["kind"], "bad-anchor");
+    let whole = std::fs::read(home.path().join("demo.anchor")).unwrap();
+    let line = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let last = whole[line..].iter().copied();
+    let more: Vec<u8> = whole.iter().copied().chain(last).collect();
+    for bytes in [b"hello\n", &b""[..], b"\xff\xfe\n", &whole[..line], &whole[..whole.len() - 9], &more] {
+        std::fs::write(home.path().join("no.anchor"), bytes).unwrap();
+        assert_eq!(home.error(&["check", "--anchor", "no.anchor"])["kind"], "bad-anchor", "{bytes:?}");
+    }
+    assert_eq!(home.error(&["check", "--anchor", "none.anchor"])["kind"], "not-found");
+    assert_eq!(home.error(&["check", "--anchor", "/dev/zero"])["kind"], "bad-anchor");
 }
 
 /// A log that ends before its rows do: the hint names the verbs that look at it and mend it.
@@ -257,4 +267,20 @@ fn what_a_killed_backup_leaves_is_removed_by_the_next() {
     let hidden = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let hidden: Vec<_> = hidden.filter(|name| name.starts_with('.') && name != ".headwater").collect();
     assert_eq!(hidden, [""; 0]);
+}
+
+/// Of several backups to one file at once one is made; the others find it there.
+#[test]
+fn backups_to_one_file_at_once() {
+    let home = Home::demo();
+    let args = ["backup", "copy.tar", "--json"];
+    let started: Vec<_> =
+        (0..6).map(|_| home.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()).collect();
+    let ended: Vec<_> = started.into_iter().map(|child| crate::ran(child.wait_with_output().unwrap())).collect();
+    assert_eq!(ended.iter().filter(|ran| ran.code == 0).count(), 1);
+    for ran in ended.iter().filter(|ran| ran.code != 0) {
+        let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
+        assert_eq!(error["error"]["kind"], "exists", "{}", ran.err);
+    }
+    home.ok(&["restore-backup", "copy.tar", "back"]);
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::beside::Beside;
-use super::{BackupError, BackupReport, io_error, parent, rename};
+use super::{BackupError, BackupReport, io_error, named};
 use crate::segment;
 use crate::store::open::database;
 
@@ -34,7 +34,7 @@ pub(super) fn make(root: &Path, to: &Path) -> Result<BackupReport, BackupError> 
     pack(&stage, &file).map_err(io_error(format!("{} cannot be written", to.display())))?;
     // What was written is unpacked again and passes the same check.
     unpack(&file, &again).and_then(|_| super::finish(&again, 0))?;
-    rename(&file, to).and_then(|()| segment::sync_dir(parent(to))).map_err(io_error("the backup cannot be named"))?;
+    named(&file, to, "the backup")?;
     Ok(BackupReport { to: to.to_owned(), removed: beside.removed.clone(), ..report })
 }
 
@@ -46,7 +46,10 @@ fn pack(from: &Path, file: &Path) -> io::Result<()> {
     names.extend(
         segment::list(&from.join("blobs"))?.into_iter().map(|number| segment::segment_path(Path::new("blobs"), number)),
     );
-    for name in names.into_iter().filter(|name| from.join(name).exists()) {
+    for name in names {
+        if !segment::is_there(&from.join(&name))? {
+            continue;
+        }
         tar.append_path_with_name(from.join(&name), &name)?;
     }
     let mut out = tar.into_inner()?;
@@ -78,7 +81,9 @@ pub(super) fn unpack(file: &Path, to: &Path) -> Result<PathBuf, BackupError> {
         let mut out = segment::create_file_private(&target).map_err(io_error(failed()))?;
         io::copy(&mut entry, &mut out).and_then(|_| out.sync_all()).map_err(io_error(failed()))?;
     }
-    if segment::list(&blobs).map_err(io_error(failed()))?.is_empty() && !database(to).exists() {
+    if segment::list(&blobs).map_err(io_error(failed()))?.is_empty()
+        && !segment::is_there(&database(to)).map_err(io_error(failed()))?
+    {
         return Err(BackupError::NotFound { what: "backup", path: file.to_owned() });
     }
     segment::sync_dir(&blobs).map_err(io_error("the folder cannot be synced"))?;

@@ -27,7 +27,7 @@ use crate::progress::Observer;
 use crate::segment::{self, LockError, LockFile};
 use crate::sqlite::open::{self as sqlite, Journal};
 use crate::sqlite::reader::{Reader, reads_wal};
-use crate::store::error::{is_full, is_no_lack_of_room};
+use crate::store::error::{is_busy, is_full, is_no_lack_of_room};
 use crate::store::level::{LevelError, Meta};
 use crate::store::mark::{self, Trust};
 use crate::store::open::database;
@@ -79,6 +79,9 @@ pub enum BackupError {
     /// The store is being rebuilt or repaired.
     #[error("the store is being rebuilt, migrated or repaired")]
     InUse,
+    /// Another program holds a lock on the database.
+    #[error("the database is locked by another program")]
+    Locked,
     /// A disk is full: the one that the backup goes to, or the one that the store is on.
     #[error("{what}: the disk is full")]
     Full {
@@ -117,7 +120,11 @@ pub struct BackupReport {
 }
 
 fn refused(what: String, source: Box<dyn std::error::Error + Send + Sync>) -> BackupError {
-    if is_full(source.as_ref()) { BackupError::Full { what, source } } else { BackupError::Io { what, source } }
+    match () {
+        () if is_full(source.as_ref()) => BackupError::Full { what, source },
+        () if is_busy(source.as_ref()) => BackupError::Locked,
+        () => BackupError::Io { what, source },
+    }
 }
 
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> BackupError {
@@ -181,9 +188,9 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     // Made beside its place, and named when it is whole.
     let beside = Beside::for_restore(to)?;
     let stage = beside.path("store");
-    let made = if from.is_file() { archive::unpack(from, &stage) } else { Ok(from.to_owned()) };
+    let made = if is_there(from)? && !is_folder(from)? { archive::unpack(from, &stage) } else { Ok(from.to_owned()) };
     let restored = made.and_then(|folder| {
-        if !folder.join("blobs").is_dir() {
+        if !is_folder(&folder.join("blobs"))? {
             return Err(BackupError::NotFound { what: "backup", path: from.to_owned() });
         }
         if folder == stage {
@@ -203,8 +210,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, BackupError> {
         }
     });
     let report = restored.and_then(|report| {
-        let named = rename(&stage, to).and_then(|()| segment::sync_dir(parent(to)));
-        named.map_err(io_error("the new store cannot be named"))?;
+        named(&stage, to, "the new store")?;
         Ok(BackupReport { to: to.to_owned(), removed: beside.removed.clone(), ..report })
     });
     report.map_err(|error| told_by(error, parent(from), to))
@@ -226,6 +232,15 @@ fn outside(root: &Path, to: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
+/// Gives `what` was made at `from` its name, unless another took it meanwhile.
+fn named(from: &Path, to: &Path, what: &str) -> Result<(), BackupError> {
+    let done = rename(from, to).and_then(|()| segment::sync_dir(parent(to)));
+    done.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists { path: to.to_owned(), what: "never overwritten" },
+        _ => io_error(format!("{what} cannot be named"))(error),
+    })
+}
+
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, rustix::fs::RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
@@ -240,12 +255,13 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 const STAGE: &str = "tmp-backup-";
 
 fn to_folder(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
-    if !root.join("blobs").is_dir() {
+    if !is_folder(&root.join("blobs"))? {
         return Err(BackupError::NotFound { what: "store", path: root.to_owned() });
     }
     let mut lock = LockFile::open_existing(&root.join("lock")).map_err(lock_error)?;
     let _open = lock.as_mut().map(|lock| lock.shared(Duration::from_secs(30))).transpose().map_err(lock_error)?;
-    if to.exists() && !to.join("blobs").is_dir() {
+    let was_there = is_there(to)?;
+    if was_there && !is_folder(&to.join("blobs"))? {
         for entry in fs::read_dir(to).map_err(io_error(format!("{} cannot be read", to.display())))? {
             let name = entry.map_err(io_error(format!("{} cannot be read", to.display())))?.file_name();
             // A first backup that was killed leaves these.
@@ -254,13 +270,12 @@ fn to_folder(root: &Path, to: &Path) -> Result<BackupReport, BackupError> {
             }
         }
     }
-    let was_there = to.exists();
     segment::create_dir_private(to).map_err(io_error(format!("{} cannot be made", to.display())))?;
-    if !to.join("blobs").exists() {
+    if !is_there(&to.join("blobs"))? {
         // A power loss must not take the folder with the backup in it. One that was killed may have made it.
         segment::sync_dir(parent(to)).map_err(io_error("the backup's folder cannot be synced"))?;
     }
-    let lock_was_there = to.join("lock").exists();
+    let lock_was_there = is_there(&to.join("lock"))?;
     let made = locked(root, to);
     if made.is_err() {
         if !lock_was_there && !matches!(made, Err(BackupError::InUse)) {
@@ -326,7 +341,7 @@ fn staged(root: &Path, to: &Path, stage: &Path) -> Result<Staged, BackupError> {
         segment::create_dir_private(folder).map_err(io_error("the backup's folder cannot be made"))?;
     }
     let diverged = |what: String| BackupError::Diverged { path: to.to_owned(), what };
-    let before = match theirs.is_dir() {
+    let before = match is_folder(&theirs)? {
         true => there::look(&theirs, None, Tx(0))
             .map_err(|error| error.told(|what| diverged(format!("it is damaged, {what}"))))?,
         false => there::There::NOTHING,
@@ -407,6 +422,16 @@ fn copy_rows(source: &Reader, root: &Path, to: &Path) -> Result<Option<Meta>, Ba
     Ok(Some(meta))
 }
 
+/// Whether there is anything at `path`. Where the system does not say, there may be.
+fn is_there(path: &Path) -> Result<bool, BackupError> {
+    segment::is_there(path).map_err(io_error(format!("{} cannot be looked at", path.display())))
+}
+
+/// Whether there is a folder at `path`.
+fn is_folder(path: &Path) -> Result<bool, BackupError> {
+    segment::is_folder(path).map_err(io_error(format!("{} cannot be looked at", path.display())))
+}
+
 fn remove(path: &Path) -> Result<(), BackupError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -418,7 +443,7 @@ fn remove(path: &Path) -> Result<(), BackupError> {
 
 /// Notes the rows as whole, so that the copy opens at once, and has the copy pass a deep check.
 fn finish(to: &Path, copied: u64) -> Result<BackupReport, BackupError> {
-    if database(to).exists() {
+    if is_there(&database(to))? {
         note(to)?;
     }
     segment::sync_dir(to).map_err(io_error("the backup's folder cannot be synced"))?;

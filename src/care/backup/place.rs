@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::{BackupError, Staged, io_error, note, remove};
+use super::{BackupError, Staged, io_error, is_there, note, remove};
 use crate::segment;
 use crate::store::open::database;
 
@@ -27,7 +27,7 @@ pub(super) fn take(stage: &Path, to: &Path, staged: &Staged) -> Result<(), Backu
     }
     // None of these may be back beside the new rows after a power loss.
     synced(to)?;
-    if database(stage).exists() {
+    if is_there(&database(stage))? {
         named(&database(stage), &database(to))?;
         synced(to)?;
         note(to)?;

@@ -18,10 +18,10 @@ use rusqlite::Connection;
 use super::anchor::{self, Anchor};
 use crate::model::HeadId;
 use crate::progress::{Observer, Progress, Unit};
-use crate::segment::{LockError, LockFile};
+use crate::segment::{self, LockError, LockFile};
 use crate::sqlite::reader::{Reader, reads_wal};
 use crate::sqlite::{doubt, fault, stmt};
-use crate::store::error::{chain, is_refusal, newer};
+use crate::store::error::{chain, is_full, is_no_lack_of_room, is_refusal, newer};
 use crate::store::kin;
 use crate::store::level::{LevelError, Meta};
 use crate::store::mark::{self, Trust};
@@ -64,6 +64,15 @@ pub enum CheckError {
     /// The store lies where this process can write nothing, and another one that can changed it again and again while it was read.
     #[error("the store was changed while it was read")]
     Changed,
+    /// The disk is full: SQLite needs some room to read, too.
+    #[error("{what}: the disk is full")]
+    Full {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A file could not be read, for a reason that is no damage.
     #[error("{what}")]
     Io {
@@ -146,13 +155,19 @@ pub fn check(root: &Path, mode: Mode) -> Result<CheckReport, CheckError> {
 /// Those of [`check`].
 pub fn check_observed(root: &Path, mode: Mode, observer: &Observer) -> Result<CheckReport, CheckError> {
     let path = database(root);
-    if !root.join("blobs").is_dir() && !path.exists() {
+    let is_none = segment::is_folder(&root.join("blobs")).and_then(|blobs| Ok(!blobs && !segment::is_there(&path)?));
+    if is_none.map_err(unlooked)? {
         return Err(CheckError::NotFound(root.to_owned()));
     }
     // Whoever opens a store makes this file first: without it there is nobody to wait for.
     let mut lock = LockFile::open_existing(&root.join("lock")).map_err(lock_error)?;
     let _open = lock.as_mut().map(|lock| lock.shared(Duration::from_secs(10))).transpose().map_err(lock_error)?;
-    unlocked(root, &mode, observer)
+    unlocked(root, &mode, observer).map_err(|error| match error {
+        CheckError::Io { what, source } if is_full(source.as_ref()) && !is_no_lack_of_room(source.as_ref(), root) => {
+            CheckError::Full { what, source }
+        }
+        error => error,
+    })
 }
 
 /// How often a store that others change is looked at.
@@ -173,11 +188,8 @@ fn once(root: &Path, mode: &Mode, observer: &Observer) -> Result<CheckReport, Ch
     let path = database(root);
     let trust = mark::settled(root, &path).map_err(lock_error)?;
     let mut found = Findings::default();
-    files::look(root, &mut found).map_err(|source| CheckError::Io {
-        what: "the store's folder cannot be read".to_owned(),
-        source: Box::new(source),
-    })?;
-    if crate::store::swap::is_ready(root) {
+    files::look(root, &mut found).map_err(unlooked)?;
+    if crate::store::swap::is_ready(root).map_err(unlooked)? {
         found.issue(codes::REPAIR_CUT_OFF, "repair");
     }
     // Whoever opens the database plays it back: a check would change what it looks at.
@@ -320,6 +332,10 @@ pub(super) fn integrity(conn: &Connection, found: &mut Findings) -> rusqlite::Re
         }
     }
     Ok(())
+}
+
+fn unlooked(source: std::io::Error) -> CheckError {
+    CheckError::Io { what: "the store's folder cannot be read".to_owned(), source: Box::new(source) }
 }
 
 fn lock_error(error: LockError) -> CheckError {

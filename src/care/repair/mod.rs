@@ -19,7 +19,7 @@ use super::check::{CheckError, Findings, compare, integrity, log, structure};
 use crate::clock::Clock;
 use crate::model::{Digest, HeadId, SessionId};
 use crate::progress::Observer;
-use crate::segment::{LockError, LockFile};
+use crate::segment::{self, LockError, LockFile};
 use crate::sqlite::doubt;
 use crate::sqlite::open::Journal;
 use crate::store::error::{OpenError, chain, is_full, is_no_lack_of_room};
@@ -80,6 +80,7 @@ impl From<CheckError> for RepairError {
     fn from(error: CheckError) -> RepairError {
         match error {
             CheckError::Io { what, source } => RepairError::Io { what, source },
+            CheckError::Full { what, source } => RepairError::Full { what, source },
             CheckError::Newer(what) => RepairError::Newer(what),
             CheckError::Locked => RepairError::Locked,
             error => RepairError::Inside(error.to_string()),
@@ -207,7 +208,7 @@ fn planned(root: &Path) -> Result<Report, RepairError> {
     exists(root)?;
     let mut lock = LockFile::open_existing(&root.join("lock")).map_err(lock_error)?;
     let _open = lock.as_mut().map(|lock| lock.shared(Duration::from_secs(10))).transpose().map_err(lock_error)?;
-    if swap::is_ready(root) {
+    if swap::is_ready(root).map_err(unlooked)? {
         let damaged = vec!["a repair was cut off before its end: it is brought to it".to_owned()];
         return Ok(Report { log: true, rows: true, damaged, ..Report::default() });
     }
@@ -272,9 +273,15 @@ fn repaired(root: &Path) -> Result<Report, RepairError> {
     Ok(report)
 }
 
+fn unlooked(source: std::io::Error) -> RepairError {
+    RepairError::Io { what: "the store's folder cannot be read".to_owned(), source: Box::new(source) }
+}
+
 /// There is a store, and it may be opened.
 fn exists(root: &Path) -> Result<(), RepairError> {
-    if !root.join("blobs").is_dir() && !database(root).exists() && !swap::is_ready(root) {
+    let is_none = segment::is_folder(&root.join("blobs"))
+        .and_then(|blobs| Ok(!blobs && !segment::is_there(&database(root))? && !swap::is_ready(root)?));
+    if is_none.map_err(unlooked)? {
         return Err(RepairError::NotFound(root.to_owned()));
     }
     open::safe(root).map_err(|error| RepairError::Refused(Box::new(error)))

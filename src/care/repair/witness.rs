@@ -83,10 +83,16 @@ impl Witness {
     /// The rows, if there are any.
     pub(super) fn open(root: &Path) -> Result<Option<Witness>, Untold> {
         let path = database(root);
-        if !path.is_file() {
-            return Ok(None);
-        }
         let untold = |why| Untold { why, is_corrupt: false, refusal: None };
+        match std::fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => {}
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let what = "the database cannot be looked at".to_owned();
+                let refusal = Some(RepairError::Io { what, source: Box::new(error) });
+                return Err(Untold { refusal, ..untold(String::new()) });
+            }
+            _ => return Ok(None),
+        }
         let failed = |error: rusqlite::Error| Untold {
             why: format!("database-unreadable {}", chain(&error)),
             is_corrupt: fault::is_corrupt(&error),

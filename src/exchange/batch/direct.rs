@@ -2,12 +2,12 @@
 
 use std::io::BufReader;
 
+use super::super::ImportError;
 use super::super::format::Format;
 use super::super::kept::{self, Last, Progress};
 use super::super::reader::{Item, Reader, Syntax};
-use super::super::shared::flat;
+use super::super::shared::{flat, unreadable};
 use super::super::source::Source;
-use super::super::{ExportError, ImportError};
 use super::core::{Held, InBatch};
 use super::step::{Inside, Known};
 use super::{Step, Stop};
@@ -172,10 +172,7 @@ impl Inside for Direct<'_> {
 
     fn before(&self, look: &mut dyn FnMut(&[u8])) -> Result<(), ImportError> {
         if let Some(session) = &self.session {
-            let file = flat(self.store, session, 0, u64::MAX).map_err(|error| match error {
-                ExportError::Read(error) => ImportError::Read(error),
-                error => self.source.io(std::io::Error::other(error)),
-            })?;
+            let file = flat(self.store, session, 0, u64::MAX).map_err(|error| unreadable(&self.source, error))?;
             let mut reader = Reader::over(BufReader::new(file)).with_syntax(self.syntax);
             while let Some(item) = reader.advance().map_err(|error| self.source.io(error))? {
                 if item == Item::Record {

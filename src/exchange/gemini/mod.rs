@@ -288,7 +288,7 @@ impl Format for Gemini {
         let mut stream = stream;
         let out = &mut Writer(out);
         let written = if self.is_whole { tape::restore(stream, out) } else { io::copy(&mut stream, out).map(drop) };
-        written.map_err(ExportError::Output)
+        written.map_err(ExportError::of_output)
     }
 
     fn write(task: &Task<'_>, out: &mut dyn Output) -> Result<(), ExportError> {
