@@ -57,6 +57,13 @@ pub(crate) fn knows_more(root: &Path, tx: Tx) -> Option<Meta> {
     (meta.tx > tx && at(&conn, 1).ok()? == Some(first.micros())).then_some(meta)
 }
 
+/// Whether the main file of the database in `root`, without its WAL, holds rows of another store than the log is of.
+pub(crate) fn is_of_another(root: &Path) -> bool {
+    let first = first_commit(&root.join("blobs")).ok().flatten();
+    let rows = Reader::of_file(&database(root)).ok().and_then(|conn| at(&conn, 1).ok().flatten());
+    first.zip(rows).is_some_and(|(log, rows)| log.micros() != rows)
+}
+
 /// Whether the log in `blobs` reaches as far as `end`, whole or not. One that does not was cut off, or copied while it grew.
 pub(crate) fn reaches(blobs: &Path, end: Position) -> Result<bool, LevelError> {
     match SegmentReader::open(blobs, end.segment) {

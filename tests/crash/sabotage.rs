@@ -29,6 +29,8 @@ const BROKEN: [(&str, &[&str]); 7] = [
 ];
 /// How a failure begins, or goes on, that is of a disk or of the order of calls: a program that breaks down by itself shows nothing.
 const SHOWS: [&str; 3] = [", after step ", "vouched for before", "moved to a folder"];
+/// A tear that is taken for a whole frame makes no commit: the opening that should have passed over it calls the log damaged.
+const SHOWS_CHECKSUM: &str = "Failed { what: \"open\", kind: \"damaged\" }";
 /// Power losses tried of each scenario at most: a few that fail end it.
 const LOSSES: usize = 4_000;
 /// Those tried where nothing is to fail.
@@ -40,6 +42,8 @@ fn build() -> Option<PathBuf> {
     let mut command = Command::new(cargo);
     command.args(["build", "--offline", "--test", "crash", "--no-default-features", "--features", "sabotage"]);
     command.args(["--message-format", "json", "--quiet"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // It runs for seconds: optimizing it would take longer.
+    command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().ok()?;
     assert!(output.status.success(), "the sabotaged program cannot be built");
     let made = String::from_utf8_lossy(&output.stdout);
@@ -78,7 +82,10 @@ pub fn every_broken_rule_is_noticed() {
                 .unwrap_or_else(|| failures.first().map_or("nothing", String::as_str));
             let told: String = first.trim().chars().take(110).collect();
             println!("  {:20} {:22} {:5.1?}: {told}", rule.unwrap_or("no rule broken"), scenario.name, start.elapsed());
-            let shows = |failure: &String| SHOWS.iter().any(|words| failure.contains(words));
+            let shows = |failure: &String| match rule {
+                Some("checksum") => failure.contains(SHOWS_CHECKSUM),
+                _ => SHOWS.iter().any(|words| failure.contains(words)),
+            };
             if failures.is_empty() == rule.is_some() || rule.is_some() && !failures.iter().any(shows) {
                 unnoticed.push(format!("{rule:?} in {}: {told}", scenario.name));
             }

@@ -428,6 +428,37 @@ fn a_session_that_was_taken_back_goes_on_from_before_that_message() {
 }
 
 #[test]
+fn a_message_that_was_changed_while_the_session_was_taken_back_to_it_is_there_once() {
+    // Taken back into its turn, or to the end of it, where a head is; with those behind it removed, or there again.
+    for (reverted_to, changed, is_removed) in [
+        ("msg_02", "msg_01", true),
+        ("msg_02", "msg_01", false),
+        ("msg_04", "msg_03", true),
+        ("msg_04", "msg_03", false),
+    ] {
+        let place = Place::new();
+        let mut files = harbour();
+        place.import(&files);
+        files.change("session/p1/ses_a.json", |value| value["revert"] = json!({"messageID": reverted_to}));
+        place.import(&files);
+        files.change("session/p1/ses_a.json", |value| drop(value.as_object_mut().unwrap().remove("revert")));
+        if is_removed {
+            let behind = |name: &String| {
+                (2..=5).map(|at| format!("msg_0{at}")).any(|id| *id >= *reverted_to && name.contains(&id))
+            };
+            files.0.retain(|name, _| !behind(name));
+        }
+        files.part("ses_a", changed, "1", json!({"type": "text", "text": "Said otherwise."}));
+        place.import(&files);
+        let fresh = Place::new();
+        fresh.import(&files);
+        assert_eq!(place.state("ses_a"), fresh.state("ses_a"), "{reverted_to} {is_removed}");
+        assert_eq!(place.usage("ses_a")[3], 4, "each call is counted once");
+        assert_same(&place.export("ses_a"), &files);
+    }
+}
+
+#[test]
 fn a_session_can_be_taken_back_to_within_a_turn() {
     for message in ["msg_03", "msg_02"] {
         let place = Place::new();

@@ -86,21 +86,19 @@ fn what_no_opening_could_adopt_is_told_and_mended() {
     let beyond = segment_path(&sample.root.join("blobs"), last + 2);
     let first = fs::read(sample.segment(1)).unwrap();
     let early = SegmentHeader::fresh(last + 1, Position::new(last, 200)).encode();
-    let cases: [(&str, Box<dyn Fn()>); 6] = [
-        (
-            "frames once more",
-            Box::new(|| fs::write(sample.segment(last), [&bytes[..], &bytes[64..]].concat()).unwrap()),
-        ),
-        ("a copy of another segment", Box::new(|| fs::write(&next, &first).unwrap())),
-        ("a copy of the last segment", Box::new(|| fs::write(&next, &bytes).unwrap())),
-        ("an empty file", Box::new(|| fs::write(&next, "").unwrap())),
-        ("a copy beyond a gap", Box::new(|| fs::write(&beyond, &bytes).unwrap())),
-        ("one that takes over too early", Box::new(|| fs::write(&next, &early).unwrap())),
+    let again = [&bytes[..], &bytes[64..]].concat();
+    let cases = [
+        ("frames once more", &sample.segment(last), &again[..]),
+        ("a copy of another segment", &next, &first),
+        ("a copy of the last segment", &next, &bytes),
+        ("an empty file", &next, &[]),
+        ("a copy beyond a gap", &beyond, &bytes),
+        ("one that takes over too early", &next, &early),
     ];
-    for (what, damage) in cases {
+    for (what, path, bytes) in cases {
         sound(&sample);
         assert_eq!(codes(&sample.root, Mode::Deep), [] as [&str; 0], "{what}");
-        damage();
+        fs::write(path, bytes).unwrap();
         assert!(what.ends_with("gap") || open(&sample.root).is_err(), "{what}");
         let found = codes(&sample.root, Mode::Deep);
         assert!(!found.is_empty(), "{what}");

@@ -352,12 +352,10 @@ fn staged(root: &Path, to: &Path, stage: &Path) -> Result<Staged, BackupError> {
     let now = there::look(&blobs, meta.as_ref(), before.tx).map_err(|error| error.told(BackupError::Unverified))?;
     if mark::settled(root, &database(root)).map_err(lock_error)? != Trust::Trusted
         && let Some(rows) = kin::knows_more(root, now.tx)
+        && refused_by_log(kin::reaches(&root.join("blobs"), rows.end))?
     {
-        if refused_by_log(kin::reaches(&root.join("blobs"), rows.end))? {
-            let what =
-                format!("the rows know commits up to {}, and the log holds them whole up to {}", rows.tx, now.tx);
-            return Err(BackupError::Damaged(what));
-        }
+        let what = format!("the rows know commits up to {}, and the log holds them whole up to {}", rows.tx, now.tx);
+        return Err(BackupError::Damaged(what));
     }
     if now.tx < before.tx {
         return Err(diverged(format!("it holds {} commits, the store {}", before.tx, now.tx)));

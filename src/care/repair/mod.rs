@@ -25,7 +25,7 @@ use crate::sqlite::open::Journal;
 use crate::store::error::{OpenError, chain, is_full, is_no_lack_of_room};
 use crate::store::mark::{self, Trust};
 use crate::store::open::{self, database};
-use crate::store::swap;
+use crate::store::{kin, swap};
 use mend::Mender;
 use salvage::Sources;
 use witness::{Untold, Witness};
@@ -380,8 +380,8 @@ fn examine_with(root: &Path, trust: &Trust, witness: Option<&Witness>) -> Result
             Examined::Mended(mended) => &mut mended.report,
         };
         report.damaged.push("the rows are of another store or history: they are not asked".to_owned());
-        if let (Some(witness), Trust::Trusted) = (witness, trust) {
-            // Nobody touched them: it is the log that lies where it does not belong.
+        if let (Some(witness), Trust::Trusted, true) = (witness, trust, kin::is_of_another(root)) {
+            // Nobody touched them, and no WAL brought them: it is the log that lies where it does not belong.
             for known in witness.sessions.iter().filter(|known| known.last_event > 0) {
                 report.hurt(&known.id, 1).events = known.last_event;
             }

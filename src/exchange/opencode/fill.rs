@@ -379,6 +379,10 @@ impl<'a> Import<'a> {
         let after = self.returned.len() as u64;
         let diagnostics = std::mem::take(&mut self.diagnostics);
         let found = diagnostics.len() as u64;
+        let count = self.survey.units.len() as u64;
+        if let Some(open) = &mut self.state.open {
+            open.is_followed = self.state.units + 1 < count;
+        }
         let progress = Progress {
             format: NAME.to_owned(),
             version: 1,

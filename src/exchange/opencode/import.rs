@@ -233,8 +233,12 @@ pub(super) fn best(past: &Past, survey: &Survey, wanted: usize) -> Found {
     best
 }
 
-/// Whether all that rows were made of is still there.
+/// Whether the message was the last one, and all that rows were made of is still there. One that others stood behind does not
+/// grow any more: it was changed.
 fn is_grown(survey: &Survey, unit: &super::survey::Unit, open: &Open) -> bool {
+    if open.is_followed {
+        return false;
+    }
     let files = survey.files[unit.first..].iter().take(unit.count);
     let names: HashSet<&str> = files.map(|file| stem(&file.name)).collect();
     open.said.iter().map(|(part, _)| part).chain(&open.evals).all(|part| names.contains(part.as_str()))

@@ -112,6 +112,7 @@ impl Import<'_> {
             running: Vec::new(),
             unfinished: Vec::new(),
             calls: Vec::new(),
+            is_followed: false,
         });
         let mut this = This { at, message, files: self.parts(at)?, open: Open { meaning, ..open } };
         let is_summary = this.is_summary();

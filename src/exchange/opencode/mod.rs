@@ -90,6 +90,9 @@ struct Open {
     unfinished: Vec<(String, EvalNumber)>,
     /// Its calls, with the hashes of what was said of them.
     calls: Vec<(CallNumber, u64)>,
+    /// Whether messages stood behind it at the end of its batch: the session was taken back to it, or its import goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_followed: bool,
 }
 
 /// How an answer ended.
