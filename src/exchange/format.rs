@@ -296,6 +296,8 @@ pub struct Header {
     pub after: Vec<String>,
     /// The ids of sources that it is to be imported before.
     pub before: Vec<String>,
+    /// What tells it from others of its id, where that is not its first record.
+    pub told_by: Option<Vec<u8>>,
 }
 
 impl Header {
@@ -310,6 +312,7 @@ impl Header {
             parents: Vec::new(),
             after: Vec::new(),
             before: Vec::new(),
+            told_by: None,
         }
     }
 }

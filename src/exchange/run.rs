@@ -83,7 +83,7 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn of(format: &str, header: &Header, below: &str, first: &[u8]) -> Identity {
-        let hash = short(&Digest::of(first));
+        let hash = short(&Digest::of(header.told_by.as_deref().unwrap_or(first)));
         let root = if header.root.parse::<SessionId>().is_ok() { header.root.as_str() } else { "" };
         let below = if below.is_empty() { String::new() } else { format!("/{below}") };
         let hashed = match below.is_empty() {

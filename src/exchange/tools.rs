@@ -101,11 +101,12 @@ impl<M> Tools<M> {
         self.pending.iter_mut().find(|asked| asked.id == id)
     }
 
-    /// A result came: what for.
+    /// A result came: what for. One that names no tool is that of the first that was asked for without an id.
     pub fn answered(&mut self, id: Option<&str>) -> Answer<M> {
-        match self.pending.iter().position(|asked| Some(asked.id.as_str()) == id) {
+        let id = id.unwrap_or_default();
+        match self.pending.iter().position(|asked| asked.id == id) {
             Some(at) => Answer::To(self.pending.remove(at)),
-            None if id.is_some_and(|id| self.given_up.iter().any(|one| one == id)) => Answer::Late,
+            None if self.given_up.iter().any(|one| one == id) => Answer::Late,
             None => Answer::Unasked,
         }
     }

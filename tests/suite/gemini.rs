@@ -569,14 +569,20 @@ fn what_a_chat_is_may_be_told_later() {
         format!("{head}{}{rest}}}", json!(messages))
     };
     let older = said(&messages[..3], "");
-    let whole = said(&messages, r#","kind":"main","summary":"Depths""#);
-    let torn = &whole[..whole.find("eight").unwrap()];
-    for before in [older.as_str(), torn] {
-        let place = Place::new();
-        let first = place.import("session-depth.json", before);
-        let done = place.import("session-depth.json", &whole);
-        assert_eq!((&done.session, &done.forked_from, done.calls), (&first.session, &None, 2), "{before}");
-        assert_eq!(place.export(&done.session), whole.as_bytes());
+    for kind in ["main", "subagent"] {
+        let whole = said(&messages, &format!(r#","kind":"{kind}","summary":"Depths""#));
+        let torn = &whole[..whole.find("eight").unwrap()];
+        for before in [older.as_str(), torn] {
+            let place = Place::new();
+            let first = place.import("session-depth.json", before);
+            let done = place.import("session-depth.json", &whole);
+            assert_eq!((&done.session, &done.forked_from, done.calls), (&first.session, &None, 2), "{before}");
+            assert_eq!(place.export(&done.session), whole.as_bytes());
+            assert_eq!(place.import("session-depth.json", &whole).new_events, 0);
+            // Met while it is written anew, it takes nothing back.
+            let part = place.try_import("session-depth.json", torn.as_bytes()).unwrap();
+            assert_eq!((&part.session, part.new_events), (&first.session, 0), "{before}");
+        }
     }
 }
 

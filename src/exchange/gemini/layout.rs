@@ -8,6 +8,8 @@ use crate::exchange::json::{BYTE_ORDER_MARK, compact};
 /// The values that are kept, by their names, and how long they may be.
 const KEPT: [&str; 4] = ["sessionId", "projectHash", "startTime", "kind"];
 const MAX_VALUE: usize = 4_096;
+/// How the header of a subagent's chat ends.
+pub const OF_SUBAGENT: &[u8] = b",\"kind\":\"subagent\"}";
 /// Longer names are none of ours.
 const MAX_NAME: usize = 64;
 

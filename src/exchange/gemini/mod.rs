@@ -34,7 +34,7 @@ use crate::model::{
 };
 use crate::store::{ReadError, Store};
 use aside::{Aside, pin, short};
-use layout::{is_chat, scan};
+use layout::{OF_SUBAGENT, is_chat, scan};
 use record::Record;
 use tape::{END, Tape};
 
@@ -203,6 +203,9 @@ impl Format for Gemini {
         if text(fields.session_kind).as_deref() == Some("subagent") {
             header.kind = Status::CHILD;
         }
+        // An object that is cut off has not said yet what it is: it is the same chat when it has.
+        let is_object = source.parts.iter().any(|part| part.through.is_some());
+        header.told_by = first.strip_suffix(OF_SUBAGENT).filter(|_| is_object).map(|start| [start, b"}"].concat());
         // The form before may have been imported, of which this one is a copy.
         header.parents = vec![header.root.clone()];
         header.after = agents(&source.path, &header.root);
