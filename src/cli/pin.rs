@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use headwater::exchange::is_of_imports;
 use headwater::model::{Pin, PinTarget, SessionId};
 use headwater::store::error::ReadError;
 use headwater::store::{Expected, Store};
@@ -33,11 +34,14 @@ pub struct Args {
     /// Take the pin away
     #[arg(long, requires = "name", group = "change")]
     remove: bool,
+    /// List those, too, by which imports find sources again
+    #[arg(long, conflicts_with = "name")]
+    all: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_store(false)?;
-    let Some(name) = &args.name else { return list(&store, context) };
+    let Some(name) = &args.name else { return list(&store, args.all, context) };
     let expected = match args.expect {
         None => Expected::Any,
         Some(0) => Expected::Absent,
@@ -69,8 +73,13 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn list(store: &Store, context: &Context) -> Result<u8, Failure> {
-    let pins = store.pins()?;
+fn list(store: &Store, all: bool, context: &Context) -> Result<u8, Failure> {
+    let mut pins = store.pins()?;
+    let number = pins.len();
+    if !all {
+        pins.retain(|pin| !is_of_imports(&pin.name));
+    }
+    let hidden = number - pins.len();
     if context.json {
         context.print_json(&pins.iter().map(shape).collect::<Vec<_>>())?;
         return Ok(0);
@@ -78,6 +87,9 @@ fn list(store: &Store, context: &Context) -> Result<u8, Failure> {
     let rows = pins.iter().map(|pin| vec![pin.name.to_string(), short(pin), format!("version {}", pin.version)]);
     let mut out = context.text();
     table(&mut out, "", &[Align::Left, Align::Left, Align::Left], &rows.collect::<Vec<_>>())?;
+    if hidden > 0 {
+        writeln!(out, "{hidden} more by which imports find sources again: --all lists them")?;
+    }
     out.flush()?;
     Ok(0)
 }

@@ -60,6 +60,11 @@ pub static FORMATS: [Known; 7] = [
     opencode::KNOWN,
 ];
 
+/// Whether a pin is one by which imports find sources again: its name begins with a format's, and a dot.
+pub fn is_of_imports(pin: &SessionId) -> bool {
+    FORMATS.iter().any(|format| pin.as_str().strip_prefix(format.name).is_some_and(|rest| rest.starts_with('.')))
+}
+
 /// What an import came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

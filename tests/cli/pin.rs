@@ -30,6 +30,29 @@ fn a_pin_names_a_head_everywhere() {
     assert_eq!(home.json(&["check"])["status"], "ok");
 }
 
+/// The names by which imports find sources again are there, and in nobody's way.
+#[test]
+fn pins_of_imports_are_listed_on_request() {
+    let home = Home::demo();
+    home.ok(&["pin", "release", "demo@0"]);
+    let log = [
+        r#"{"type":"session","version":3,"id":"p1","timestamp":"2026-08-01T10:00:00.000Z","cwd":"/w"}"#,
+        r#"{"type":"message","id":"a1","parentId":null,"timestamp":"2026-08-01T10:00:01.000Z","message":{"role":"user","content":"Hello"}}"#,
+        r#"{"type":"message","id":"a2","parentId":"a1","timestamp":"2026-08-01T10:00:02.000Z","message":{"role":"assistant","content":[{"type":"text","text":"Hi"}],"provider":"p","model":"m","usage":{"input":3,"output":1,"cacheRead":0,"cacheWrite":0},"stopReason":"stop"}}"#,
+    ];
+    std::fs::write(home.path().join("log.jsonl"), log.join("\n") + "\n").unwrap();
+    home.ok(&["import", "log.jsonl"]);
+    let names = |args: &[&str]| -> Vec<String> {
+        let pins = home.json(args);
+        pins.as_array().unwrap().iter().map(|pin| pin["pin"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&["pin"]), ["release"]);
+    let all = names(&["pin", "--all"]);
+    assert!(all.len() == 2 && all[0].starts_with("pi."), "{all:?}");
+    assert!(home.ok(&["pin"]).ends_with("1 more by which imports find sources again: --all lists them\n"));
+    assert!(home.ok(&["pin", "--all"]).contains(&all[0]));
+}
+
 #[test]
 fn a_pin_that_is_not_as_expected_stays() {
     let home = Home::demo();
