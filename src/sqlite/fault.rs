@@ -25,7 +25,12 @@ pub(crate) fn is_shared_memory(error: &rusqlite::Error) -> bool {
 
 /// Whether the error means that the file is no whole database.
 pub(crate) fn is_corrupt(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) || is_cut_off(error)
+}
+
+/// Whether the file ends within a page, which SQLite counts among what the system refused.
+fn is_cut_off(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }
 
 /// Whether SQLite was refused something: a file, room, memory, a lock. That passes, and says nothing of what is in the database. Of
@@ -43,7 +48,8 @@ pub(crate) fn is_refused(error: &rusqlite::Error) -> bool {
         ErrorCode::OperationInterrupted,
         ErrorCode::NoLargeFileSupport,
     ];
-    is_busy(error) || error.sqlite_error_code().is_some_and(|code| refusals.contains(&code))
+    let refused = error.sqlite_error_code().is_some_and(|code| refusals.contains(&code));
+    is_busy(error) || refused && !is_cut_off(error)
 }
 
 /// Whether somebody else holds a lock on the database.

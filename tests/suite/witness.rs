@@ -213,3 +213,20 @@ fn a_log_of_another_store_is_no_whole_one() {
         assert!(hurt.contains(&known), "{known:?} in {hurt:?}");
     }
 }
+
+/// A database that ends within a page is damaged, not out of reach: a check says so, and a repair makes its rows again.
+#[test]
+fn a_database_that_ends_within_a_page_is_damaged() {
+    let sample = Sample::new();
+    let bytes = fs::read(sample.root.join("store.sqlite")).unwrap();
+    for len in (1_100..bytes.len()).step_by(bytes.len() / 37) {
+        sample.restore();
+        fs::write(sample.root.join("store.sqlite"), &bytes[..len | 1]).unwrap();
+        note(&sample.root);
+        assert!(!codes(&sample.root, Mode::Deep).is_empty(), "{len}");
+        assert!(!codes(&sample.root, Mode::Quick).is_empty() || len > bytes.len() / 2, "{len}");
+        let report = sample.repair();
+        assert!(report.rows && !report.is_loss(), "{len}: {report:?}");
+        assert_eq!(events(&sample.root), sample.events, "{len}");
+    }
+}
