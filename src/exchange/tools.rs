@@ -351,8 +351,12 @@ pub(super) trait Turns {
         }
         let mut pending = std::mem::take(&mut tools.pending);
         let is_settled = pending.is_empty();
-        for asked in pending.iter_mut().filter(|asked| asked.eval.is_none()) {
-            self.gives_up(step, asked)?;
+        // One that was asked for before the first turn is of that turn, once it has begun.
+        let is_new = |asked: &&mut Asked<_>| asked.eval.is_none_or(|(_, of)| of.is_none() && turn.is_some());
+        for asked in pending.iter_mut().filter(is_new) {
+            if asked.eval.is_none() {
+                self.gives_up(step, asked)?;
+            }
             let number = add_eval(step, turn, Some(asked.clone()), Status::UNFINISHED, |_| {})?;
             asked.eval = Some((number, turn));
         }
